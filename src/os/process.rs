@@ -375,6 +375,8 @@ mod tests {
             };
             assert!(wait_for(&pidfd, LONG).unwrap());
             reap(child).unwrap().unwrap();
+            // SAFETY: this side's copy of the stream.
+            assert_eq!(unsafe { libc::fflush(stream) }, 0);
             let mut bytes = [0; 64];
             assert_eq!(nix::unistd::read(read.as_raw_fd(), &mut bytes).unwrap(), 4);
         }));

@@ -444,6 +444,8 @@ mod tests {
         assert!(passes_in_child(|| {
             let plan = SignalPlan { watch: &[libc::SIGUSR1], ..Default::default() };
             let signals = Signals::install(&plan).unwrap();
+            // A full bell has the handler's own write fail with EAGAIN.
+            nix::unistd::write(&signals, &(u64::MAX - 1).to_ne_bytes()).unwrap();
             Errno::set_raw(libc::ENOTTY);
             // SAFETY: runs the handler inside this call.
             assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);
