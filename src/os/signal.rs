@@ -411,6 +411,7 @@ mod tests {
                 default: &[libc::SIGCHLD],
                 ..Default::default()
             };
+            let _programs_own = block_all();
             let parents = Signals::install(&plan).unwrap();
             send_myself(libc::SIGUSR1);
             let (pid, pidfd) = match fork().unwrap() {
@@ -432,11 +433,13 @@ mod tests {
     /// In a child whose parent has a pending SIGUSR1. A signal that comes before the set-up waits.
     fn child_hears_only_sigterm(held: MaskGuard) -> bool {
         send_myself(libc::SIGTERM);
-        let plan = SignalPlan { watch: &[libc::SIGTERM], ..Default::default() };
+        let watch = [libc::SIGTERM, libc::SIGWINCH];
+        let plan = SignalPlan { watch: &watch, ..Default::default() };
         let signals = Signals::in_child(&plan, held).unwrap();
         let taken: Vec<_> = signals.take().collect();
         std::mem::forget(signals);
-        taken == [libc::SIGTERM] && action_of(libc::SIGUSR1) == libc::SIG_DFL
+        let is_open = !is_blocked(libc::SIGWINCH) && is_blocked(libc::SIGINT);
+        is_open && taken == [libc::SIGTERM] && action_of(libc::SIGUSR1) == libc::SIG_DFL
     }
 
     #[test]
