@@ -1,6 +1,8 @@
 //! A multi-process network server library behind a C ABI. The modules, from the ground up.
 #[forbid(unsafe_code)]
 pub mod error;
+pub mod ipc;
 #[forbid(unsafe_code)]
 pub mod log;
 pub mod os;
+pub mod shm;
