@@ -19,6 +19,6 @@
 //! /// Memory: who owns what, and for how long.
 //! ```
 
-pub mod error_codes;
-
 pub mod types;
+
+pub mod error_codes;
