@@ -17,8 +17,8 @@ pub const GOOD: &[(&str, &str)] = &[
     (
         "src/ffi/a.rs",
         "/// Adds two.\n///\n/// It is fast.\n///\n/// - `a`: the first, any value,\n\
-         ///   even 0.\n/// - `b`: the second.\n///\n/// Returns: the sum.\n///\n/// Errors: none.\n\
-         ///\n/// Where: anywhere.\n///\n/// Memory: nothing is kept.\n#[no_mangle]\n\
+         ///   or 0.\n/// - `b`: the second.\n///\n/// Returns: the sum.\n///\n/// Errors: none.\n\
+         ///\n/// Where: anywhere.\n///\n/// Memory: none is kept.\n#[no_mangle]\n\
          pub extern \"C\" fn sw_add(\n    a: c_int,\n    b: c_int,\n) -> c_int {\n    a + b\n}\n",
     ),
     (
