@@ -48,7 +48,10 @@ impl Source {
             state = next;
             lines.push(Line { raw: raw.to_owned(), code, comment, is_test: false });
         }
-        let is_all_test = !path.starts_with("src/") || path.ends_with("/tests.rs");
+        let ends = ["/tests.rs", "_tests.rs"];
+        let is_all_test = !path.starts_with("src/")
+            || path.contains("/tests/")
+            || ends.iter().any(|end| path.ends_with(end));
         let mut source = Self { path: path.to_owned(), lines };
         source.mark_tests(is_all_test);
         source
@@ -68,7 +71,8 @@ impl Source {
     /// The floor it stands on: the first folder below `src/`, or the file there.
     pub fn floor(&self) -> &str {
         let first = self.in_src().split('/').next().unwrap_or("");
-        first.strip_suffix(".rs").unwrap_or(first)
+        let name = first.strip_suffix(".rs").unwrap_or(first);
+        name.strip_suffix("_tests").unwrap_or(name)
     }
 
     /// The lines that are part of the library, numbered from 1.
