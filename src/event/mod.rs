@@ -130,6 +130,12 @@ impl Loop {
 }
 
 impl Watcher {
+    /// Another handle on the same loop.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let registry = self.registry.try_clone()?;
+        Ok(Self { epoll: registry.as_raw_fd(), registry })
+    }
+
     /// Watches for reading.
     pub fn watch(&self, fd: RawFd, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::PRIORITY;

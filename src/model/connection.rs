@@ -9,8 +9,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::model::SessionId;
-use crate::os::address::Address;
-use crate::shm::Shared;
+use crate::os::address::{Address, UnixPath};
+use crate::shm::shared_record;
 
 /// A bit of `closed`: the close callback has begun; nobody may begin it again.
 pub const NOTIFIED: u32 = 1;
@@ -24,54 +24,52 @@ const FAMILY_V6: u64 = 2;
 const FAMILY_UNIX: u64 = 3;
 const PATH_WORDS: usize = 13;
 
-/// What is known of one connection. Zero is "nothing known".
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct Connection {
-    // The reactor's part.
-    /// The descriptor in the process of the reactor.
-    pub descriptor: AtomicI32,
-    /// The unit that owns the connection.
-    pub reactor: AtomicU32,
-    /// When bytes last came, nanoseconds of wall-clock time.
-    pub last_recv_ns: AtomicU64,
-    /// Bytes handed to the worker since accept.
-    pub dispatched_bytes: AtomicU64,
-    /// Bytes that wait for the peer.
-    pub queued_bytes: AtomicU64,
-    /// When bytes were last written.
-    pub last_send_ns: AtomicU64,
-    /// `errno` of an abnormal end.
-    pub close_errno: AtomicI32,
-    /// The number of the reactor.
-    pub reactor_number: AtomicI32,
+shared_record! {
+    /// What is known of one connection. Zero is "nothing known".
+    #[derive(Debug, Default)]
+    pub struct Connection {
+        // The reactor's part.
+        /// The descriptor in the process of the reactor.
+        pub descriptor: AtomicI32,
+        /// The unit that owns the connection.
+        pub reactor: AtomicU32,
+        /// When bytes last came, nanoseconds of wall-clock time.
+        pub last_recv_ns: AtomicU64,
+        /// Bytes handed to the worker since accept.
+        pub dispatched_bytes: AtomicU64,
+        /// Bytes that wait for the peer.
+        pub queued_bytes: AtomicU64,
+        /// When bytes were last written.
+        pub last_send_ns: AtomicU64,
+        /// `errno` of an abnormal end.
+        pub close_errno: AtomicI32,
+        /// The number of the reactor.
+        pub reactor_number: AtomicI32,
 
-    // The worker's part.
-    /// Bytes that the worker has taken since accept.
-    pub taken_bytes: AtomicU64,
-    /// When the bytes that the worker took last had arrived.
-    pub last_dispatch_ns: AtomicU64,
-    /// The bits above.
-    pub closed: AtomicU32,
-    /// `closed` of the connection that had this slot before.
-    former_closed: AtomicU32,
-    /// The session that had this slot before.
-    former_session: AtomicI64,
+        // The worker's part.
+        /// Bytes that the worker has taken since accept.
+        pub taken_bytes: AtomicU64,
+        /// When the bytes that the worker took last had arrived.
+        pub last_dispatch_ns: AtomicU64,
+        /// The bits above.
+        pub closed: AtomicU32,
+        /// `closed` of the connection that had this slot before.
+        former_closed: AtomicU32,
+        /// The session that had this slot before.
+        former_session: AtomicI64,
 
-    // Written once, by the acceptor.
-    /// Index of the port that accepted it.
-    pub port_index: AtomicU32,
-    peer_port: AtomicU32,
-    /// When it was accepted.
-    pub connect_ns: AtomicU64,
-    peer_family: AtomicU64,
-    peer_words: [AtomicU64; PATH_WORDS],
+        // Written once, by the acceptor.
+        /// Index of the port that accepted it.
+        pub port_index: AtomicU32,
+        peer_port: AtomicU32,
+        /// When it was accepted.
+        pub connect_ns: AtomicU64,
+        peer_family: AtomicU64,
+        peer_words: [AtomicU64; PATH_WORDS],
+    }
 }
 
-// SAFETY NOTE: the `unsafe impl` stands in `shm`'s macro, see `shared_record!`.
-crate::shm::shared_record!(Connection);
-
-const _: () = assert!(std::mem::size_of::<Connection>() == 216);
+const _: () = assert!(std::mem::size_of::<Connection>() == 208);
 
 /// What became of the session that an id names but that is not open any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +151,7 @@ impl Connection {
             }
             FAMILY_UNIX => {
                 let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-                Some(Address::Unix(String::from_utf8_lossy(bytes.get(..end)?).into_owned()))
+                Some(UnixPath::new(bytes.get(..end)?).map_or(Address::UNNAMED, Address::Unix))
             }
             _ => None,
         }

@@ -5,16 +5,14 @@
 
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-use crate::error::Result;
-use crate::ipc::inbox::{Wiring, WiringPlan};
+use crate::error::{code, Error, Result};
+use crate::ipc::{Wiring, WiringPlan};
 use crate::model::connection::Connection;
 use crate::model::plan::Plan;
 use crate::model::settings::{InForce, CONNECTION_CEILING};
 use crate::model::worker::{UnitCounters, UnitRecord};
 use crate::model::UnitId;
-use crate::shm::counter::Counter;
-use crate::shm::region::{Layout, Mapped};
-use crate::shm::table::{Table, TableArea};
+use crate::shm::{shared_record, Counter, Layout, Mapped, Place, Table, TableArea};
 
 /// Bytes of a lane between a reactor and a worker.
 pub const LANE_BYTES: usize = 512 * 1024;
@@ -22,30 +20,30 @@ pub const LANE_BYTES: usize = 512 * 1024;
 pub const SHARED_LANE_BYTES: usize = 512 * 1024;
 const LEAST_SLOTS: usize = 1024;
 
-/// What there is once a server.
-#[repr(C, align(64))]
-#[derive(Debug, Default)]
-pub struct Root {
-    /// The last session id given out. Any acceptor raises it.
-    pub session_round: AtomicI64,
-    is_started: AtomicU32,
-    is_announced: AtomicU32,
-    is_ending: AtomicU32,
-    master_pid: AtomicI32,
-    manager_pid: AtomicI32,
-    start_time_s: AtomicI64,
-    /// Next id of a message that travels in pieces; begins at 1.
-    pub message_round: AtomicU64,
-    /// Connections that the manager gave up for dead workers.
-    pub purged: Counter,
+shared_record! {
+    /// What there is once a server.
+    #[repr(align(64))]
+    #[derive(Debug, Default)]
+    pub struct Root {
+        /// The last session id given out. Any acceptor raises it.
+        pub session_round: AtomicU64,
+        is_started: AtomicU32,
+        is_announced: AtomicU32,
+        is_ending: AtomicU32,
+        master_pid: AtomicI32,
+        manager_pid: AtomicI32,
+        start_time_s: AtomicI64,
+        /// Next id of a message that travels in pieces; begins at 1.
+        pub message_round: AtomicU64,
+        /// Connections that the manager gave up for dead workers.
+        pub purged: Counter,
+    }
 }
-
-crate::shm::shared_record!(Root);
 
 /// The shared memory of one server.
 #[derive(Clone)]
 pub struct Control {
-    root: Mapped<Root>,
+    root: Place<Root>,
     units: Mapped<UnitRecord>,
     counters: Mapped<UnitCounters>,
     /// All connections.
@@ -59,6 +57,10 @@ fn slot_count(settings: &InForce) -> usize {
     wanted.max(LEAST_SLOTS).next_power_of_two().min(CONNECTION_CEILING as usize)
 }
 
+fn no_root() -> Error {
+    Error::new(code::MALLOC_FAIL, "the shared memory has no room for its root")
+}
+
 impl Control {
     /// Maps everything that a server of this plan shares.
     pub fn new(plan: &Plan, settings: &InForce) -> Result<Self> {
@@ -67,12 +69,12 @@ impl Control {
         let root = layout.array::<Root>(1);
         let units = layout.array::<UnitRecord>(count);
         let counters = layout.array::<UnitCounters>(count);
-        let connections: TableArea<Connection> = Table::layout(&mut layout, slot_count(settings));
+        let connections = TableArea::<Connection>::new(&mut layout, slot_count(settings));
         let wiring =
-            WiringPlan::new(&mut layout, count, &plan.lanes(), LANE_BYTES, SHARED_LANE_BYTES);
+            WiringPlan::new(&mut layout, count, &plan.lanes(), LANE_BYTES, SHARED_LANE_BYTES)?;
         let region = layout.map()?;
         let control = Self {
-            root: region.view(&root),
+            root: region.view(&root).place(0).ok_or_else(no_root)?,
             units: region.view(&units),
             counters: region.view(&counters),
             connections: Table::new(&region, &connections),
@@ -84,7 +86,7 @@ impl Control {
 
     /// What there is once.
     pub fn root(&self) -> &Root {
-        self.root.first()
+        &self.root
     }
 
     /// The record of a unit.

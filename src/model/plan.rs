@@ -223,9 +223,9 @@ impl Plan {
         self.face
     }
 
-    /// Whether the root stands for the master in the start event, as users expect it to.
-    pub fn is_root_the_face(&self) -> bool {
-        self.face == UnitId::ROOT
+    /// Whether users are told to register for the start of a worker instead of the server's.
+    pub fn is_start_event_deprecated(&self) -> bool {
+        self.is_record_private
     }
 
     /// Whether a connection is visible to its owning process only, but for send and close.
@@ -293,7 +293,7 @@ mod tests {
         let starts: Vec<Start> = plan.children(UnitId::ROOT).map(|unit| unit.start).collect();
         assert_eq!(starts, [Start::Fork, Start::Thread, Start::Thread]);
         assert_eq!(plan.children(UnitId(1)).count(), 3);
-        assert!(plan.is_root_the_face());
+        assert_eq!(plan.face(), UnitId::ROOT);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::error::{code, Error, Result};
 use crate::model::connection::{Connection, Former, BY_SERVER, DONE, NOTIFIED};
 use crate::model::{SessionId, UnitId};
-use crate::shm::table::Table;
+use crate::shm::Table;
 
 /// What a session id stands for at this moment.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub fn find(connections: &Table<Connection>, session: SessionId) -> Session<'_> 
         return Session::Invalid;
     }
     let Some(record) = connections.get(session.0) else {
-        let former = connections.slot(session.0).and_then(|record| record.former(session));
+        let former = connections.peek(session.0).and_then(|record| record.former(session));
         return former.map_or(Session::Unknown, |former| Session::Closed(former, None));
     };
     let closed = record.closed.load(Ordering::Acquire);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-use crate::shm::counter::Counter;
+use crate::shm::{shared_record, Counter};
 
 /// What a unit is told by the one that started it. Only the parent writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,20 +42,20 @@ pub enum Status {
     Exit = 3,
 }
 
-/// The record of one unit.
-#[repr(C, align(64))]
-#[derive(Debug, Default)]
-pub struct UnitRecord {
-    command: AtomicU32,
-    stage: AtomicU32,
-    status: AtomicU32,
-    pid: AtomicI32,
-    generation: AtomicU64,
-    request_base: AtomicU64,
-    response_base: AtomicU64,
+shared_record! {
+    /// The record of one unit.
+    #[repr(align(64))]
+    #[derive(Debug, Default)]
+    pub struct UnitRecord {
+        command: AtomicU32,
+        stage: AtomicU32,
+        status: AtomicU32,
+        pid: AtomicI32,
+        generation: AtomicU64,
+        request_base: AtomicU64,
+        response_base: AtomicU64,
+    }
 }
-
-crate::shm::shared_record!(UnitRecord);
 
 impl UnitRecord {
     /// The parent tells the unit something; a command is never taken back while the unit runs.
@@ -129,32 +129,32 @@ impl UnitRecord {
     }
 }
 
-/// What a unit counts. It alone writes them; sums are made when they are read. A successor goes on
-/// from the numbers of its predecessor, so no total ever falls.
-#[repr(C, align(64))]
-#[derive(Debug, Default)]
-pub struct UnitCounters {
-    /// Connections accepted.
-    pub accepted: Counter,
-    /// Connections dropped at accept.
-    pub aborted: Counter,
-    /// Connections whose descriptor was closed.
-    pub closed: Counter,
-    /// Messages with data handed to a worker.
-    pub dispatched: Counter,
-    /// Bytes read from sockets.
-    pub received_bytes: Counter,
-    /// Receive callbacks that have returned.
-    pub requests: Counter,
-    /// Sends that were accepted.
-    pub responses: Counter,
-    /// Bytes of those.
-    pub sent_bytes: Counter,
-    /// Messages with data that this worker took.
-    pub taken: Counter,
+shared_record! {
+    /// What a unit counts. It alone writes them; sums are made when they are read. A successor goes on
+    /// from the numbers of its predecessor, so no total ever falls.
+    #[repr(align(64))]
+    #[derive(Debug, Default)]
+    pub struct UnitCounters {
+        /// Connections accepted.
+        pub accepted: Counter,
+        /// Connections dropped at accept.
+        pub aborted: Counter,
+        /// Connections whose descriptor was closed.
+        pub closed: Counter,
+        /// Messages with data handed to a worker.
+        pub dispatched: Counter,
+        /// Bytes read from sockets.
+        pub received_bytes: Counter,
+        /// Receive callbacks that have returned.
+        pub requests: Counter,
+        /// Sends that were accepted.
+        pub responses: Counter,
+        /// Bytes of those.
+        pub sent_bytes: Counter,
+        /// Messages with data that this worker took.
+        pub taken: Counter,
+    }
 }
-
-crate::shm::shared_record!(UnitCounters);
 
 #[cfg(test)]
 mod tests {

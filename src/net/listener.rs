@@ -4,11 +4,24 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::error::{code, Error, Result};
-use crate::os::address::Address;
+use crate::os::address::{Address, AddressError};
 use crate::os::socket::{self, SocketKind};
 
 /// The longest host or path that a listener takes, in bytes.
 pub const LONGEST_HOST: usize = 107;
+
+/// What accepting came to.
+#[derive(Debug)]
+pub enum Accept {
+    /// A connection, and the address of its peer.
+    Connection(OwnedFd, Address),
+    /// Nobody waits.
+    Nothing,
+    /// The system has no room for one more connection.
+    NoRoom(io::Error),
+    /// The one that waited was gone before it was taken.
+    Gone,
+}
 
 /// A bound socket that may listen.
 #[derive(Debug)]
@@ -29,7 +42,8 @@ impl Listener {
                 format!("the host or path has {length} bytes, {LONGEST_HOST} are allowed"),
             ));
         }
-        let address = Address::resolve(kind, host, port)?;
+        let address = Address::resolve(kind.family(), host, port)
+            .map_err(|error| address_error(host, &error))?;
         let shown = || format!("bind {host}:{port}");
         let socket =
             socket::bind(kind, &address).map_err(|error| Error::system(&shown(), &error))?;
@@ -49,8 +63,17 @@ impl Listener {
     }
 
     /// Takes the next connection, with the address of its peer.
-    pub fn accept(&self) -> io::Result<(OwnedFd, Address)> {
-        socket::accept(self.as_raw_fd())
+    pub fn accept(&self) -> Accept {
+        match socket::accept(self.as_raw_fd()) {
+            Ok((socket, peer)) => Accept::Connection(socket, peer),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN) => Accept::Nothing,
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                    Accept::NoRoom(error)
+                }
+                Some(_) | None => Accept::Gone,
+            },
+        }
     }
 
     /// The host or path it was bound to.
@@ -76,6 +99,17 @@ impl Listener {
             Ok(())
         }
     }
+}
+
+fn address_error(host: &str, error: &AddressError) -> Error {
+    let number = match error {
+        AddressError::NotIpv6 => code::BAD_IPV6_ADDRESS,
+        AddressError::PathTooLong => code::NAME_TOO_LONG,
+        AddressError::NotIpv4 | AddressError::BadPath | AddressError::Unresolved(_) => {
+            code::BAD_HOST_ADDR
+        }
+    };
+    Error::new(number, format!("host {host:?}: {error}"))
 }
 
 impl AsRawFd for Listener {

@@ -5,6 +5,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::os::socket;
 
+/// The `errno` of a connection whose peer reads no more.
+pub const PEER_GONE: i32 = libc::EPIPE;
+/// The `errno` of a connection whose output could not be kept.
+pub const NO_MEMORY: i32 = libc::ENOMEM;
+
 /// A connected stream socket; dropping it closes it.
 #[derive(Debug)]
 pub struct Stream {
@@ -55,7 +60,7 @@ impl Stream {
 
     /// Writes as much of the parts, in order, as the socket takes.
     pub fn write_parts(&self, parts: &[IoSlice<'_>]) -> Moved {
-        Moved::of(socket::send_parts(self.as_raw_fd(), parts))
+        Moved::of(socket::send_all_of(self.as_raw_fd(), parts))
     }
 
     /// Closes with a reset: what the system still holds for the peer is thrown away.

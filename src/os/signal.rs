@@ -21,6 +21,8 @@ use super::checked;
 use super::eventfd::{self, EventFd};
 use super::process::{self, Pid};
 
+pub use libc::{SIGCHLD, SIGHUP, SIGKILL, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
+
 /// The largest signal number; a set of them fits into 64 bits.
 const MAX_SIGNAL: c_int = 64;
 const NO_BELL: RawFd = -1;

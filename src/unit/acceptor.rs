@@ -12,6 +12,7 @@ use crate::error::code;
 use crate::event::Token;
 use crate::model::hooks::EventKind;
 use crate::model::{SessionId, UnitId};
+use crate::net::listener::Accept;
 use crate::net::stream::Stream;
 use crate::os::address::Address;
 
@@ -92,16 +93,13 @@ impl Acceptor {
                 return;
             }
             match listener.accept() {
-                Ok((socket, peer)) => self.admit(unit, number, socket, &peer),
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EAGAIN) => return,
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                        crate::log::warn_limited!("cannot accept, trying again in 1 s: {error}");
-                        self.rest(unit);
-                    }
-                    // The connection was gone before it was taken.
-                    Some(_) | None => {}
-                },
+                Accept::Connection(socket, peer) => self.admit(unit, number, socket, &peer),
+                Accept::Nothing => return,
+                Accept::NoRoom(error) => {
+                    crate::warn_limited!("cannot accept, trying again in 1 s: {error}");
+                    self.rest(unit);
+                }
+                Accept::Gone => {}
             }
         }
     }
@@ -112,7 +110,7 @@ impl Acceptor {
         let most = unit.runtime.settings.max_connection;
         if i64::from(descriptor) >= most {
             counters.aborted.add(1);
-            crate::log::warn_limited!("too many connections, max_connection is {most}");
+            crate::warn_limited!("too many connections, max_connection is {most}");
             self.rest(unit);
             return;
         }
@@ -123,7 +121,7 @@ impl Acceptor {
         let Some(claimed) = control.connections.claim(round, unit.plan.id.0, tries) else {
             counters.aborted.add(1);
             let number = code::SERVER_TOO_MANY_SOCKET;
-            crate::log::warn_limited!("the table of connections is full (error {number})");
+            crate::warn_limited!("the table of connections is full (error {number})");
             return;
         };
         claimed.open(descriptor, port as u32, peer, unit.now.get().wall_ns);
@@ -169,8 +167,8 @@ fn hand_over(unit: &Unit, owner: UnitId, session: SessionId, stream: Stream) {
 }
 
 impl Unit {
-    /// The count of connections that the last session id says were taken, for look-ups in order.
-    pub fn last_session(&self) -> i64 {
-        self.runtime.control.root().session_round.load(Ordering::Relaxed) as i64
+    /// The last session id given out.
+    pub fn last_session(&self) -> u64 {
+        self.runtime.control.root().session_round.load(Ordering::Relaxed)
     }
 }

@@ -13,6 +13,7 @@ mod turn;
 mod worker;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -24,8 +25,8 @@ use crate::error::{code, Error, Result};
 use crate::event::post::Post;
 use crate::event::timer::Timers;
 use crate::event::{Loop, Token, Watcher};
-use crate::ipc::inbox::Outbox;
-use crate::ipc::message::Header;
+use crate::ipc::Outbox;
+use crate::ipc::Header;
 use crate::model::connection::Connection;
 use crate::model::control::Control;
 use crate::model::dispatch::Dispatch;
@@ -125,6 +126,8 @@ pub struct Unit {
     watcher: Watcher,
     loop_descriptor: RawFd,
     outbox: RefCell<Outbox>,
+    /// Bytes of sends that went into the outbox while it had messages that wait for room.
+    held_back: RefCell<HashMap<SessionId, u64>>,
     timers: RefCell<Timers<Timer>>,
     signals: RefCell<Option<Signals>>,
     now: Cell<Now>,
@@ -172,7 +175,8 @@ impl Unit {
         let unit = Rc::new(Self {
             watcher,
             loop_descriptor: events.descriptor(),
-            outbox: RefCell::new(runtime.control.wiring.outbox(id.0)),
+            outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),
+            held_back: RefCell::default(),
             timers: RefCell::default(),
             signals: RefCell::default(),
             now: Cell::default(),
@@ -189,8 +193,9 @@ impl Unit {
             runtime,
         });
         unit.refresh_now();
-        let doorbell = unit.runtime.control.wiring.doorbell_fd(id.0);
-        unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
+        if let Some(doorbell) = unit.runtime.control.wiring.doorbell_fd(id.0) {
+            unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
+        }
         if plan.start == Start::Fork {
             let root = unit.runtime.root_process.as_raw_fd();
             unit.watcher.watch(root, Token::RootEnd).map_err(failed)?;
@@ -240,28 +245,42 @@ impl Unit {
     #[inline]
     fn post(&self, to: UnitId, kind: MessageKind, session: SessionId, extra: u64, payload: &[u8]) {
         let header = self.header(kind, session, extra);
-        self.outbox.borrow_mut().post(to.0, header, &[payload]);
+        if !self.outbox.borrow_mut().post(to.0, &header, &[payload]) {
+            let number = code::MALLOC_FAIL;
+            crate::warn_limited!("no memory for a message to unit {} (error {number})", to.0);
+        }
     }
 
     #[inline]
     fn header(&self, kind: MessageKind, session: SessionId, extra: u64) -> Header {
         let time = self.now.get().wall_ns;
-        Header { kind: kind as u8, session: session.0, time, extra, ..Header::default() }
+        let source = self.plan.id.0;
+        Header { kind: kind as u8, source, session: session.0, time, extra, ..Header::default() }
     }
 
     fn raise(&self, event: &Event<'_>) {
         self.runtime.hooks.raise(event);
     }
 
-    /// Sends `data` to the peer of an open connection, as far as this unit is concerned: the bytes
-    /// are on their way when this returns.
+    /// Sends `data` to the peer of an open connection. What finds no room in the inbox of its
+    /// reactor is held back here, in order, and counts as waiting for the peer.
     #[inline]
-    pub fn send(&self, record: &Connection, session: SessionId, data: &[u8]) {
+    pub fn send(&self, record: &Connection, session: SessionId, data: &[u8]) -> Result<()> {
         let owner = route::reactor_of(record);
-        match &self.reactor {
-            Some(reactor) if owner == self.plan.id => reactor.send(self, session, data),
-            Some(_) | None => self.post(owner, MessageKind::Send, session, 0, data),
+        if let Some(reactor) = self.reactor.as_ref().filter(|_| owner == self.plan.id) {
+            reactor.send(self, session, data);
+            return Ok(());
         }
+        let header = self.header(MessageKind::Send, session, 0);
+        let mut outbox = self.outbox.borrow_mut();
+        if !outbox.post(owner.0, &header, &[data]) {
+            let text = format!("no memory to keep {} bytes for the peer", data.len());
+            return Err(Error::new(code::MALLOC_FAIL, text));
+        }
+        if outbox.is_blocked(owner.0) {
+            *self.held_back.borrow_mut().entry(session).or_default() += data.len() as u64;
+        }
+        Ok(())
     }
 
     /// Closes a connection for the server. In the bound worker the close callback runs here.
@@ -291,7 +310,11 @@ impl Unit {
     }
 
     /// The bytes that this unit holds back for a connection because its reactor's inbox is full.
+    #[inline]
     pub fn held_back_bytes(&self, session: SessionId) -> u64 {
-        self.outbox.borrow().pending_bytes_of(session.0)
+        if !self.outbox.borrow().has_pending() {
+            return 0;
+        }
+        self.held_back.borrow().get(&session).copied().unwrap_or(0)
     }
 }

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::error::{Error, Result};
 use crate::event::Token;
+use crate::log::{set_identity, Mark};
 use crate::model::plan::{Roles, Start, UnitPlan};
 use crate::model::worker::{Command, Stage};
 use crate::model::UnitId;
@@ -248,13 +249,13 @@ fn name_of(plan: &UnitPlan) -> &'static str {
 /// Says in log lines who is speaking.
 pub(super) fn log_as(plan: &UnitPlan) {
     let (mark, id) = if plan.roles.has(Roles::ROOT) {
-        ('#', 0)
+        (Mark::Master, 0)
     } else if plan.roles.has(Roles::MANAGER) {
-        ('$', 0)
+        (Mark::Manager, 0)
     } else if let Some(worker) = plan.worker {
-        ('*', i32::from(worker.0))
+        (Mark::EventWorker, i32::from(worker.0))
     } else {
-        ('#', plan.reactor.map_or(0, i32::from))
+        (Mark::Master, plan.reactor.map_or(0, i32::from))
     };
-    crate::log::set_identity(mark, id);
+    set_identity(mark, id);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::{code, Result};
 use crate::event::{Loop, Ready, Token};
-use crate::ipc::inbox::{Inbox, Message};
+use crate::ipc::{Inbox, Message};
 use crate::model::kind::MessageKind;
 use crate::model::worker::{Command, Stage};
 use crate::model::{SessionId, UnitId};
@@ -25,7 +25,7 @@ const ORPHANED: i32 = 1;
 impl Unit {
     /// Lives: starts children and roles, turns until the unit has ended, takes everything down.
     pub(super) fn live(self: &Rc<Self>, mut events: Loop) -> Result<()> {
-        let mut inbox = self.runtime.control.wiring.inbox(self.plan.id.0);
+        let mut inbox = self.runtime.control.wiring.inbox(self.plan.id.0)?;
         CURRENT.with(|current| current.replace(Some(Rc::clone(self))));
         let result = self.begin();
         if result.is_ok() {
@@ -172,7 +172,7 @@ impl Unit {
         };
         match (kind, &self.worker, &self.reactor) {
             (MessageKind::Receive, Some(worker), _) => {
-                worker.receive(self, session, header.time, message.payload.as_ref());
+                worker.receive(self, session, header.time, &message.payload);
             }
             (MessageKind::Connect, Some(worker), _) => worker.connect(self, session),
             (MessageKind::Close, Some(worker), _) => worker.close_for_peer(self, session),
@@ -195,7 +195,7 @@ impl Unit {
 
     fn drop_unknown(&self, kind: u8, source: u16) {
         let number = code::SERVER_WORKER_ABNORMAL_PIPE_DATA;
-        crate::log::warn_limited!(
+        crate::warn_limited!(
             "dropped a message of kind {kind} from unit {source} (error {number})"
         );
     }
@@ -218,8 +218,14 @@ impl Unit {
     }
 
     /// Publishes what waits and rings whoever sleeps: once for all that was said since the last time.
+    #[inline]
     fn tell_others(&self) {
-        self.outbox.borrow_mut().flush();
+        let mut outbox = self.outbox.borrow_mut();
+        let was_blocked = outbox.has_pending();
+        outbox.flush();
+        if was_blocked && !outbox.has_pending() {
+            self.held_back.borrow_mut().clear();
+        }
     }
 
     /// Looks how far the unit is and takes the next step of its life.
@@ -240,7 +246,7 @@ impl Unit {
             Command::Run => {}
             Command::Quiesce => self.quiesce(),
             Command::Finish => {
-                let has_unread = command == Command::Finish && inbox.has_unread();
+                let has_unread = command == Command::Finish && !inbox.is_empty();
                 if self.finish(has_unread) {
                     self.stage.set(Stage::Ended);
                 }

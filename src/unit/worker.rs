@@ -84,7 +84,7 @@ impl Worker {
         let connections = &unit.runtime.control.connections;
         let Session::Open(record) = route::find(connections, session) else {
             let number = code::SESSION_DISCARD_TIMEOUT_DATA;
-            crate::log::warn_limited!(
+            crate::warn_limited!(
                 "{} bytes of connection {} came after it was closed (error {number})",
                 data.len(),
                 session.0

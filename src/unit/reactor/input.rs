@@ -80,7 +80,7 @@ impl Reactor {
                 Moved::Bytes(count) => {
                     // Counted first: the worker must not have taken more than was handed over.
                     count_read(unit, session, count);
-                    grant.publish(unit.header(MessageKind::Receive, session, 0), count);
+                    grant.publish(&unit.header(MessageKind::Receive, session, 0), count);
                     if count < LARGEST_MESSAGE && !is_final {
                         return Stop::Drained;
                     }

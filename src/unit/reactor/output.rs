@@ -5,9 +5,9 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 
 use crate::event::Token;
-use crate::ipc::inbox::Payload;
+use crate::ipc::Payload;
 use crate::model::SessionId;
-use crate::net::stream::Moved;
+use crate::net::stream::{Moved, NO_MEMORY, PEER_GONE};
 
 use super::peers::{Life, Peer};
 use super::{Reactor, State};
@@ -120,7 +120,7 @@ impl State {
                 let first_rest = first.get(sent.min(first.len())..).unwrap_or_default();
                 let rest = bytes.get(sent.saturating_sub(first.len())..).unwrap_or_default();
                 let appended = peer.out.append(first_rest, pool);
-                appended.and_then(|()| peer.out.append(rest, pool)).map_err(|_| libc::ENOMEM)
+                appended.and_then(|()| peer.out.append(rest, pool)).map_err(|_| NO_MEMORY)
             });
             match kept {
                 Ok(()) => note_output(unit, peer),
@@ -136,7 +136,7 @@ impl State {
         let Some(peer) = peers.get_mut(session) else { return };
         match peer.out.write_to(&peer.stream, pool) {
             Moved::Bytes(_) | Moved::WouldBlock => note_output(unit, peer),
-            Moved::End => broken.push((session, libc::EPIPE)),
+            Moved::End => broken.push((session, PEER_GONE)),
             Moved::Broken(errno) => broken.push((session, errno)),
         }
     }
@@ -155,7 +155,7 @@ fn write_now(peer: &Peer, first: &[u8], second: &[u8]) -> Result<usize, i32> {
     match moved {
         Moved::Bytes(count) => Ok(count),
         Moved::WouldBlock => Ok(0),
-        Moved::End => Err(libc::EPIPE),
+        Moved::End => Err(PEER_GONE),
         Moved::Broken(errno) => Err(errno),
     }
 }

@@ -79,11 +79,6 @@ impl Peers {
         self.peers.try_remove(key as usize)
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.peers.len()
-    }
-
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter().map(|(_, peer)| peer)
