@@ -24,7 +24,8 @@ test: setup test-rust test-c
 test-rust: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --exclude swoole-loom
+	$(CARGO) test --release --package swoole-loom
 
 test-c: setup
 	@if command -v cmake >/dev/null; then \
