@@ -103,9 +103,14 @@ pub const RULES: &[Rule] = &[
         ],
     },
     Rule {
-        name: "Mode:: stands in model/plan.rs only",
+        name: "modes are told apart in model/plan.rs only",
         check: mode_is_in_place,
-        bad: &[("src/unit/a.rs", "if m == Mode::Base {}"), ("src/server/a.rs", "Mode::Thread")],
+        bad: &[
+            ("src/unit/a.rs", "if m == Mode::Base {}"),
+            ("src/unit/a.rs", "Mode::parse(mode)"),
+            ("src/server/a.rs", "Mode::Thread"),
+            ("src/ffi/a.rs", "use crate::model::plan::Mode::*;"),
+        ],
         good: &[
             ("src/model/plan.rs", "Mode::Base => 1,"),
             ("src/ffi/server.rs", "Mode::parse(mode)?"),
@@ -347,11 +352,15 @@ fn fork_is_in_place(source: &Source) -> Complaints {
     })
 }
 
+/// A mode may be read and printed at the border of the library, but only the plan tells them apart.
 fn mode_is_in_place(source: &Source) -> Complaints {
-    let knows_modes = is_in(source, &["model/", "unit/", "server/"]);
+    let knows_modes = is_in(source, &["model/", "unit/", "server/", "ffi/"]);
     let is_free = is_in(source, &["model/plan.rs", "model/settings.rs"]);
+    let may_read = is_in(source, &["server/", "ffi/"]);
     wrong_words(source, |word, rest| {
-        knows_modes && !is_free && word == "Mode" && rest.starts_with("::")
+        let name = rest.strip_prefix("::").filter(|_| word == "Mode");
+        let is_read = |name: &str| may_read && name.starts_with(|c: char| c.is_lowercase());
+        knows_modes && !is_free && name.is_some_and(|name| !is_read(name))
     })
 }
 
