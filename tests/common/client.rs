@@ -1,8 +1,12 @@
 //! A client of the server under test. Every step has a deadline.
 
-use super::{Outcome, STEP};
+use super::{process, Outcome, STEP};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How long to wait for the end of a program before trying again to connect to it.
+const RETRY: Duration = Duration::from_millis(10);
 
 pub struct Client {
     pub stream: TcpStream,
@@ -15,6 +19,22 @@ impl Client {
         stream.set_write_timeout(Some(STEP))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream })
+    }
+
+    /// Connects to a program that does not say when it listens, as soon as it does. Gives up when
+    /// the program with this pid has ended.
+    pub fn connect_when_open(port: u16, pid: i32) -> io::Result<Self> {
+        let end = Instant::now() + STEP;
+        loop {
+            match Self::connect(port) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    if process::wait_gone(pid, RETRY)? || Instant::now() > end {
+                        return Err(error);
+                    }
+                }
+                result => return result,
+            }
+        }
     }
 
     /// The port of this end, which the server sees as `remote_port`.
