@@ -164,6 +164,5 @@ impl Unit {
         if let (Some(record), Some(counters)) = (self.record(), self.counters()) {
             record.begin_life(self.own_id(), counters);
         }
-        self.stage.set(Stage::Running);
     }
 }
