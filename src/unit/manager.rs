@@ -7,7 +7,7 @@ use crate::error::{code, Result};
 use crate::model::connection::Connection;
 use crate::model::hooks::{Event, EventKind, WorkerError};
 use crate::model::plan::{Roles, Start, UnitPlan};
-use crate::model::worker::{Command, Stage};
+use crate::model::worker::Command;
 use crate::model::SessionId;
 use crate::os::process;
 
