@@ -49,6 +49,14 @@ impl LaneWords {
         let claimed = self.reader.claimed.load(Ordering::Relaxed);
         self.tail.load(Ordering::Relaxed).wrapping_sub(claimed).min(MAX_CAPACITY as u64)
     }
+
+    /// Sets tail, claimed and released to anything.
+    #[cfg(test)]
+    pub fn spoil(&self, [tail, claimed, released]: [u64; 3]) {
+        self.tail.store(tail, Ordering::Relaxed);
+        self.reader.claimed.store(claimed, Ordering::Relaxed);
+        self.reader.released.store(released, Ordering::Relaxed);
+    }
 }
 
 // SAFETY: atomics only, every pattern is valid, and positions are checked before they are used.

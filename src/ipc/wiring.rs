@@ -308,3 +308,6 @@ fn ends(plan: &WiringPlan) -> (Vec<Vec<End>>, Vec<Vec<End>>) {
     }
     (incoming, outgoing)
 }
+
+#[cfg(test)]
+mod tests;
