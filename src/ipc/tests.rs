@@ -1,5 +1,5 @@
-//! Tests of the rings. They stand apart from `lane.rs` and `shared_lane.rs`, which the model checker
-//! compiles too, over atomics that work in a model alone.
+//! Tests of the rings. They stand apart from `lane.rs` and `shared_lane.rs`, which the model
+//! checker compiles too, over atomics that work in a model alone.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -30,9 +30,9 @@ pub fn step() {
     }
 }
 
-/// Runs `act` in a child that is killed at its first step, then in one that is killed at the second,
-/// and so on until one comes through. `before` makes what the child works on, `after` looks at it.
-/// Returns how many were killed.
+/// Runs `act` in a child that is killed at its first step, then in one that is killed at the
+/// second, and so on until one comes through. `before` makes what the child works on, `after`
+/// looks at it. Returns how many were killed.
 pub(super) fn kill_at_every_step<T>(
     before: impl Fn() -> T,
     act: impl Fn(&T),
@@ -155,7 +155,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let size = 0..=payload_limit(CAPACITY);
     let act = prop_oneof![
         4 => size.clone().prop_map(Act::Put),
-        3 => (size.clone(), size.clone(), size).prop_map(|(min, max, len)| Act::Reserve(min, max, len)),
+        3 => (size.clone(), size.clone(), size)
+            .prop_map(|(min, max, len)| Act::Reserve(min, max, len)),
         7 => Just(Act::Claim),
         3 => Just(Act::Release),
         1 => Just(Act::NewWriter),
@@ -166,7 +167,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 fn shared_acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
-        6 => (0..3_u16, 0..=payload_limit(CAPACITY)).prop_map(|(unit, size)| Act::PutShared(unit, size)),
+        6 => (0..3_u16, 0..=payload_limit(CAPACITY))
+            .prop_map(|(unit, size)| Act::PutShared(unit, size)),
         6 => Just(Act::Claim),
         3 => Just(Act::Release),
         1 => Just(Act::NewReader),
@@ -287,7 +289,9 @@ proptest! {
 
     #[test]
     fn no_garbage_brings_an_end_down(
-        words in proptest::array::uniform3(prop_oneof![any::<u64>(), 0..4096_u64, Just(u64::MAX - 31)]),
+        words in proptest::array::uniform3(
+            prop_oneof![any::<u64>(), 0..4096_u64, Just(u64::MAX - 31)],
+        ),
         bytes in proptest::collection::vec(any::<u8>(), CAPACITY),
     ) {
         let ring = Ring::new();
@@ -310,7 +314,8 @@ proptest! {
 
     #[test]
     fn a_header_comes_back_as_it_was(
-        size in 0..1_u32 << 28, kind: u8, flags: u8, source: u16, session: i64, time: u64, extra: u64,
+        size in 0..1_u32 << 28, kind: u8, flags: u8, source: u16,
+        session: i64, time: u64, extra: u64,
     ) {
         let header = Header { size, kind, flags, source, session, time, extra };
         for mark in [Mark::Whole, Mark::Padding, Mark::Piece] {

@@ -1,8 +1,8 @@
 //! Blocking for one answer: a futex in shared memory that another process completes.
 //!
-//! A slot's word holds a generation and a state, so that an answer which comes too late finds another
-//! generation and satisfies nobody. The holder is written before anything else and cleared last, so
-//! that the reaper finds every slot of a dead unit, whatever it died in.
+//! A slot's word holds a generation and a state, so that an answer which comes too late finds
+//! another generation and satisfies nobody. The holder is written before anything else and
+//! cleared last, so that the reaper finds every slot of a dead unit, whatever it died in.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -96,12 +96,7 @@ impl WaitSlots {
     /// are in use. Close it with [`WaitSlots::wait`] or [`WaitSlots::close`].
     pub fn open(&self, holder: u16) -> Option<u64> {
         let mark = u32::from(holder) + 1;
-        let taken = |slot: &WaitSlot| {
-            slot.holder.load(Ordering::Relaxed) == 0
-                // Acquire pairs with the release in `free`: the word is of the last generation.
-                && slot.holder.compare_exchange(0, mark, Ordering::Acquire, Ordering::Relaxed).is_ok()
-        };
-        let index = self.slots.iter().position(taken)?;
+        let index = self.slots.iter().position(|slot| slot.take(mark))?;
         let slot = self.slots.get(index)?;
         let generation = (slot.word.load(Ordering::Relaxed) >> STATE_BITS).wrapping_add(1);
         let waiting = generation << STATE_BITS | WAITING;
@@ -200,6 +195,13 @@ impl WaitSlots {
 }
 
 impl WaitSlot {
+    /// Takes the slot if it is free.
+    fn take(&self, mark: u32) -> bool {
+        // Acquire pairs with the release in `free`: the word is of the last generation.
+        self.holder.load(Ordering::Relaxed) == 0
+            && self.holder.compare_exchange(0, mark, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
     fn free(&self) {
         // Release pairs with the acquire in `open`.
         self.holder.store(0, Ordering::Release);

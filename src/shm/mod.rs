@@ -1,8 +1,8 @@
 //! Memory that processes share. It knows nothing of servers.
 //!
-//! [`region`] maps it once, before the first fork, and carves it into typed areas; the other files
-//! are what is put there. Always: only [`Shared`] types, no names that outlive a killed program, and
-//! whatever a dead process left behind is read as input, never trusted.
+//! [`region`] maps it once, before the first fork, and carves it into typed areas; the other
+//! files are what is put there. Always: only [`Shared`] types, no names that outlive a killed
+//! program, and whatever a dead process left behind is read as input, never trusted.
 
 pub mod counter;
 pub mod mutex;
@@ -47,8 +47,8 @@ pub(crate) mod tests {
 
     /// Runs `act` in a forked child that ends right after, and waits for it.
     ///
-    /// The program is threaded here, so `act` must touch nothing but shared memory and its own stack.
-    /// The exit status of the child: 0 if `act` came back, else what `act` ended it with.
+    /// The program is threaded here, so `act` must touch nothing but shared memory and its own
+    /// stack. The exit status of the child: 0 if `act` came back, else what `act` ended it with.
     pub(crate) fn in_child(act: impl FnOnce()) -> i32 {
         // SAFETY: the child does what the comment above allows, and never returns into the harness.
         let pid = unsafe { libc::fork() };

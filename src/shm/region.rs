@@ -1,8 +1,9 @@
 //! One mapping that all processes of a server share, carved into typed areas.
 //!
-//! A [`Layout`] adds up what is needed, [`Layout::map`] makes a memfd of that size and maps it before
-//! the first fork. Pages cost memory only once they are touched. The memfd has no name and is closed
-//! right after, so nothing stays behind when the program is killed. Views keep the mapping alive.
+//! A [`Layout`] adds up what is needed, [`Layout::map`] makes a memfd of that size and maps it
+//! before the first fork. Pages cost memory only once they are touched. The memfd has no name and
+//! is closed right after, so nothing stays behind when the program is killed. Views keep the
+//! mapping alive.
 
 use std::fs::File;
 use std::io;
@@ -178,8 +179,8 @@ impl<T: Shared> Deref for Mapped<T> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: `view` has checked the bounds, the start is aligned as every area is, any bytes are
-        // a valid `T: Shared`, and the region is held.
+        // SAFETY: `view` has checked the bounds, the start is aligned as every area is, any bytes
+        // are a valid `T: Shared`, and the region is held.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
     }
 }

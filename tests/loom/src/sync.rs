@@ -53,14 +53,14 @@ struct Memory {
     watch: Vec<loom::cell::UnsafeCell<()>>,
 }
 
+// SAFETY: the cells beside the bytes end the model when an access is not ordered after another.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
 /// The bytes of a ring. Access is reported to the checker for each block that it touches.
 #[derive(Clone)]
 pub struct Bytes(Arc<Memory>);
-
-// SAFETY: the cells beside the bytes end the model when an access is not ordered after another.
-unsafe impl Send for Bytes {}
-// SAFETY: as above.
-unsafe impl Sync for Bytes {}
 
 impl Bytes {
     /// Zeroed bytes.
