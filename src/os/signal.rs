@@ -21,6 +21,8 @@ use super::checked;
 use super::eventfd::{self, EventFd};
 use super::process::{self, Pid};
 
+pub use libc::{SIGCHLD, SIGHUP, SIGKILL, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
+
 /// The largest signal number; a set of them fits into 64 bits.
 const MAX_SIGNAL: c_int = 64;
 const NO_BELL: RawFd = -1;
@@ -411,6 +413,7 @@ mod tests {
                 default: &[libc::SIGCHLD],
                 ..Default::default()
             };
+            let _programs_own = block_all();
             let parents = Signals::install(&plan).unwrap();
             send_myself(libc::SIGUSR1);
             let (pid, pidfd) = match fork().unwrap() {
@@ -432,11 +435,13 @@ mod tests {
     /// In a child whose parent has a pending SIGUSR1. A signal that comes before the set-up waits.
     fn child_hears_only_sigterm(held: MaskGuard) -> bool {
         send_myself(libc::SIGTERM);
-        let plan = SignalPlan { watch: &[libc::SIGTERM], ..Default::default() };
+        let watch = [libc::SIGTERM, libc::SIGWINCH];
+        let plan = SignalPlan { watch: &watch, ..Default::default() };
         let signals = Signals::in_child(&plan, held).unwrap();
         let taken: Vec<_> = signals.take().collect();
         std::mem::forget(signals);
-        taken == [libc::SIGTERM] && action_of(libc::SIGUSR1) == libc::SIG_DFL
+        let is_open = !is_blocked(libc::SIGWINCH) && is_blocked(libc::SIGINT);
+        is_open && taken == [libc::SIGTERM] && action_of(libc::SIGUSR1) == libc::SIG_DFL
     }
 
     #[test]
@@ -444,6 +449,8 @@ mod tests {
         assert!(passes_in_child(|| {
             let plan = SignalPlan { watch: &[libc::SIGUSR1], ..Default::default() };
             let signals = Signals::install(&plan).unwrap();
+            // A full bell has the handler's own write fail with EAGAIN.
+            nix::unistd::write(&signals, &(u64::MAX - 1).to_ne_bytes()).unwrap();
             Errno::set_raw(libc::ENOTTY);
             // SAFETY: runs the handler inside this call.
             assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);

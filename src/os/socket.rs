@@ -37,6 +37,14 @@ impl SocketKind {
         }
     }
 
+    pub fn is_unix(self) -> bool {
+        self.family() == Family::Unix
+    }
+
+    pub fn is_tcp(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tcp6)
+    }
+
     pub fn is_stream(self) -> bool {
         match self {
             Self::Tcp | Self::Tcp6 | Self::UnixStream => true,

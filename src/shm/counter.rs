@@ -35,7 +35,7 @@ unsafe impl<T: Shared> Shared for Line<T> {}
 /// The sum over all writers is made when it is read; a dead writer's counter is cleared by whoever
 /// took note of the death.
 #[repr(transparent)]
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {

@@ -40,6 +40,34 @@ shared_atomics!(AtomicI32 AtomicI64 AtomicU8 AtomicU16 AtomicU32 AtomicU64 Atomi
 // SAFETY: an array of things that may be shared adds nothing to them.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 
+/// Declares a record that may lie in shared memory: `repr(C)`, and every field may lie there too,
+/// which is checked when it is compiled. So floors that have no `unsafe` can have records.
+macro_rules! shared_record {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($(#[$field_meta:meta])* $vis:vis $field:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[repr(C)]
+        pub struct $name {
+            $($(#[$field_meta])* $vis $field: $type,)*
+        }
+
+        const _: () = {
+            const fn may_be_shared<T: $crate::shm::Shared>() {}
+            $(may_be_shared::<$type>();)*
+        };
+
+        // SAFETY: `repr(C)`, and each field may be shared, as asserted above; it has no `Drop`,
+        // because nothing that drops may be shared.
+        #[allow(unsafe_code)]
+        unsafe impl $crate::shm::Shared for $name {}
+    };
+}
+pub(crate) use shared_record;
+
 #[cfg(test)]
 pub(crate) mod tests {
     /// Seconds after which a child that hangs is killed by its own alarm.

@@ -117,6 +117,11 @@ impl<R: Shared> Table<R> {
         (slot.id.load(Ordering::Acquire) == id).then_some(&slot.record)
     }
 
+    /// The record of the slot that an id has or would have, whoever has it now.
+    pub fn peek(&self, id: i64) -> Option<&R> {
+        self.slot(id.unsigned_abs()).map(|slot| &slot.record)
+    }
+
     /// The id is live.
     #[inline]
     pub fn contains(&self, id: i64) -> bool {

@@ -1,0 +1,51 @@
+# make run       an echo server to talk to
+# make test      everything that decides whether a change is good
+# make bench     how fast it is
+# make header    include/swoole.h anew, after a change in src/ffi
+# make install   PREFIX=/usr/local DESTDIR=
+
+PREFIX ?= /usr/local
+CARGO ?= cargo
+MODE ?= 2
+PORT ?= 9501
+
+.PHONY: run test test-rust test-c bench header install setup
+
+run: setup
+	@cmake -S . -B build/release >/dev/null
+	@cmake --build build/release --target echo
+	@echo "An echo server on 127.0.0.1:$(PORT). In another terminal: nc 127.0.0.1 $(PORT)"
+	@echo "Ctrl+C ends it."
+	@build/release/c-examples/echo $(MODE) $(PORT)
+
+test: setup test-rust test-c
+	@echo "make test: all is well"
+
+test-rust: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --workspace --exclude swoole-loom
+	$(CARGO) test --release --package swoole-loom
+
+test-c: setup
+	@if command -v cmake >/dev/null; then \
+	    cmake -S . -B build/dev -D SWOOLE_PROFILE=dev >/dev/null \
+	    && cmake --build build/dev \
+	    && ctest --test-dir build/dev --output-on-failure --parallel 2; \
+	else \
+	    echo "make test: cmake is missing, the C examples and packages are NOT tested"; \
+	fi
+
+bench: setup
+	$(CARGO) bench
+
+header:
+	UPDATE_HEADER=1 $(CARGO) test --quiet --test header the_committed_header
+
+install: setup
+	@cmake -S . -B build/release -D CMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null
+	cmake --build build/release --target swoole_cargo
+	cmake --install build/release --prefix $(PREFIX)
+
+setup:
+	@scripts/setup

@@ -1,0 +1,1104 @@
+/*
+ * swoole.h - a multi-process network server as a library.
+ *
+ * A program makes a server, registers callbacks and starts it; from then on the library owns
+ * sockets, processes, shared memory and signals, and the program what happens in its callbacks.
+ *
+ * Phases.  Configure: from sw_server_new to sw_server_start.  Run: inside any callback.  Finished:
+ * after sw_server_start has returned.  A call in the wrong phase fails with
+ * SW_ERROR_WRONG_OPERATION and changes nothing.
+ *
+ * Errors.  A function that fails returns false, -1 or NULL and sets the last error of the calling
+ * thread: sw_last_error is its number (below 500 an errno of the system, above SW_ERROR_...),
+ * sw_last_error_message says in one sentence what, which value and what to do.  Success leaves the
+ * last error as it was.  No call ends the process, whatever it is given.
+ *
+ * Memory.  What is handed to the library is copied before the call returns.  What is handed to a
+ * callback is borrowed and valid until the callback returns.  What comes in a sw_buffer_t belongs
+ * to the caller, who gives it back to sw_buffer_free.  There is no fourth kind.
+ *
+ * Threads.  In a process one callback runs at a time; in SW_THREAD mode the callbacks of different
+ * workers run at the same time, in threads of one process.  A function is called by the thread that
+ * a callback runs on, unless its comment says otherwise.
+ *
+ * fd in this interface is a session id: 64 bits, above 0, never used again while the server runs.
+ * It is not a descriptor of the operating system.  Each function documents in this order: what it
+ * does, its parameters, what it returns, which errors, where it may be called, and memory.
+ *
+ * This file is generated from src/ffi.
+ */
+
+#ifndef SWOOLE_H
+#define SWOOLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// Server mode: each worker is a process that accepts and reads by itself.
+#define SW_BASE 1
+
+// Server mode: the master reads in threads and hands each frame to a worker process.
+#define SW_PROCESS 2
+
+// Server mode: workers are threads of one process.
+#define SW_THREAD 3
+
+// Socket type: stream over IPv4.
+#define SW_SOCK_TCP 1
+
+// Socket type: datagrams over IPv4.
+#define SW_SOCK_UDP 2
+
+// Socket type: stream over IPv6.
+#define SW_SOCK_TCP6 3
+
+// Socket type: datagrams over IPv6.
+#define SW_SOCK_UDP6 4
+
+// Socket type: stream over a Unix socket, the host is a path.
+#define SW_SOCK_UNIX_STREAM 5
+
+// Socket type: datagrams over a Unix socket, the host is a path.
+#define SW_SOCK_UNIX_DGRAM 6
+
+// Added to a socket type with `|`: TLS on a stream, DTLS on UDP.
+#define SW_SSL 512
+
+// Worker status: a callback runs.
+#define SW_WORKER_BUSY 1
+
+// Worker status: waiting for something to do.
+#define SW_WORKER_IDLE 2
+
+// Worker status: about to end, takes no new work.
+#define SW_WORKER_EXIT 3
+
+// Process type of a command: the master.
+#define SW_COMMAND_MASTER (1 << 1)
+
+// Process type of a command: a reactor thread.
+#define SW_COMMAND_REACTOR_THREAD (1 << 2)
+
+// Process type of a command: an event worker.
+#define SW_COMMAND_EVENT_WORKER (1 << 3)
+
+// Process type of a command: a task worker.
+#define SW_COMMAND_TASK_WORKER (1 << 4)
+
+// Process type of a command: the manager.
+#define SW_COMMAND_MANAGER (1 << 5)
+
+// A descriptor in the event loop can be read.
+#define SW_IO_READ 512
+
+// A descriptor in the event loop can be written.
+#define SW_IO_WRITE 1024
+
+// Result of a dispatch function: throw the data away.
+#define SW_DISPATCH_DISCARD -1
+
+// Result of a dispatch function: close the connection.
+#define SW_DISPATCH_CLOSE -2
+
+// Result of a dispatch function: choose as the setting `dispatch_mode` says.
+#define SW_DISPATCH_DEFAULT -3
+
+// Task flag: nobody is blocked until the result is there.
+#define SW_TASK_NONBLOCK 4
+
+// Task flag: a callback of this one task takes the result.
+#define SW_TASK_CALLBACK 8
+
+// Task flag: one of a list whose results are waited for together.
+#define SW_TASK_WAITALL 16
+
+// Task flag: one of a list whose results a callback takes together.
+#define SW_TASK_COROUTINE 32
+
+// Task flag: does not come from a worker, so it cannot be answered.
+#define SW_TASK_NOREPLY 128
+
+// Bytes of the text `remote_ip` in `sw_client_info_t`, with the NUL at its end.
+#define SW_REMOTE_IP_SIZE 108
+
+// Memory could not be allocated or shared.
+#define SW_ERROR_MALLOC_FAIL 501
+
+// A system call failed.
+#define SW_ERROR_SYSTEM_CALL_FAIL 502
+
+// A fatal error of the embedding program.
+#define SW_ERROR_FATAL_ERROR 503
+
+// A host, path or file name is too long.
+#define SW_ERROR_NAME_TOO_LONG 504
+
+// An argument is out of range.
+#define SW_ERROR_INVALID_PARAMS 505
+
+// An internal queue is full.
+#define SW_ERROR_QUEUE_FULL 506
+
+// Not supported in this mode or process.
+#define SW_ERROR_OPERATION_NOT_SUPPORT 507
+
+// The peer sent malformed data.
+#define SW_ERROR_PROTOCOL_ERROR 508
+
+// Not allowed in this phase or process.
+#define SW_ERROR_WRONG_OPERATION 509
+
+// A notice, nothing failed.
+#define SW_ERROR_RUNTIME_NOTICE 510
+
+// Reserved for tests.
+#define SW_ERROR_FOR_TEST 511
+
+// There are no bytes to send.
+#define SW_ERROR_NO_PAYLOAD 550
+
+// The behaviour of this call is undefined.
+#define SW_ERROR_UNDEFINED_BEHAVIOR 600
+
+// The call is not safe between threads.
+#define SW_ERROR_NOT_THREAD_SAFETY 601
+
+// The file does not exist.
+#define SW_ERROR_FILE_NOT_EXIST 700
+
+// The file is too large.
+#define SW_ERROR_FILE_TOO_LARGE 701
+
+// The file is empty.
+#define SW_ERROR_FILE_EMPTY 702
+
+// The directory does not exist.
+#define SW_ERROR_DIR_NOT_EXIST 703
+
+// The same name is being looked up already.
+#define SW_ERROR_DNSLOOKUP_DUPLICATE_REQUEST 710
+
+// The name could not be resolved.
+#define SW_ERROR_DNSLOOKUP_RESOLVE_FAILED 711
+
+// Resolving the name took too long.
+#define SW_ERROR_DNSLOOKUP_RESOLVE_TIMEOUT 712
+
+// This kind of name look-up is not supported.
+#define SW_ERROR_DNSLOOKUP_UNSUPPORTED 713
+
+// No name server is known.
+#define SW_ERROR_DNSLOOKUP_NO_SERVER 714
+
+// Not an IPv6 address.
+#define SW_ERROR_BAD_IPV6_ADDRESS 720
+
+// A signal came that nobody waits for.
+#define SW_ERROR_UNREGISTERED_SIGNAL 721
+
+// Not a usable host address.
+#define SW_ERROR_BAD_HOST_ADDR 722
+
+// Not a port number.
+#define SW_ERROR_BAD_PORT 723
+
+// Not a socket type.
+#define SW_ERROR_BAD_SOCKET_TYPE 724
+
+// The descriptor could not be taken out of the event loop.
+#define SW_ERROR_EVENT_REMOVE_FAILED 800
+
+// The descriptor could not be added to the event loop.
+#define SW_ERROR_EVENT_ADD_FAILED 801
+
+// The descriptor could not be changed in the event loop.
+#define SW_ERROR_EVENT_UPDATE_FAILED 802
+
+// The event loop reported something unknown.
+#define SW_ERROR_EVENT_UNKNOWN_DATA 803
+
+// The server has closed this connection.
+#define SW_ERROR_SESSION_CLOSED_BY_SERVER 1001
+
+// The client has closed this connection.
+#define SW_ERROR_SESSION_CLOSED_BY_CLIENT 1002
+
+// This connection is being closed.
+#define SW_ERROR_SESSION_CLOSING 1003
+
+// This connection is closed.
+#define SW_ERROR_SESSION_CLOSED 1004
+
+// There is no such connection.
+#define SW_ERROR_SESSION_NOT_EXIST 1005
+
+// Not a connection id.
+#define SW_ERROR_SESSION_INVALID_ID 1006
+
+// Bytes of a closed connection were thrown away.
+#define SW_ERROR_SESSION_DISCARD_TIMEOUT_DATA 1007
+
+// The send buffer of the connection is full.
+#define SW_ERROR_OUTPUT_BUFFER_OVERFLOW 1008
+
+// Data for a dead connection was thrown away.
+#define SW_ERROR_SESSION_DISCARD_DATA 1009
+
+// The sender should wait and try again.
+#define SW_ERROR_OUTPUT_SEND_YIELD 1010
+
+// The TLS handshake is not finished.
+#define SW_ERROR_SSL_NOT_READY 1011
+
+// A file cannot be sent this way over TLS.
+#define SW_ERROR_SSL_CANNOT_USE_SENDFILE 1012
+
+// The peer gave no certificate.
+#define SW_ERROR_SSL_EMPTY_PEER_CERTIFICATE 1013
+
+// The certificate of the peer could not be verified.
+#define SW_ERROR_SSL_VERIFY_FAILED 1014
+
+// The client does not speak TLS properly.
+#define SW_ERROR_SSL_BAD_CLIENT 1015
+
+// No common TLS protocol.
+#define SW_ERROR_SSL_BAD_PROTOCOL 1016
+
+// The peer broke off the TLS connection.
+#define SW_ERROR_SSL_RESET 1017
+
+// The TLS handshake failed.
+#define SW_ERROR_SSL_HANDSHAKE_FAILED 1018
+
+// The TLS settings could not be used.
+#define SW_ERROR_SSL_CREATE_CONTEXT_FAILED 1019
+
+// A TLS session could not be made.
+#define SW_ERROR_SSL_CREATE_SESSION_FAILED 1020
+
+// A packet exceeds package_max_length.
+#define SW_ERROR_PACKAGE_LENGTH_TOO_LARGE 1201
+
+// The data exceeds the output buffer limit.
+#define SW_ERROR_DATA_LENGTH_TOO_LARGE 1202
+
+// The length of a packet was not found.
+#define SW_ERROR_PACKAGE_LENGTH_NOT_FOUND 1203
+
+// A packet is malformed.
+#define SW_ERROR_PACKAGE_MALFORMED_DATA 1204
+
+// The task is too big.
+#define SW_ERROR_TASK_PACKAGE_TOO_BIG 2001
+
+// No task could be handed over.
+#define SW_ERROR_TASK_DISPATCH_FAIL 2002
+
+// The task was not done in time.
+#define SW_ERROR_TASK_TIMEOUT 2003
+
+// A bad request for a file operation.
+#define SW_ERROR_AIO_BAD_REQUEST 4001
+
+// The file operation was cancelled.
+#define SW_ERROR_AIO_CANCELED 4002
+
+// The file operation took too long.
+#define SW_ERROR_AIO_TIMEOUT 4003
+
+// The client is not connected.
+#define SW_ERROR_CLIENT_NO_CONNECTION 5001
+
+// The socket is closed.
+#define SW_ERROR_SOCKET_CLOSED 6001
+
+// Waiting for the socket took too long.
+#define SW_ERROR_SOCKET_POLL_TIMEOUT 6002
+
+// There is no such socket.
+#define SW_ERROR_SOCKET_NOT_EXISTS 6003
+
+// The peer is not a WebSocket client.
+#define SW_ERROR_WEBSOCKET_BAD_CLIENT 8501
+
+// Not a WebSocket opcode.
+#define SW_ERROR_WEBSOCKET_BAD_OPCODE 8502
+
+// There is no WebSocket connection.
+#define SW_ERROR_WEBSOCKET_UNCONNECTED 8503
+
+// The WebSocket handshake failed.
+#define SW_ERROR_WEBSOCKET_HANDSHAKE_FAILED 8504
+
+// A WebSocket frame could not be made.
+#define SW_ERROR_WEBSOCKET_PACK_FAILED 8505
+
+// A WebSocket frame could not be read.
+#define SW_ERROR_WEBSOCKET_UNPACK_FAILED 8506
+
+// A WebSocket frame is not complete.
+#define SW_ERROR_WEBSOCKET_INCOMPLETE_PACKET 8507
+
+// The server must be made before the client.
+#define SW_ERROR_SERVER_MUST_CREATED_BEFORE_CLIENT 9001
+
+// Too many connections.
+#define SW_ERROR_SERVER_TOO_MANY_SOCKET 9002
+
+// The worker has ended.
+#define SW_ERROR_SERVER_WORKER_TERMINATED 9003
+
+// A port must be from 0 to 65535.
+#define SW_ERROR_SERVER_INVALID_LISTEN_PORT 9004
+
+// Too many listening ports.
+#define SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT 9005
+
+// The buffer to another process is full.
+#define SW_ERROR_SERVER_PIPE_BUFFER_FULL 9006
+
+// No worker is idle, more workers are needed.
+#define SW_ERROR_SERVER_NO_IDLE_WORKER 9007
+
+// Another server runs in this process.
+#define SW_ERROR_SERVER_ONLY_START_ONE 9008
+
+// Not possible in the master process.
+#define SW_ERROR_SERVER_SEND_IN_MASTER 9009
+
+// Not a valid request.
+#define SW_ERROR_SERVER_INVALID_REQUEST 9010
+
+// The connection could not be made.
+#define SW_ERROR_SERVER_CONNECT_FAIL 9011
+
+// There is no such command.
+#define SW_ERROR_SERVER_INVALID_COMMAND 9012
+
+// Not a regular file.
+#define SW_ERROR_SERVER_IS_NOT_REGULAR_FILE 9013
+
+// The worker did not take the data in time.
+#define SW_ERROR_SERVER_SEND_TO_WORKER_TIMEOUT 9014
+
+// A needed callback is missing or one is not allowed here.
+#define SW_ERROR_SERVER_INVALID_CALLBACK 9015
+
+// Called from a thread that does not own the object.
+#define SW_ERROR_SERVER_UNRELATED_THREAD 9016
+
+// The exit took longer than max_wait_time and was forced.
+#define SW_ERROR_SERVER_WORKER_EXIT_TIMEOUT 9101
+
+// An internal message could not be understood.
+#define SW_ERROR_SERVER_WORKER_ABNORMAL_PIPE_DATA 9102
+
+// A worker ended with unhandled messages.
+#define SW_ERROR_SERVER_WORKER_UNPROCESSED_DATA 9103
+
+// What an event reports; says which member of `sw_event_t` is valid. A kind for which no member
+// is named carries nothing more.
+typedef enum {
+    // The server runs and is about to accept. In the master; BASE: in worker 0.
+    SW_EVENT_START = 1,
+    // An orderly end was asked for, the loop still works. In the master; BASE: in worker 0.
+    SW_EVENT_BEFORE_SHUTDOWN = 2,
+    // All has ended: the last event of the server. In the process that called `sw_server_start`.
+    SW_EVENT_SHUTDOWN = 3,
+    // All workers were created. In the manager.
+    SW_EVENT_MANAGER_START = 4,
+    // All workers have ended. In the manager.
+    SW_EVENT_MANAGER_STOP = 5,
+    // A reload is about to stop the first worker. In the manager.
+    SW_EVENT_BEFORE_RELOAD = 6,
+    // A reload has replaced every worker. In the manager.
+    SW_EVENT_AFTER_RELOAD = 7,
+    // First event of a worker or task worker; member `worker`.
+    SW_EVENT_WORKER_START = 8,
+    // Last event of a worker or task worker; member `worker`.
+    SW_EVENT_WORKER_STOP = 9,
+    // A worker wants to end and something keeps its loop alive; member `worker`.
+    SW_EVENT_WORKER_EXIT = 10,
+    // A worker ended by a signal or with a status other than 0; member `error`. In the manager.
+    SW_EVENT_WORKER_ERROR = 11,
+    // A connection was accepted; member `connect`. In its worker.
+    SW_EVENT_CONNECT = 12,
+    // Bytes or one whole frame came in; member `receive`. In its worker.
+    SW_EVENT_RECEIVE = 13,
+    // A connection ended, once for each; member `close`. In its worker.
+    SW_EVENT_CLOSE = 14,
+    // A datagram came in; member `packet`. In a worker.
+    SW_EVENT_PACKET = 15,
+    // The send buffer of a connection has reached its high mark; member `connect`. In its worker.
+    SW_EVENT_BUFFER_FULL = 16,
+    // The send buffer has drained to its low mark again; member `connect`. In its worker.
+    SW_EVENT_BUFFER_EMPTY = 17,
+    // A task is to be done; member `task`. In a task worker.
+    SW_EVENT_TASK = 18,
+    // The result of a task is here; member `finish`. In the worker that handed the task in.
+    SW_EVENT_FINISH = 19,
+    // Another process of the server sent a message; member `pipe_message`. In the one addressed.
+    SW_EVENT_PIPE_MESSAGE = 20,
+} sw_event_kind_t;
+
+// A server. Made by `sw_server_new`, given back to `sw_server_free`; what is inside is private.
+typedef struct sw_server_t sw_server_t;
+
+// Bytes that the library allocated for the caller, who gives them back to `sw_buffer_free`.
+typedef struct {
+    // The bytes; NULL if there are none. A text has a NUL after its last byte.
+    uint8_t *data;
+    // How many bytes `data` holds, a NUL after a text not counted.
+    size_t len;
+} sw_buffer_t;
+
+// Something happened on a connection.
+typedef struct {
+    // Which event it is.
+    sw_event_kind_t kind;
+    // Number of the reactor that owns the connection; in a close event -1 if the server closed.
+    int32_t reactor_id;
+    // Session id of the connection, above 0.
+    int64_t fd;
+    // When the data arrived, in seconds since 1970; 0 unless it is a receive event.
+    double dispatch_time;
+    // The received bytes, valid until the callback returns; NULL unless it is a receive event.
+    const uint8_t *data;
+    // How many bytes `data` holds.
+    size_t len;
+} sw_conn_event_t;
+
+// One datagram.
+typedef struct {
+    // Which event it is.
+    sw_event_kind_t kind;
+    // Descriptor of the listener that received it.
+    int32_t server_socket;
+    // Port of the listener, 0 for a Unix socket.
+    int32_t server_port;
+    // Port of the peer, 0 for a Unix socket.
+    int32_t port;
+    // When it arrived, in seconds since 1970.
+    double dispatch_time;
+    // Address of the peer as text, or its path; valid until the callback returns, never NULL.
+    const char *address;
+    // The bytes, valid until the callback returns.
+    const uint8_t *data;
+    // How many bytes `data` holds.
+    size_t len;
+} sw_packet_t;
+
+// A message from another process of the server.
+typedef struct {
+    // Which event it is.
+    sw_event_kind_t kind;
+    // Worker id of the sender.
+    int32_t source_worker_id;
+    // When it was sent, in seconds since 1970.
+    double dispatch_time;
+    // The bytes, valid until the callback returns.
+    const uint8_t *data;
+    // How many bytes `data` holds.
+    size_t len;
+} sw_pipe_message_t;
+
+// A task to be done.
+typedef struct {
+    // Which event it is.
+    sw_event_kind_t kind;
+    // Id of the worker that handed the task in.
+    int32_t worker_id;
+    // Number of the task; unique together with `worker_id`.
+    int64_t id;
+    // `SW_TASK_...` bits: who waits for the result, and how.
+    uint32_t flags;
+    // When it was handed in, in seconds since 1970.
+    double dispatch_time;
+    // The bytes, valid until the callback returns.
+    const uint8_t *data;
+    // How many bytes `data` holds.
+    size_t len;
+} sw_task_t;
+
+// The result of a task.
+typedef struct {
+    // Which event it is.
+    sw_event_kind_t kind;
+    // Worker id of the task worker that answered.
+    int32_t task_worker_id;
+    // Number that the task had when it was handed in.
+    int64_t task_id;
+    // When it was answered, in seconds since 1970.
+    double dispatch_time;
+    // The bytes, valid until the callback returns.
+    const uint8_t *data;
+    // How many bytes `data` holds.
+    size_t len;
+} sw_task_result_t;
+
+// A worker begins or ends.
+typedef struct {
+    // Which event it is.
+    sw_event_kind_t kind;
+    // Id of the worker: event workers from 0, then task workers.
+    int32_t worker_id;
+    // Its process; in THREAD mode its thread.
+    pid_t worker_pid;
+    // True in a task worker.
+    bool is_task_worker;
+} sw_worker_event_t;
+
+// How a worker, task worker or user process ended that should not have.
+typedef struct {
+    // Which event it is.
+    sw_event_kind_t kind;
+    // Worker id of the one that ended.
+    int32_t worker_id;
+    // Its process, which is gone.
+    pid_t worker_pid;
+    // Status as `waitpid` reports it.
+    int32_t status;
+    // Exit code 0..255, 0 if a signal ended it.
+    int32_t exit_code;
+    // The signal that ended it, 0 if it exited.
+    int32_t signal;
+} sw_status_info_t;
+
+// An event: `kind` says which member is valid. All members begin with `kind`; all of it is
+// borrowed until the callback returns.
+typedef union {
+    // Which event it is.
+    sw_event_kind_t kind;
+    // For `SW_EVENT_CONNECT`, `SW_EVENT_BUFFER_FULL` and `SW_EVENT_BUFFER_EMPTY`.
+    sw_conn_event_t connect;
+    // For `SW_EVENT_RECEIVE`.
+    sw_conn_event_t receive;
+    // For `SW_EVENT_CLOSE`.
+    sw_conn_event_t close;
+    // For `SW_EVENT_PACKET`.
+    sw_packet_t packet;
+    // For `SW_EVENT_PIPE_MESSAGE`.
+    sw_pipe_message_t pipe_message;
+    // For `SW_EVENT_TASK`.
+    sw_task_t task;
+    // For `SW_EVENT_FINISH`.
+    sw_task_result_t finish;
+    // For `SW_EVENT_WORKER_START`, `SW_EVENT_WORKER_STOP` and `SW_EVENT_WORKER_EXIT`.
+    sw_worker_event_t worker;
+    // For `SW_EVENT_WORKER_ERROR`.
+    sw_status_info_t error;
+} sw_event_t;
+
+// A callback, the same type for every event. `event` and all it points to are valid until it
+// returns; `user_data` is what was registered with it.
+typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void *user_data);
+
+// What is known of one connection. Times are seconds since 1970.
+typedef struct {
+    // Port of the listener it came in by, 0 for a Unix socket.
+    int32_t server_port;
+    // Descriptor of that listener.
+    int32_t server_fd;
+    // Descriptor of the connection in the process that owns it.
+    int32_t socket_fd;
+    // `SW_SOCK_...` of the listener, without `SW_SSL`.
+    int32_t socket_type;
+    // Port of the peer, 0 for a Unix socket.
+    int32_t remote_port;
+    // Number of the reactor that owns it; BASE: the worker id.
+    int32_t reactor_id;
+    // When it was accepted.
+    int64_t connect_time;
+    // `last_recv_time` in whole seconds.
+    int64_t last_time;
+    // When bytes were last read from the socket; at first when it was accepted.
+    double last_recv_time;
+    // When bytes were last written to the socket, 0 before that.
+    double last_send_time;
+    // When the data arrived that its worker handled last, 0 before that.
+    double last_dispatch_time;
+    // Bytes received and not yet taken by the worker.
+    uint64_t recv_queued_bytes;
+    // Bytes in the send buffer.
+    uint64_t send_queued_bytes;
+    // The `errno` that ended it, 0 if it ended in order or is open.
+    int32_t close_errno;
+    // State of the WebSocket on it, 0 if there is none.
+    int32_t websocket_status;
+    // Id of the worker that handles it, -1 if none is fixed.
+    int32_t worker_id;
+    // What the program bound to it, valid if `has_uid`.
+    uint32_t uid;
+    // True if the program bound a uid.
+    bool has_uid;
+    // Address of the peer as text, or its path, with a NUL at the end.
+    char remote_ip[SW_REMOTE_IP_SIZE];
+} sw_client_info_t;
+
+// The counters of a server. They are read one by one while the server runs, so that two of them
+// may differ by what is under way.
+typedef struct {
+    // When the server started, in seconds since 1970.
+    int64_t start_time;
+    // Connections that are open.
+    uint64_t connection_num;
+    // Connections that were dropped when they were accepted.
+    uint64_t abort_count;
+    // Connections accepted.
+    uint64_t accept_count;
+    // Connections closed for good.
+    uint64_t close_count;
+    // Event workers as configured.
+    uint64_t worker_num;
+    // Task workers as configured.
+    uint64_t task_worker_num;
+    // User processes as configured.
+    uint64_t user_worker_num;
+    // Event workers with nothing to do; the caller is never one of them.
+    uint64_t idle_worker_num;
+    // Frames that reactors handed to workers.
+    uint64_t dispatch_count;
+    // Receive and packet callbacks that returned.
+    uint64_t request_count;
+    // Calls of `sw_server_send` that succeeded.
+    uint64_t response_count;
+    // Bytes read from connections.
+    uint64_t total_recv_bytes;
+    // Bytes that `sw_server_send` accepted.
+    uint64_t total_send_bytes;
+    // Number of the next message between processes that needs several pieces, from 1.
+    uint64_t pipe_packet_msg_id;
+    // The last session id given out.
+    uint64_t session_round;
+    // Smallest descriptor of the server's sockets.
+    int64_t min_fd;
+    // Largest descriptor of a connection.
+    int64_t max_fd;
+    // Share of the calling worker in `request_count`; in a task worker the tasks done.
+    uint64_t worker_request_count;
+    // Share of the calling worker in `response_count`.
+    uint64_t worker_response_count;
+    // Frames that were handed to the calling worker.
+    uint64_t worker_dispatch_count;
+    // Task workers with nothing to do.
+    uint64_t task_idle_worker_num;
+    // Tasks handed in and not yet begun.
+    uint64_t tasking_num;
+    // Tasks handed in.
+    uint64_t task_count;
+    // Requests in progress.
+    uint64_t concurrency;
+    // Requests in progress in the calling worker.
+    uint64_t worker_concurrency;
+    // Messages in the System V queue of the tasks.
+    uint64_t task_queue_num;
+    // Bytes in the System V queue of the tasks.
+    uint64_t task_queue_bytes;
+    // Always 0: the library runs no coroutines.
+    uint64_t coroutine_num;
+    // Always 0: the library runs no coroutines.
+    uint64_t coroutine_peak_num;
+} sw_stats_t;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// The version of the library.
+//
+// Returns: text such as "0.1.0"; never NULL.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+//
+// Memory: the text belongs to the library and lives as long as the program.
+const char *sw_version(void);
+
+// The number of the last error of the calling thread.
+//
+// Returns: an errno of the system (below 500) or one of SW_ERROR_...; 0 if there was none. Reading
+// does not clear it, success of another call does not either. sw_server_start and each worker
+// begin with 0.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+int sw_last_error(void);
+
+// The last error of the calling thread as a sentence: what failed, on which value, what to do.
+//
+// Returns: the sentence; empty if there was no error; never NULL.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+//
+// Memory: the text belongs to the library and is valid until the next call of this function in
+// this thread.
+const char *sw_last_error_message(void);
+
+// What an error number means.
+//
+// - `code`: a number of sw_last_error; any other number gives "unknown error".
+//
+// Returns: the text; never NULL.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+//
+// Memory: the text belongs to the library and is valid until the next call of this function in
+// this thread.
+const char *sw_strerror(int code);
+
+// Gives back a buffer that the library filled.
+//
+// - `buffer`: the buffer; NULL and an empty one are harmless. It is empty afterwards.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+//
+// Memory: the bytes must not be used any more.
+void sw_buffer_free(sw_buffer_t *buffer);
+
+// Makes a server with its first port. The socket is made and bound here, not at start.
+//
+// - `host`: an IPv4 or IPv6 address or a name, at most 107 bytes; "0.0.0.0" and "::" are all
+//   interfaces; for unix types the path of the socket file. Not NULL.
+// - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
+// - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
+// - `sock_type`: SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM.
+//
+// Returns: the server, or NULL.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL), SW_ERROR_SERVER_INVALID_LISTEN_PORT,
+// SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR, SW_ERROR_BAD_IPV6_ADDRESS,
+// SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that this version does not
+// serve), or the errno of the system, such as EADDRINUSE.
+//
+// Where: any thread. Many servers may be made in a process; one at a time can run.
+//
+// Memory: the server belongs to the caller, who gives it to sw_server_free.
+sw_server_t *sw_server_new(const char *host, int port, int mode, int sock_type);
+
+// Frees a server that does not run.
+//
+// - `server`: the server; NULL is harmless. A running server is left alone.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (it runs), SW_ERROR_INVALID_PARAMS (it is no server); they are
+// seen through sw_last_error alone.
+//
+// Where: before start and after it has returned, any thread, while no other thread is inside a
+// call on this server.
+//
+// Memory: the handle must not be used any more.
+void sw_server_free(sw_server_t *server);
+
+// Sets one setting from text.
+//
+// - `server`: the server.
+// - `name`: the setting, in any case. A name that is none is logged as a warning and ignored.
+// - `value`: "4", "true", "2M", "0.5", a path; numbers outside of the range of the setting are
+//   moved into it.
+//
+// Returns: true if the value was taken or the name was ignored.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or a text that is no value of the setting's type),
+// SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: both texts are copied.
+bool sw_server_set(sw_server_t *server, const char *name, const char *value);
+
+// Sets one setting from a number. For a setting that is true or false, 0 is false.
+//
+// - `server`: the server.
+// - `name`: as for sw_server_set.
+// - `value`: a number outside of the range of the setting is moved into it.
+//
+// Returns: true if the value was taken or the name was ignored.
+//
+// Errors: as for sw_server_set.
+//
+// Where: before start, any thread.
+//
+// Memory: the name is copied.
+bool sw_server_set_int(sw_server_t *server, const char *name, int64_t value);
+
+// Sets many settings from a JSON object, all of them or, if one is refused, none.
+//
+// - `server`: the server.
+// - `json`: an object of names and values, such as {"worker_num": 4}; null leaves a setting as it
+//   is.
+// - `len`: bytes of `json`.
+//
+// Returns: true if all values were taken or their names ignored.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, not a JSON object, or a value that is none of the
+// setting's type), SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: the text is copied.
+bool sw_server_set_json(sw_server_t *server, const char *json, size_t len);
+
+// Tells the value of a setting that is, or would be, in force: also one that was never set.
+//
+// - `server`: the server.
+// - `name`: the setting, in any case.
+// - `out`: is filled with text such as "4", "true", "2097152"; no NUL stands behind it.
+//
+// Returns: true if there is such a setting.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such setting).
+//
+// Where: any process, phase and thread.
+//
+// Memory: the caller gives `out` to sw_buffer_free.
+bool sw_server_get_setting(const sw_server_t *server, const char *name, sw_buffer_t *out);
+
+// Registers the callback of an event, in place of an earlier one.
+//
+// - `server`: the server.
+// - `event`: the name in any case, without "on": start, shutdown, managerStart, managerStop,
+//   workerStart, workerStop, workerError, connect, receive, close, beforeShutdown.
+// - `callback`: what is called; not NULL.
+// - `user_data`: handed to the callback as it is; may be NULL. In forked workers it is the copy that
+//   the process inherited.
+//
+// Returns: true if it was registered.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event), SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: the name is copied; `user_data` stays the caller's and must live as long as the server.
+bool sw_server_on(sw_server_t *server,
+                  const char *event,
+                  sw_callback_t callback,
+                  void *user_data);
+
+// Tells the callback that was registered last for an event.
+//
+// - `server`: the server.
+// - `event`: the name, in any case.
+//
+// Returns: the same pointer that was registered; NULL if none was or there is no such event.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event).
+//
+// Where: any process, phase and thread.
+sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *event);
+
+// Runs the server. Returns when it has ended: after SIGTERM or sw_server_shutdown, when every
+// process and thread of it is gone and its ports are free.
+//
+// - `server`: a server with a receive callback.
+//
+// Returns: true after an orderly end; false at once if it could not start.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (it runs or has ended already),
+// SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE (another
+// server runs in this process), or the errno of the system; EDEADLK says that the program has
+// several threads, with which SW_PROCESS and SW_BASE cannot fork.
+//
+// Where: before start, from the only thread of the program (SW_THREAD: from any).
+//
+// Memory: nothing changes hands. While it runs, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2 and
+// SIGCHLD are handled by the library; then they are as before.
+bool sw_server_start(sw_server_t *server);
+
+// Asks for an orderly end of the whole server, as SIGTERM to the master does. The calling callback
+// goes on, and what it sends is delivered.
+//
+// - `server`: the server.
+//
+// Returns: true if the request was handed over. Asking again is harmless.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (it does not run).
+//
+// Where: any process and thread of the running server, also in a signal handler of its process.
+bool sw_server_shutdown(sw_server_t *server);
+
+// Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
+// stay together. It never blocks: true means accepted, not delivered.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `data`: the bytes; not NULL.
+// - `len`: at least 1; in SW_PROCESS mode at most output_buffer_size.
+//
+// Returns: true if the bytes were taken.
+//
+// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_DATA_LENGTH_TOO_LARGE,
+// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (socket_buffer_size bytes wait for a slow peer already),
+// SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its
+// close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT,
+// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process.
+//
+// Memory: the bytes are copied.
+bool sw_server_send(sw_server_t *server, int64_t fd, const void *data, size_t len);
+
+// Closes a connection. In the worker of the connection its close callback runs inside this call;
+// from elsewhere the request is forwarded and runs there.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `reset`: false sends what is queued first; true throws it away and closes at once, also after a
+//   close whose output is still queued.
+//
+// Returns: true if it was closed or the request was forwarded.
+//
+// Errors: SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSED,
+// SW_ERROR_SESSION_CLOSING (inside its close callback), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process.
+bool sw_server_close(sw_server_t *server, int64_t fd, bool reset);
+
+// Tells whether a connection is open: neither closed nor being closed. No system call is made.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+//
+// Returns: true if it is open.
+//
+// Errors: SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_INVALID_ID, SW_ERROR_WRONG_OPERATION (not
+// running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
+bool sw_server_exist(sw_server_t *server, int64_t fd);
+
+// Tells what is known of a connection.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `out`: is filled; not NULL.
+// - `ignore_closed`: true also tells of a closed connection while its record is held. Inside its
+//   own close callback it is always told.
+//
+// Returns: true if `out` was filled.
+//
+// Errors: SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_INVALID_ID, SW_ERROR_INVALID_PARAMS (NULL),
+// SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
+//
+// Memory: `out` is a copy.
+bool sw_server_get_client_info(sw_server_t *server,
+                               int64_t fd,
+                               sw_client_info_t *out,
+                               bool ignore_closed);
+
+// Lists open connections in ascending order of their ids.
+//
+// - `server`: the server.
+// - `start_fd`: list ids above this one, which must be a live connection; 0 begins at the front.
+// - `fds`: is filled with ids; room for `page_size` of them.
+// - `page_size`: 1 to 100.
+//
+// Returns: how many ids were written; 0 if there are no more; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or a page size outside of its range),
+// SW_ERROR_SESSION_NOT_EXIST (`start_fd`), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
+int sw_server_get_client_list(sw_server_t *server, int64_t start_fd, int64_t *fds, int page_size);
+
+// Reads the counts of the server: shared memory alone, one after the other while it runs.
+//
+// - `server`: the server.
+// - `out`: is filled; not NULL.
+//
+// Returns: true if `out` was filled.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process.
+//
+// Memory: `out` is a copy.
+bool sw_server_stats(sw_server_t *server, sw_stats_t *out);
+
+// The last error of the calling thread, the same number as sw_last_error.
+//
+// - `server`: the server; it makes no difference which, nor whether it is NULL.
+//
+// Returns: the number; 0 if there was no error, as in a fresh worker.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+int sw_server_get_last_error(const sw_server_t *_server);
+
+// The id of the worker that calls.
+//
+// - `server`: the server.
+//
+// Returns: 0 to worker_num - 1; -1 outside of workers.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+int sw_server_get_worker_id(const sw_server_t *server);
+
+// The process id of a worker, of its successor after a respawn; in SW_THREAD mode its thread id.
+//
+// - `server`: the server.
+// - `worker_id`: a worker id, or -1 for the worker that calls.
+//
+// Returns: the id; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such worker), SW_ERROR_WRONG_OPERATION (-1 outside of
+// workers, or not running).
+//
+// Where: in callbacks, of any process.
+pid_t sw_server_get_worker_pid(const sw_server_t *server,
+                               int worker_id);
+
+// The process id of the manager: in SW_PROCESS mode a child of the master, in SW_BASE mode the
+// process that called sw_server_start.
+//
+// - `server`: the server.
+//
+// Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or SW_BASE
+// mode with one worker).
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+pid_t sw_server_get_manager_pid(const sw_server_t *server);
+
+// The process id of the master: the process that called sw_server_start; in SW_BASE mode worker 0.
+//
+// - `server`: the server.
+//
+// Returns: the id; 0 before start.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+pid_t sw_server_get_master_pid(const sw_server_t *server);
+
+// The mode that the server was made with.
+//
+// - `server`: the server.
+//
+// Returns: SW_BASE, SW_PROCESS or SW_THREAD; 0 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+int sw_server_get_mode(const sw_server_t *server);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* SWOOLE_H */

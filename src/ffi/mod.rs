@@ -1,0 +1,34 @@
+//! The C face of the library: each `sw_*` function and type that `include/swoole.h` declares.
+//!
+//! The header is made from this folder, in the order of the modules below, so a chapter of the API
+//! is a file here. A function checks its arguments, calls the engine and translates the result; it
+//! never decides anything. Its doc comment becomes the comment in the header and has this form,
+//! which `tests/tidy.rs` checks:
+//!
+//! ```text
+//! /// What it does, in whole sentences.
+//! ///
+//! /// - `name`: each parameter in order, with unit and range, and whether it may be NULL.
+//! ///
+//! /// Returns: the value, left out where there is none.
+//! ///
+//! /// Errors: by name (`SW_ERROR_...`, `EADDRINUSE`), or "none".
+//! ///
+//! /// Where: process, phase and thread.
+//! ///
+//! /// Memory: who owns what, and for how long.
+//! ```
+
+mod handle;
+
+pub mod types;
+
+pub mod library;
+
+pub mod server;
+
+pub mod connection;
+
+pub mod status;
+
+pub mod error_codes;
