@@ -179,26 +179,33 @@ static void expect_end(int client)
         fail("more bytes where the connection should have ended");
 }
 
+/* The newest connection; the first one is made when it is needed. */
+static int newest(void)
+{
+    if (client_count == 0)
+        open_client();
+    return clients[client_count - 1];
+}
+
 /* Plays one line; it still has its newline, which is sent and expected, too. */
 static void play(char *line)
 {
     if (line[0] == '#' || line[0] == '\n')
         return;
-    if (client_count == 0 || strcmp(line, "connect\n") == 0)
-        open_client();
-    int client = clients[client_count - 1];
     if (strncmp(line, "> ", 2) == 0)
-        send_text(client, line + 2);
+        send_text(newest(), line + 2);
     else if (strncmp(line, "< ", 2) == 0)
-        expect_text(client, line + 2);
+        expect_text(newest(), line + 2);
+    else if (strcmp(line, "connect\n") == 0)
+        open_client();
     else if (strcmp(line, "end\n") == 0)
-        expect_end(client);
-    else if (strcmp(line, "close\n") == 0)
+        expect_end(newest());
+    else if (strcmp(line, "close\n") == 0 && client_count > 0)
         close(clients[--client_count]);
     else if (strncmp(line, "wait ", 5) == 0) {
         line[strcspn(line, "\n")] = '\0';
         wait_for(line + 5);
-    } else if (strcmp(line, "connect\n") != 0)
+    } else
         fail("not a line of a session: %s", line);
 }
 
