@@ -447,6 +447,14 @@ typedef enum {
 // A server. Made by `sw_server_new`, given back to `sw_server_free`; what is inside is private.
 typedef struct sw_server_t sw_server_t;
 
+// Bytes that the library allocated for the caller, who gives them back to `sw_buffer_free`.
+typedef struct {
+    // The bytes; NULL if there are none. A text has a NUL after its last byte.
+    uint8_t *data;
+    // How many bytes `data` holds, a NUL after a text not counted.
+    size_t len;
+} sw_buffer_t;
+
 // Something happened on a connection.
 typedef struct {
     // Which event it is.
@@ -588,14 +596,6 @@ typedef union {
 // returns; `user_data` is what was registered with it.
 typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void *user_data);
 
-// Bytes that the library allocated for the caller, who gives them back to `sw_buffer_free`.
-typedef struct {
-    // The bytes; NULL if there are none. A text has a NUL after its last byte.
-    uint8_t *data;
-    // How many bytes `data` holds, a NUL after a text not counted.
-    size_t len;
-} sw_buffer_t;
-
 // What is known of one connection. Times are seconds since 1970.
 typedef struct {
     // Port of the listener it came in by, 0 for a Unix socket.
@@ -702,5 +702,403 @@ typedef struct {
     // Always 0: the library runs no coroutines.
     uint64_t coroutine_peak_num;
 } sw_stats_t;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// The version of the library.
+//
+// Returns: text such as "0.1.0"; never NULL.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+//
+// Memory: the text belongs to the library and lives as long as the program.
+const char *sw_version(void);
+
+// The number of the last error of the calling thread.
+//
+// Returns: an errno of the system (below 500) or one of SW_ERROR_...; 0 if there was none. Reading
+// does not clear it, success of another call does not either. sw_server_start and each worker
+// begin with 0.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+int sw_last_error(void);
+
+// The last error of the calling thread as a sentence: what failed, on which value, what to do.
+//
+// Returns: the sentence; empty if there was no error; never NULL.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+//
+// Memory: the text belongs to the library and is valid until the next call of this function in
+// this thread.
+const char *sw_last_error_message(void);
+
+// What an error number means.
+//
+// - `code`: a number of sw_last_error; any other number gives "unknown error".
+//
+// Returns: the text; never NULL.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+//
+// Memory: the text belongs to the library and is valid until the next call of this function in
+// this thread.
+const char *sw_strerror(int code);
+
+// Gives back a buffer that the library filled.
+//
+// - `buffer`: the buffer; NULL and an empty one are harmless. It is empty afterwards.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+//
+// Memory: the bytes must not be used any more.
+void sw_buffer_free(sw_buffer_t *buffer);
+
+// Makes a server with its first port. The socket is made and bound here, not at start.
+//
+// - `host`: an IPv4 or IPv6 address or a name, at most 107 bytes; "0.0.0.0" and "::" are all
+//   interfaces; for unix types the path of the socket file. Not NULL.
+// - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
+// - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
+// - `sock_type`: SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM.
+//
+// Returns: the server, or NULL.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL), SW_ERROR_SERVER_INVALID_LISTEN_PORT,
+// SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR, SW_ERROR_BAD_IPV6_ADDRESS,
+// SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that this version does not
+// serve), or the errno of the system, such as EADDRINUSE.
+//
+// Where: any thread. Many servers may be made in a process; one at a time can run.
+//
+// Memory: the server belongs to the caller, who gives it to sw_server_free.
+sw_server_t *sw_server_new(const char *host, int port, int mode, int sock_type);
+
+// Frees a server that does not run.
+//
+// - `server`: the server; NULL is harmless. A running server is left alone.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (it runs), SW_ERROR_INVALID_PARAMS (it is no server); they are
+// seen through sw_last_error alone.
+//
+// Where: before start and after it has returned, any thread, while no other thread is inside a
+// call on this server.
+//
+// Memory: the handle must not be used any more.
+void sw_server_free(sw_server_t *server);
+
+// Sets one setting from text.
+//
+// - `server`: the server.
+// - `name`: the setting, in any case. A name that is none is logged as a warning and ignored.
+// - `value`: "4", "true", "2M", "0.5", a path; numbers outside of the range of the setting are
+//   moved into it.
+//
+// Returns: true if the value was taken or the name was ignored.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or a text that is no value of the setting's type),
+// SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: both texts are copied.
+bool sw_server_set(sw_server_t *server, const char *name, const char *value);
+
+// Sets one setting from a number. For a setting that is true or false, 0 is false.
+//
+// - `server`: the server.
+// - `name`: as for sw_server_set.
+// - `value`: a number outside of the range of the setting is moved into it.
+//
+// Returns: true if the value was taken or the name was ignored.
+//
+// Errors: as for sw_server_set.
+//
+// Where: before start, any thread.
+//
+// Memory: the name is copied.
+bool sw_server_set_int(sw_server_t *server, const char *name, int64_t value);
+
+// Sets many settings from a JSON object, all of them or, if one is refused, none.
+//
+// - `server`: the server.
+// - `json`: an object of names and values, such as {"worker_num": 4}; null leaves a setting as it
+//   is.
+// - `len`: bytes of `json`.
+//
+// Returns: true if all values were taken or their names ignored.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, not a JSON object, or a value that is none of the
+// setting's type), SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: the text is copied.
+bool sw_server_set_json(sw_server_t *server, const char *json, size_t len);
+
+// Tells the value of a setting that is, or would be, in force: also one that was never set.
+//
+// - `server`: the server.
+// - `name`: the setting, in any case.
+// - `out`: is filled with text such as "4", "true", "2097152"; no NUL stands behind it.
+//
+// Returns: true if there is such a setting.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such setting).
+//
+// Where: any process, phase and thread.
+//
+// Memory: the caller gives `out` to sw_buffer_free.
+bool sw_server_get_setting(const sw_server_t *server, const char *name, sw_buffer_t *out);
+
+// Registers the callback of an event, in place of an earlier one.
+//
+// - `server`: the server.
+// - `event`: the name in any case, without "on": start, shutdown, managerStart, managerStop,
+//   workerStart, workerStop, workerError, connect, receive, close, beforeShutdown.
+// - `callback`: what is called; not NULL.
+// - `user_data`: handed to the callback as it is; may be NULL. In forked workers it is the copy that
+//   the process inherited.
+//
+// Returns: true if it was registered.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event), SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: the name is copied; `user_data` stays the caller's and must live as long as the server.
+bool sw_server_on(sw_server_t *server,
+                  const char *event,
+                  sw_callback_t callback,
+                  void *user_data);
+
+// Tells the callback that was registered last for an event.
+//
+// - `server`: the server.
+// - `event`: the name, in any case.
+//
+// Returns: the same pointer that was registered; NULL if none was or there is no such event.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event).
+//
+// Where: any process, phase and thread.
+sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *event);
+
+// Runs the server. Returns when it has ended: after SIGTERM or sw_server_shutdown, when every
+// process and thread of it is gone and its ports are free.
+//
+// - `server`: a server with a receive callback.
+//
+// Returns: true after an orderly end; false at once if it could not start.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (it runs or has ended already),
+// SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE (another
+// server runs in this process), or the errno of the system; EDEADLK says that the program has
+// several threads, with which SW_PROCESS and SW_BASE cannot fork.
+//
+// Where: before start, from the only thread of the program (SW_THREAD: from any).
+//
+// Memory: nothing changes hands. While it runs, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2 and
+// SIGCHLD are handled by the library; then they are as before.
+bool sw_server_start(sw_server_t *server);
+
+// Asks for an orderly end of the whole server, as SIGTERM to the master does. The calling callback
+// goes on, and what it sends is delivered.
+//
+// - `server`: the server.
+//
+// Returns: true if the request was handed over. Asking again is harmless.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (it does not run).
+//
+// Where: any process and thread of the running server, also in a signal handler of its process.
+bool sw_server_shutdown(sw_server_t *server);
+
+// Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
+// stay together. It never blocks: true means accepted, not delivered.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `data`: the bytes; not NULL.
+// - `len`: at least 1; in SW_PROCESS mode at most output_buffer_size.
+//
+// Returns: true if the bytes were taken.
+//
+// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_DATA_LENGTH_TOO_LARGE,
+// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (socket_buffer_size bytes wait for a slow peer already),
+// SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its
+// close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT,
+// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process.
+//
+// Memory: the bytes are copied.
+bool sw_server_send(sw_server_t *server, int64_t fd, const void *data, size_t len);
+
+// Closes a connection. In the worker of the connection its close callback runs inside this call;
+// from elsewhere the request is forwarded and runs there.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `reset`: false sends what is queued first; true throws it away and closes at once, also after a
+//   close whose output is still queued.
+//
+// Returns: true if it was closed or the request was forwarded.
+//
+// Errors: SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSED,
+// SW_ERROR_SESSION_CLOSING (inside its close callback), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process.
+bool sw_server_close(sw_server_t *server, int64_t fd, bool reset);
+
+// Tells whether a connection is open: neither closed nor being closed. No system call is made.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+//
+// Returns: true if it is open.
+//
+// Errors: SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_INVALID_ID, SW_ERROR_WRONG_OPERATION (not
+// running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
+bool sw_server_exist(sw_server_t *server, int64_t fd);
+
+// Tells what is known of a connection.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `out`: is filled; not NULL.
+// - `ignore_closed`: true also tells of a closed connection while its record is held. Inside its
+//   own close callback it is always told.
+//
+// Returns: true if `out` was filled.
+//
+// Errors: SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_INVALID_ID, SW_ERROR_INVALID_PARAMS (NULL),
+// SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
+//
+// Memory: `out` is a copy.
+bool sw_server_get_client_info(sw_server_t *server,
+                               int64_t fd,
+                               sw_client_info_t *out,
+                               bool ignore_closed);
+
+// Lists open connections in ascending order of their ids.
+//
+// - `server`: the server.
+// - `start_fd`: list ids above this one, which must be a live connection; 0 begins at the front.
+// - `fds`: is filled with ids; room for `page_size` of them.
+// - `page_size`: 1 to 100.
+//
+// Returns: how many ids were written; 0 if there are no more; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or a page size outside of its range),
+// SW_ERROR_SESSION_NOT_EXIST (`start_fd`), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
+int sw_server_get_client_list(sw_server_t *server, int64_t start_fd, int64_t *fds, int page_size);
+
+// Reads the counts of the server: shared memory alone, one after the other while it runs.
+//
+// - `server`: the server.
+// - `out`: is filled; not NULL.
+//
+// Returns: true if `out` was filled.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process.
+//
+// Memory: `out` is a copy.
+bool sw_server_stats(sw_server_t *server, sw_stats_t *out);
+
+// The last error of the calling thread, the same number as sw_last_error.
+//
+// - `server`: the server; it makes no difference which, nor whether it is NULL.
+//
+// Returns: the number; 0 if there was no error, as in a fresh worker.
+//
+// Errors: none.
+//
+// Where: any process, phase and thread.
+int sw_server_get_last_error(const sw_server_t *_server);
+
+// The id of the worker that calls.
+//
+// - `server`: the server.
+//
+// Returns: 0 to worker_num - 1; -1 outside of workers.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+int sw_server_get_worker_id(const sw_server_t *server);
+
+// The process id of a worker, of its successor after a respawn; in SW_THREAD mode its thread id.
+//
+// - `server`: the server.
+// - `worker_id`: a worker id, or -1 for the worker that calls.
+//
+// Returns: the id; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such worker), SW_ERROR_WRONG_OPERATION (-1 outside of
+// workers, or not running).
+//
+// Where: in callbacks, of any process.
+pid_t sw_server_get_worker_pid(const sw_server_t *server,
+                               int worker_id);
+
+// The process id of the manager: in SW_PROCESS mode a child of the master, in SW_BASE mode the
+// process that called sw_server_start.
+//
+// - `server`: the server.
+//
+// Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or SW_BASE
+// mode with one worker).
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+pid_t sw_server_get_manager_pid(const sw_server_t *server);
+
+// The process id of the master: the process that called sw_server_start; in SW_BASE mode worker 0.
+//
+// - `server`: the server.
+//
+// Returns: the id; 0 before start.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+pid_t sw_server_get_master_pid(const sw_server_t *server);
+
+// The mode that the server was made with.
+//
+// - `server`: the server.
+//
+// Returns: SW_BASE, SW_PROCESS or SW_THREAD; 0 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+int sw_server_get_mode(const sw_server_t *server);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
 
 #endif  /* SWOOLE_H */

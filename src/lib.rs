@@ -1,4 +1,25 @@
 //! A multi-process network server library behind a C ABI. The modules, from the ground up.
 #[forbid(unsafe_code)]
 pub mod error;
+pub mod os;
+#[forbid(unsafe_code)]
+pub mod log;
+pub mod shm;
+
+pub mod ipc;
+#[forbid(unsafe_code)]
+pub mod event;
+#[forbid(unsafe_code)]
+pub mod net;
+#[forbid(unsafe_code)]
+pub mod proto;
+
+#[deny(unsafe_code)]
+pub mod model;
+#[forbid(unsafe_code)]
+pub mod unit;
+
+#[forbid(unsafe_code)]
+pub mod server;
+
 pub mod ffi;

@@ -19,6 +19,16 @@
 //! /// Memory: who owns what, and for how long.
 //! ```
 
+mod handle;
+
 pub mod types;
+
+pub mod library;
+
+pub mod server;
+
+pub mod connection;
+
+pub mod status;
 
 pub mod error_codes;

@@ -1,0 +1,251 @@
+//! The reading end of a unit: all lanes that lead to it, read in turns.
+//!
+//! The unit's loop takes messages with [`Inbox::next`] until there are none, frees their memory with
+//! [`Inbox::release`], and before it sleeps asks [`Inbox::prepare_sleep`]. A message's bytes lie in
+//! shared memory and are valid until the next call on the inbox.
+
+use std::ops::Deref;
+
+use super::assembly::Assembler;
+use super::lane::{LaneReader, Record};
+use super::message::{Header, Mark};
+use super::ready::READY_WORDS;
+use super::shared_lane::TurnWords;
+use super::sync::{fence, Ordering, Place};
+use super::wiring::Wiring;
+use crate::os::memory::Pages;
+
+/// Messages that are taken from one lane before the next one has its turn.
+const BURST: u32 = 64;
+/// The shared lane's bit, and its place among the lanes.
+const SHARED: usize = 0;
+
+/// Set of lanes.
+type LaneSet = [u64; READY_WORDS];
+
+/// What an inbox reads.
+pub(super) struct Ends {
+    pub unit: u16,
+    /// The shared lane, then the others in the order of their bits.
+    pub lanes: Vec<LaneReader>,
+    /// The writers of the others.
+    pub sources: Vec<u16>,
+    pub turn: Place<TurnWords>,
+}
+
+/// The reading end.
+pub struct Inbox {
+    wiring: Wiring,
+    ends: Ends,
+    /// Lanes that may have something.
+    live: LaneSet,
+    /// Lanes with messages that were claimed and not freed.
+    held: LaneSet,
+    /// The lane whose turn it is, and what is left of it.
+    current: usize,
+    burst: u32,
+    assembler: Assembler,
+}
+
+/// A message that was handed out.
+pub struct Message<'a> {
+    pub header: Header,
+    pub payload: Payload<'a>,
+}
+
+/// The bytes of a message.
+pub enum Payload<'a> {
+    /// In the lane.
+    Borrowed(&'a [u8]),
+    /// Put together from pieces.
+    Owned(Pages),
+}
+
+impl Deref for Payload<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Payload::Borrowed(bytes) => bytes,
+            Payload::Owned(pages) => pages,
+        }
+    }
+}
+
+impl Inbox {
+    pub(super) fn new(wiring: Wiring, ends: Ends) -> Self {
+        let mut live = [0; READY_WORDS];
+        // Bits that a predecessor took are lost: every lane may have something.
+        (0..ends.lanes.len()).for_each(|lane| insert(&mut live, lane));
+        let assembler = Assembler::default();
+        Self {
+            wiring,
+            ends,
+            live,
+            held: [0; READY_WORDS],
+            current: SHARED,
+            burst: BURST,
+            assembler,
+        }
+    }
+
+    fn word_count(&self) -> usize {
+        self.ends.lanes.len() / 64 + 1
+    }
+
+    /// The lane whose turn it is; `None` when no lane has anything.
+    #[inline]
+    fn turn(&mut self) -> Option<usize> {
+        if self.burst > 0 && contains(&self.live, self.current) {
+            self.burst -= 1;
+            return Some(self.current);
+        }
+        self.next_turn()
+    }
+
+    fn next_turn(&mut self) -> Option<usize> {
+        let words = self.word_count();
+        if let Some(ready) = self.wiring.ready(self.ends.unit) {
+            for (index, live) in self.live.iter_mut().enumerate().take(words) {
+                *live |= ready.take(index);
+            }
+        }
+        self.current = next_after(&self.live, self.current)?;
+        self.burst = BURST - 1;
+        Some(self.current)
+    }
+
+    /// The next message, from the lanes in turns.
+    // Not an iterator: a message borrows the inbox.
+    #[allow(clippy::should_implement_trait)]
+    #[inline]
+    pub fn next(&mut self) -> Option<Message<'_>> {
+        let (lane, record) = loop {
+            let lane = self.turn()?;
+            let record = self.ends.lanes.get_mut(lane).and_then(LaneReader::claim);
+            let Some(record) = record else {
+                remove(&mut self.live, lane);
+                continue;
+            };
+            insert(&mut self.held, lane);
+            if record.mark == Mark::Whole {
+                break (lane, record);
+            }
+            if let Some((header, pages)) = self.assemble(lane, &record) {
+                return Some(Message { header, payload: Payload::Owned(pages) });
+            }
+        };
+        let payload = self.ends.lanes.get(lane).map(|reader| reader.payload(&record))?;
+        Some(Message { header: record.header, payload: Payload::Borrowed(payload) })
+    }
+
+    #[cold]
+    fn assemble(&mut self, lane: usize, record: &Record) -> Option<(Header, Pages)> {
+        let payload = self.ends.lanes.get(lane)?.payload(record);
+        let pages = self.assembler.add(&record.header, payload)?;
+        // Pieces carry the total in 32 bits.
+        Some((Header { size: pages.len() as u32, ..record.header }, pages))
+    }
+
+    /// Frees the memory of all messages handed out so far, and rings the writers that wait for it.
+    pub fn release(&mut self) {
+        let held = std::mem::replace(&mut self.held, [0; READY_WORDS]);
+        for lane in lanes_of(&held) {
+            if let Some(reader) = self.ends.lanes.get_mut(lane) {
+                reader.free();
+            }
+        }
+        // Pairs with the fence of the writers between wanting room and looking for it once more.
+        fence(Ordering::SeqCst);
+        for lane in lanes_of(&held) {
+            if self.ends.lanes.get_mut(lane).is_some_and(LaneReader::take_wants_room) {
+                self.ring_writers(lane);
+            }
+        }
+    }
+
+    #[cold]
+    fn ring_writers(&self, lane: usize) {
+        let ring = |unit| {
+            if let Some(Err(cause)) = self.wiring.bell(unit).map(|bell| bell.ring_for_room()) {
+                log::warn!("unit {unit} could not be woken: {cause}");
+            }
+        };
+        match lane.checked_sub(1) {
+            None => self.ends.turn.take_waiting(ring),
+            Some(index) => self.ends.sources.get(index).copied().into_iter().for_each(ring),
+        }
+    }
+
+    /// Call it when [`Inbox::next`] gave nothing and the loop is about to wait. False: something
+    /// has come meanwhile, do not wait. After the wait call [`Inbox::wake`].
+    pub fn prepare_sleep(&mut self) -> bool {
+        if self.held != [0; READY_WORDS] {
+            self.release();
+        }
+        let words = self.word_count();
+        let is_idle = self.live == [0; READY_WORDS];
+        is_idle && self.wiring.ready(self.ends.unit).is_some_and(|ready| ready.prepare_sleep(words))
+    }
+
+    /// The loop is awake: nobody needs to ring.
+    pub fn wake(&mut self) {
+        if let Some(ready) = self.wiring.ready(self.ends.unit) {
+            ready.wake();
+        }
+    }
+
+    /// Bytes that are published and not handed out, headers included.
+    pub fn unread_bytes(&self) -> u64 {
+        self.wiring.unread_bytes(self.ends.unit)
+    }
+
+    /// Nothing is published that was not handed out.
+    pub fn is_empty(&self) -> bool {
+        self.unread_bytes() == 0
+    }
+
+    /// How often since the last call messages were dropped: nonsense left by a dying process, or a
+    /// large message whose writer died before its end or for which there was no memory.
+    pub fn take_damages(&mut self) -> u32 {
+        let lanes = self.ends.lanes.iter_mut().map(LaneReader::take_damages);
+        let in_lanes = lanes.fold(0, u32::saturating_add);
+        in_lanes.saturating_add(self.assembler.take_losses())
+    }
+}
+
+fn insert(set: &mut LaneSet, lane: usize) {
+    if let Some(word) = set.get_mut(lane / 64) {
+        *word |= 1 << (lane % 64);
+    }
+}
+
+fn remove(set: &mut LaneSet, lane: usize) {
+    if let Some(word) = set.get_mut(lane / 64) {
+        *word &= !(1 << (lane % 64));
+    }
+}
+
+fn contains(set: &LaneSet, lane: usize) -> bool {
+    set.get(lane / 64).is_some_and(|word| word >> (lane % 64) & 1 != 0)
+}
+
+fn lanes_of(set: &LaneSet) -> impl Iterator<Item = usize> + '_ {
+    set.iter().enumerate().flat_map(|(index, word)| {
+        let rest = |bits: &u64| Some(bits & bits.wrapping_sub(1)).filter(|bits| *bits != 0);
+        std::iter::successors(Some(*word).filter(|bits| *bits != 0), rest)
+            .map(move |bits| index * 64 + bits.trailing_zeros() as usize)
+    })
+}
+
+/// The first lane of the set behind `lane`, the first of all if there is none.
+fn next_after(set: &LaneSet, lane: usize) -> Option<usize> {
+    let start = lane + 1;
+    let behind = set.iter().enumerate().skip(start / 64).find_map(|(index, word)| {
+        let cut = if index == start / 64 { u64::MAX << (start % 64) } else { u64::MAX };
+        let bits = word & cut;
+        (bits != 0).then(|| index * 64 + bits.trailing_zeros() as usize)
+    });
+    behind.or_else(|| lanes_of(set).next())
+}

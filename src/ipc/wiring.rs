@@ -1,0 +1,310 @@
+//! Who can send to whom, made once before the first fork.
+//!
+//! Every unit has one shared lane, which all may write to, and a lane of its own from each unit that
+//! the plan names. A unit reads through one [`Inbox`] and writes through one [`Outbox`]; both are made
+//! after the fork, by the unit itself, and a successor simply makes them again.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Arc;
+
+use super::doorbell::{Doorbell, RoomCalls};
+use super::inbox::{Ends, Inbox};
+use super::lane::{capacity_for, LaneReader, LaneWords, LaneWriter};
+use super::outbox::{Lane, Outbox};
+use super::ready::ReadyWords;
+use super::shared_lane::{SharedLaneWriter, TurnWords};
+use super::sync::MAX_UNITS;
+use crate::error::{code, Error, Result};
+use crate::shm::{Area, ByteArea, Bytes, Layout, Line, Mapped, Region, Shared};
+
+/// What is known of one unit besides its lanes.
+#[repr(C)]
+pub struct UnitWords {
+    /// Bits and sleep of its inbox.
+    ready: ReadyWords,
+    /// How often an inbox was made for it: more than once means that a reader has gone before.
+    inboxes: Line<AtomicU32>,
+    /// The same for outboxes that write its own lanes.
+    outboxes: AtomicU32,
+}
+
+// SAFETY: atomics only.
+unsafe impl Shared for UnitWords {}
+
+/// Where everything lies in the region.
+pub struct WiringPlan {
+    units: usize,
+    /// Source and target of each lane that has one writer.
+    lanes: Vec<(u16, u16)>,
+    lane_bytes: usize,
+    shared_bytes: usize,
+    unit_words: Area<UnitWords>,
+    room_calls: Area<RoomCalls>,
+    turns: Area<TurnWords>,
+    /// The shared lanes by unit, then the others.
+    lane_words: Area<LaneWords>,
+    shared_rings: ByteArea,
+    rings: ByteArea,
+    writers: Area<AtomicU64>,
+}
+
+impl WiringPlan {
+    /// Plans the inboxes of `units` units. `lanes` lists source and target of each lane that is one
+    /// unit's own; capacities are in bytes for each lane and rounded up to a power of two.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_PARAMS`: more units than can be joined, or a lane of a unit that there is not, or one
+    /// that stands twice.
+    pub fn new(
+        layout: &mut Layout,
+        units: usize,
+        lanes: &[(u16, u16)],
+        lane_capacity: usize,
+        shared_capacity: usize,
+    ) -> Result<Self> {
+        check(units, lanes)?;
+        let (lane_bytes, shared_bytes) =
+            (capacity_for(lane_capacity), capacity_for(shared_capacity));
+        Ok(Self {
+            units,
+            lanes: lanes.to_vec(),
+            lane_bytes,
+            shared_bytes,
+            unit_words: layout.array(units),
+            room_calls: layout.array(units),
+            turns: layout.array(units),
+            lane_words: layout.array(units + lanes.len()),
+            shared_rings: layout.bytes(units.saturating_mul(shared_bytes)),
+            rings: layout.bytes(lanes.len().saturating_mul(lane_bytes)),
+            writers: layout.array(1),
+        })
+    }
+}
+
+fn check(units: usize, lanes: &[(u16, u16)]) -> Result<()> {
+    if units > MAX_UNITS {
+        let text = format!("{units} processes and threads are more than {MAX_UNITS}");
+        return Err(Error::new(code::INVALID_PARAMS, text));
+    }
+    let mut sorted = lanes.to_vec();
+    sorted.sort_unstable();
+    let is_unit = |unit: u16| usize::from(unit) < units;
+    let unknown = sorted.iter().find(|(from, to)| !is_unit(*from) || !is_unit(*to));
+    let twice =
+        sorted.windows(2).find_map(|pair| pair.first().filter(|lane| Some(*lane) == pair.last()));
+    match unknown.or(twice) {
+        Some((from, to)) => {
+            let text = format!("a lane from unit {from} to unit {to} cannot be");
+            Err(Error::new(code::INVALID_PARAMS, text))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A lane with one writer, seen from one of its ends.
+#[derive(Clone, Copy)]
+struct End {
+    /// Which of the plan's lanes.
+    lane: usize,
+    /// The unit at the other end.
+    peer: u16,
+    /// The lane's bit at the reader.
+    bit: u16,
+}
+
+struct Shape {
+    plan: WiringPlan,
+    /// For each unit the lanes that it reads, in the order of their bits, and those that it writes.
+    incoming: Vec<Vec<End>>,
+    outgoing: Vec<Vec<End>>,
+    unit_words: Mapped<UnitWords>,
+    turns: Mapped<TurnWords>,
+    lane_words: Mapped<LaneWords>,
+    shared_rings: Bytes,
+    rings: Bytes,
+    writers: Mapped<AtomicU64>,
+    bells: Vec<Doorbell>,
+}
+
+/// The wiring, inherited by every process. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Wiring {
+    shape: Arc<Shape>,
+}
+
+fn no_unit(unit: u16) -> Error {
+    Error::new(code::INVALID_PARAMS, format!("there is no unit {unit}"))
+}
+
+impl Wiring {
+    /// Makes locks and doorbells. The region is of the layout that the plan was added to.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when there are no more descriptors.
+    pub fn new(region: &Region, plan: WiringPlan) -> Result<Self> {
+        let turns = region.view(&plan.turns);
+        turns.iter().try_for_each(|turn| turn.lock().init())?;
+        let calls = region.view(&plan.room_calls);
+        let bells = (0..plan.units).filter_map(|unit| calls.place(unit)).map(Doorbell::new);
+        let (incoming, outgoing) = ends(&plan);
+        let shape = Shape {
+            bells: bells.collect::<Result<_>>()?,
+            incoming,
+            outgoing,
+            unit_words: region.view(&plan.unit_words),
+            turns,
+            lane_words: region.view(&plan.lane_words),
+            shared_rings: region.bytes(&plan.shared_rings),
+            rings: region.bytes(&plan.rings),
+            writers: region.view(&plan.writers),
+            plan,
+        };
+        Ok(Self { shape: Arc::new(shape) })
+    }
+
+    /// How many units there are.
+    pub fn unit_count(&self) -> usize {
+        self.shape.plan.units
+    }
+
+    /// The descriptor that a unit's loop watches, edge-triggered. Never read it.
+    pub fn doorbell_fd(&self, unit: u16) -> Option<RawFd> {
+        self.bell(unit).map(Doorbell::as_raw_fd)
+    }
+
+    /// Wakes a unit, asleep or not. Safe in a signal handler.
+    pub fn ring(&self, unit: u16) {
+        if let Some(bell) = self.bell(unit) {
+            bell.ring();
+        }
+    }
+
+    /// Bytes that wait in a unit's inbox, headers included, seen from anywhere.
+    pub fn unread_bytes(&self, unit: u16) -> u64 {
+        let Some(incoming) = self.shape.incoming.get(usize::from(unit)) else { return 0 };
+        let own = incoming.iter().map(|end| self.unit_count() + end.lane);
+        let lanes = std::iter::once(usize::from(unit)).chain(own);
+        lanes.filter_map(|lane| self.shape.lane_words.get(lane)).map(LaneWords::unread_bytes).sum()
+    }
+
+    /// The reading end of a unit. A successor goes on behind the last message that was claimed; its
+    /// predecessor reads no more.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_PARAMS` for a unit that is none.
+    pub fn inbox(&self, unit: u16) -> Result<Inbox> {
+        let ends = self.reading_ends(unit).ok_or_else(|| no_unit(unit))?;
+        let words = self.shape.unit_words.get(usize::from(unit)).ok_or_else(|| no_unit(unit))?;
+        if words.inboxes.fetch_add(1, Ordering::Relaxed) > 0 {
+            // The last reader may have freed memory and died before it rang.
+            self.shape
+                .bells
+                .iter()
+                .try_for_each(Doorbell::ring_for_room)
+                .map_err(|cause| Error::system("ringing the senders of a new reader", &cause))?;
+        }
+        Ok(Inbox::new(self.clone(), ends))
+    }
+
+    /// The writing end of a unit. A successor goes on behind the last message that was published, and
+    /// tells all readers, since its predecessor may have died before it did.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_PARAMS` for a unit that is none.
+    pub fn outbox(&self, unit: u16) -> Result<Outbox> {
+        let words = self.shape.unit_words.get(usize::from(unit)).ok_or_else(|| no_unit(unit))?;
+        let has_predecessor = words.outboxes.fetch_add(1, Ordering::Relaxed) > 0;
+        let mut outbox = self.outbox_shared_only(unit)?;
+        for end in self.shape.outgoing.get(usize::from(unit)).into_iter().flatten() {
+            let parts = self.lane_words_of(end.lane).zip(self.ring_of(end.lane));
+            let (words, bytes) = parts.ok_or_else(|| no_unit(unit))?;
+            outbox.use_lane(end.peer, Lane::Own(LaneWriter::attach(words, bytes)), end.bit);
+        }
+        if has_predecessor {
+            outbox.announce_all();
+        }
+        Ok(outbox)
+    }
+
+    /// A writing end that uses shared lanes alone: for a unit that is being replaced, whose own lanes
+    /// are its successor's.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_PARAMS` for a unit that is none.
+    pub fn outbox_shared_only(&self, unit: u16) -> Result<Outbox> {
+        if usize::from(unit) >= self.unit_count() {
+            return Err(no_unit(unit));
+        }
+        let targets = 0..self.unit_count() as u16;
+        let lanes: Option<Vec<_>> = targets.map(|to| self.shared_writer(unit, to)).collect();
+        // The number only has to be another one each time.
+        let writer = self.shape.writers.first().map(|count| count.fetch_add(1, Ordering::Relaxed));
+        match (lanes, writer) {
+            (Some(lanes), Some(writer)) => Ok(Outbox::new(self.clone(), unit, writer, lanes)),
+            _ => Err(no_unit(unit)),
+        }
+    }
+
+    /// The writing end of `from` in the shared lane of `to`.
+    pub(super) fn shared_writer(&self, from: u16, to: u16) -> Option<SharedLaneWriter> {
+        let words = self.shape.lane_words.place(usize::from(to))?;
+        let turn = self.shape.turns.place(usize::from(to))?;
+        Some(SharedLaneWriter::attach(words, self.shared_ring_of(to)?, turn, from))
+    }
+
+    fn reading_ends(&self, unit: u16) -> Option<Ends> {
+        let index = usize::from(unit);
+        let shared =
+            LaneReader::attach(self.shape.lane_words.place(index)?, self.shared_ring_of(unit)?);
+        let (mut lanes, mut sources) = (vec![shared], Vec::new());
+        for end in self.shape.incoming.get(index)? {
+            lanes.push(LaneReader::attach(self.lane_words_of(end.lane)?, self.ring_of(end.lane)?));
+            sources.push(end.peer);
+        }
+        Some(Ends { unit, lanes, sources, turn: self.shape.turns.place(index)? })
+    }
+
+    fn lane_words_of(&self, lane: usize) -> Option<crate::shm::Place<LaneWords>> {
+        self.shape.lane_words.place(self.unit_count() + lane)
+    }
+
+    fn ring_of(&self, lane: usize) -> Option<Bytes> {
+        let len = self.shape.plan.lane_bytes;
+        self.shape.rings.part(lane.checked_mul(len)?, len)
+    }
+
+    fn shared_ring_of(&self, unit: u16) -> Option<Bytes> {
+        let len = self.shape.plan.shared_bytes;
+        self.shape.shared_rings.part(usize::from(unit).checked_mul(len)?, len)
+    }
+
+    pub(super) fn ready(&self, unit: u16) -> Option<&ReadyWords> {
+        self.shape.unit_words.get(usize::from(unit)).map(|words| &words.ready)
+    }
+
+    pub(super) fn bell(&self, unit: u16) -> Option<&Doorbell> {
+        self.shape.bells.get(usize::from(unit))
+    }
+}
+
+/// The lanes of the plan by their readers and by their writers.
+fn ends(plan: &WiringPlan) -> (Vec<Vec<End>>, Vec<Vec<End>>) {
+    let mut incoming = vec![Vec::new(); plan.units];
+    let mut outgoing = vec![Vec::new(); plan.units];
+    for (lane, &(from, to)) in plan.lanes.iter().enumerate() {
+        let Some(readers) = incoming.get_mut(usize::from(to)) else { continue };
+        // Bit 0 is the shared lane's.
+        let bit = readers.len() as u16 + 1;
+        readers.push(End { lane, peer: from, bit });
+        if let Some(writers) = outgoing.get_mut(usize::from(from)) {
+            writers.push(End { lane, peer: to, bit });
+        }
+    }
+    (incoming, outgoing)
+}

@@ -1,0 +1,248 @@
+//! The shared record of a connection: what every process can read about it.
+//!
+//! The acceptor fills a claimed slot before it is published. From then on the owning reactor is the
+//! only writer of the reactor's part and the bound worker the only writer of the worker's part;
+//! `closed` alone is written from both sides, by `fetch_or`. All fields are atomics and every value
+//! is possible: whoever reads trusts none of them.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use crate::model::SessionId;
+use crate::os::address::{Address, UnixPath};
+use crate::shm::shared_record;
+
+/// A bit of `closed`: the close callback has begun; nobody may begin it again.
+pub const NOTIFIED: u32 = 1;
+/// A bit of `closed`: the close callback has returned.
+pub const DONE: u32 = 2;
+/// A bit of `closed`: the server closed, not the peer.
+pub const BY_SERVER: u32 = 4;
+
+const FAMILY_V4: u64 = 1;
+const FAMILY_V6: u64 = 2;
+const FAMILY_UNIX: u64 = 3;
+const PATH_WORDS: usize = 13;
+
+shared_record! {
+    /// What is known of one connection. Zero is "nothing known".
+    #[derive(Debug, Default)]
+    pub struct Connection {
+        // The reactor's part.
+        /// The descriptor in the process of the reactor.
+        pub descriptor: AtomicI32,
+        /// The unit that owns the connection.
+        pub reactor: AtomicU32,
+        /// When bytes last came, nanoseconds of wall-clock time.
+        pub last_recv_ns: AtomicU64,
+        /// Bytes handed to the worker since accept.
+        pub dispatched_bytes: AtomicU64,
+        /// Bytes that wait for the peer.
+        pub queued_bytes: AtomicU64,
+        /// When bytes were last written.
+        pub last_send_ns: AtomicU64,
+        /// `errno` of an abnormal end.
+        pub close_errno: AtomicI32,
+        /// The number of the reactor.
+        pub reactor_number: AtomicI32,
+
+        // The worker's part.
+        /// Bytes that the worker has taken since accept.
+        pub taken_bytes: AtomicU64,
+        /// When the bytes that the worker took last had arrived.
+        pub last_dispatch_ns: AtomicU64,
+        /// The bits above.
+        pub closed: AtomicU32,
+        /// `closed` of the connection that had this slot before.
+        former_closed: AtomicU32,
+        /// The session that had this slot before.
+        former_session: AtomicI64,
+
+        // Written once, by the acceptor.
+        /// Index of the port that accepted it.
+        pub port_index: AtomicU32,
+        peer_port: AtomicU32,
+        /// When it was accepted.
+        pub connect_ns: AtomicU64,
+        peer_family: AtomicU64,
+        peer_words: [AtomicU64; PATH_WORDS],
+    }
+}
+
+const _: () = assert!(std::mem::size_of::<Connection>() == 208);
+
+/// What became of the session that an id names but that is not open any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Former {
+    /// The server had closed it.
+    ClosedByServer,
+    /// The client had closed it.
+    ClosedByClient,
+}
+
+impl Connection {
+    /// Fills the record of a connection that was just accepted.
+    pub fn open(&self, descriptor: i32, port_index: u32, peer: &Address, now_ns: u64) {
+        self.descriptor.store(descriptor, Ordering::Relaxed);
+        self.last_recv_ns.store(now_ns, Ordering::Relaxed);
+        self.connect_ns.store(now_ns, Ordering::Relaxed);
+        self.port_index.store(port_index, Ordering::Relaxed);
+        for field in [
+            &self.dispatched_bytes,
+            &self.queued_bytes,
+            &self.last_send_ns,
+            &self.taken_bytes,
+            &self.last_dispatch_ns,
+        ] {
+            field.store(0, Ordering::Relaxed);
+        }
+        self.close_errno.store(0, Ordering::Relaxed);
+        self.closed.store(0, Ordering::Relaxed);
+        self.set_peer(peer);
+    }
+
+    /// Names the owner; before the record is published.
+    pub fn set_owner(&self, reactor: u16, reactor_number: i32) {
+        self.reactor.store(u32::from(reactor), Ordering::Relaxed);
+        self.reactor_number.store(reactor_number, Ordering::Relaxed);
+    }
+
+    fn set_peer(&self, peer: &Address) {
+        let mut bytes = [0_u8; PATH_WORDS * 8];
+        let (family, port) = match peer {
+            Address::V4(address) => {
+                copy_front(&mut bytes, &address.ip().octets());
+                (FAMILY_V4, address.port())
+            }
+            Address::V6(address) => {
+                copy_front(&mut bytes, &address.ip().octets());
+                (FAMILY_V6, address.port())
+            }
+            Address::Unix(path) => {
+                copy_front(&mut bytes, path.as_bytes());
+                (FAMILY_UNIX, 0)
+            }
+        };
+        let used = if family == FAMILY_UNIX { PATH_WORDS } else { 2 };
+        for (word, chunk) in self.peer_words.iter().zip(bytes.chunks_exact(8)).take(used) {
+            let mut eight = [0_u8; 8];
+            eight.copy_from_slice(chunk);
+            word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
+        }
+        self.peer_family.store(family, Ordering::Relaxed);
+        self.peer_port.store(u32::from(port), Ordering::Relaxed);
+    }
+
+    /// The address of the peer; `None` if the record holds none.
+    pub fn peer(&self) -> Option<Address> {
+        let mut bytes = [0_u8; PATH_WORDS * 8];
+        for (word, chunk) in self.peer_words.iter().zip(bytes.chunks_exact_mut(8)) {
+            chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        let port = self.peer_port.load(Ordering::Relaxed) as u16;
+        let mut four = [0_u8; 4];
+        let mut sixteen = [0_u8; 16];
+        four.copy_from_slice(bytes.get(..4)?);
+        sixteen.copy_from_slice(bytes.get(..16)?);
+        match self.peer_family.load(Ordering::Relaxed) {
+            FAMILY_V4 => Some(Address::V4(SocketAddrV4::new(Ipv4Addr::from(four), port))),
+            FAMILY_V6 => {
+                Some(Address::V6(SocketAddrV6::new(Ipv6Addr::from(sixteen), port, 0, 0)))
+            }
+            FAMILY_UNIX => {
+                let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+                Some(UnixPath::new(bytes.get(..end)?).map_or(Address::UNNAMED, Address::Unix))
+            }
+            _ => None,
+        }
+    }
+
+    /// Bytes that the reactor has handed over and the worker has not taken.
+    pub fn undelivered_bytes(&self) -> u64 {
+        let dispatched = self.dispatched_bytes.load(Ordering::Relaxed);
+        dispatched.saturating_sub(self.taken_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Begins the close callback. `false` if somebody has begun it already.
+    pub fn begin_close(&self, by_server: bool) -> bool {
+        let bits = if by_server { NOTIFIED | BY_SERVER } else { NOTIFIED };
+        // Acquire and release: what the callback sees is what was known when it began.
+        let before = self.closed.fetch_or(NOTIFIED, Ordering::AcqRel);
+        if before & NOTIFIED == 0 {
+            self.closed.fetch_or(bits, Ordering::AcqRel);
+        }
+        before & NOTIFIED == 0
+    }
+
+    /// The close callback has returned.
+    pub fn end_close(&self) {
+        self.closed.fetch_or(DONE, Ordering::AcqRel);
+    }
+
+    /// Remembers, in a slot about to be freed, which session it was and who closed it.
+    pub fn bury(&self, session: SessionId) {
+        let closed = self.closed.load(Ordering::Acquire);
+        self.former_closed.store(closed, Ordering::Relaxed);
+        self.former_session.store(session.0, Ordering::Release);
+    }
+
+    /// What became of `session`, if this slot had it last.
+    pub fn former(&self, session: SessionId) -> Option<Former> {
+        if self.former_session.load(Ordering::Acquire) != session.0 {
+            return None;
+        }
+        Some(if self.former_closed.load(Ordering::Relaxed) & BY_SERVER != 0 {
+            Former::ClosedByServer
+        } else {
+            Former::ClosedByClient
+        })
+    }
+}
+
+fn copy_front(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(peer: &Address) -> Connection {
+        let record = Connection::default();
+        record.open(7, 0, peer, 1_000);
+        record
+    }
+
+    #[test]
+    fn an_address_comes_back_as_it_was_put_in() {
+        for peer in [
+            Address::V4("127.0.0.1:80".parse().unwrap()),
+            Address::V6("[::1]:65535".parse().unwrap()),
+            Address::Unix("/tmp/peer".to_owned()),
+            Address::Unix(String::new()),
+        ] {
+            assert_eq!(opened(&peer).peer(), Some(peer));
+        }
+        assert_eq!(Connection::default().peer(), None);
+    }
+
+    #[test]
+    fn the_close_callback_is_begun_once() {
+        let record = opened(&Address::Unix(String::new()));
+        assert!(record.begin_close(true));
+        assert!(!record.begin_close(false));
+        record.end_close();
+        record.bury(SessionId(9));
+        assert_eq!(record.former(SessionId(9)), Some(Former::ClosedByServer));
+        assert_eq!(record.former(SessionId(8)), None);
+    }
+
+    #[test]
+    fn a_worker_that_claims_to_have_taken_more_than_it_was_given_leaves_nothing_undelivered() {
+        let record = opened(&Address::Unix(String::new()));
+        record.taken_bytes.store(5, Ordering::Relaxed);
+        assert_eq!(record.undelivered_bytes(), 0);
+    }
+}

@@ -1,0 +1,159 @@
+//! Control: the root of shared memory. Everything that two processes look at hangs here.
+//!
+//! It is made before the first fork and inherited; nothing in it has a name outside, so nothing is
+//! left behind by a kill.
+
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use crate::error::{code, Error, Result};
+use crate::ipc::{Wiring, WiringPlan};
+use crate::model::connection::Connection;
+use crate::model::plan::Plan;
+use crate::model::settings::{InForce, CONNECTION_CEILING};
+use crate::model::worker::{UnitCounters, UnitRecord};
+use crate::model::UnitId;
+use crate::shm::{shared_record, Counter, Layout, Mapped, Place, Table, TableArea};
+
+/// Bytes of a lane between a reactor and a worker.
+pub const LANE_BYTES: usize = 512 * 1024;
+/// Bytes of the lane into a unit that all others share.
+pub const SHARED_LANE_BYTES: usize = 512 * 1024;
+const LEAST_SLOTS: usize = 1024;
+
+shared_record! {
+    /// What there is once a server.
+    #[repr(align(64))]
+    #[derive(Debug, Default)]
+    pub struct Root {
+        /// The last session id given out. Any acceptor raises it.
+        pub session_round: AtomicU64,
+        is_started: AtomicU32,
+        is_announced: AtomicU32,
+        is_ending: AtomicU32,
+        master_pid: AtomicI32,
+        manager_pid: AtomicI32,
+        start_time_s: AtomicI64,
+        /// Next id of a message that travels in pieces; begins at 1.
+        pub message_round: AtomicU64,
+        /// Connections that the manager gave up for dead workers.
+        pub purged: Counter,
+    }
+}
+
+/// The shared memory of one server.
+#[derive(Clone)]
+pub struct Control {
+    root: Place<Root>,
+    units: Mapped<UnitRecord>,
+    counters: Mapped<UnitCounters>,
+    /// All connections.
+    pub connections: Table<Connection>,
+    /// The inboxes of all units.
+    pub wiring: Wiring,
+}
+
+fn slot_count(settings: &InForce) -> usize {
+    let wanted = usize::try_from(settings.max_connection).unwrap_or(0).saturating_mul(2);
+    wanted.max(LEAST_SLOTS).next_power_of_two().min(CONNECTION_CEILING as usize)
+}
+
+fn no_root() -> Error {
+    Error::new(code::MALLOC_FAIL, "the shared memory has no room for its root")
+}
+
+impl Control {
+    /// Maps everything that a server of this plan shares.
+    pub fn new(plan: &Plan, settings: &InForce) -> Result<Self> {
+        let count = plan.units().len();
+        let mut layout = Layout::new();
+        let root = layout.array::<Root>(1);
+        let units = layout.array::<UnitRecord>(count);
+        let counters = layout.array::<UnitCounters>(count);
+        let connections = TableArea::<Connection>::new(&mut layout, slot_count(settings));
+        let wiring =
+            WiringPlan::new(&mut layout, count, &plan.lanes(), LANE_BYTES, SHARED_LANE_BYTES)?;
+        let region = layout.map()?;
+        let control = Self {
+            root: region.view(&root).place(0).ok_or_else(no_root)?,
+            units: region.view(&units),
+            counters: region.view(&counters),
+            connections: Table::new(&region, &connections),
+            wiring: Wiring::new(&region, wiring)?,
+        };
+        control.root().message_round.store(1, Ordering::Relaxed);
+        Ok(control)
+    }
+
+    /// What there is once.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The record of a unit.
+    pub fn unit(&self, id: UnitId) -> Option<&UnitRecord> {
+        self.units.get(id.index())
+    }
+
+    /// The counters of a unit.
+    pub fn counters(&self, id: UnitId) -> Option<&UnitCounters> {
+        self.counters.get(id.index())
+    }
+
+    /// The sum of one counter over all units.
+    pub fn sum(&self, counter: impl Fn(&UnitCounters) -> &Counter) -> u64 {
+        self.counters.iter().map(|row| counter(row).get()).fold(0, u64::wrapping_add)
+    }
+}
+
+impl Root {
+    /// The server is up: start events are raised, connections are taken.
+    pub fn set_started(&self, now_s: i64) {
+        self.start_time_s.store(now_s, Ordering::Relaxed);
+        self.is_started.store(1, Ordering::Release);
+    }
+
+    /// Whether the server is up.
+    pub fn is_started(&self) -> bool {
+        self.is_started.load(Ordering::Acquire) != 0
+    }
+
+    /// True for the first caller: the start event is raised once a server.
+    pub fn claim_start_event(&self) -> bool {
+        self.is_announced.swap(1, Ordering::AcqRel) == 0
+    }
+
+    /// Asks for an orderly end. Safe in a signal handler.
+    pub fn request_end(&self) {
+        self.is_ending.store(1, Ordering::Release);
+    }
+
+    /// Whether the end was asked for.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Acquire) != 0
+    }
+
+    /// Unix seconds at which the server came up.
+    pub fn start_time_s(&self) -> i64 {
+        self.start_time_s.load(Ordering::Relaxed)
+    }
+
+    /// The pid that stands for the master; 0 before start.
+    pub fn master_pid(&self) -> i32 {
+        self.master_pid.load(Ordering::Acquire)
+    }
+
+    /// The unit that stands for the master says its pid.
+    pub fn set_master_pid(&self, pid: i32) {
+        self.master_pid.store(pid, Ordering::Release);
+    }
+
+    /// The pid of the manager; 0 if there is none of its own.
+    pub fn manager_pid(&self) -> i32 {
+        self.manager_pid.load(Ordering::Acquire)
+    }
+
+    /// The manager says its pid.
+    pub fn set_manager_pid(&self, pid: i32) {
+        self.manager_pid.store(pid, Ordering::Release);
+    }
+}

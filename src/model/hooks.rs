@@ -1,0 +1,213 @@
+//! The program's callbacks, and what each is told.
+//!
+//! A hook is registered before start and never changes afterwards, so units read the table without
+//! a lock. The C face registers a closure that turns an [`Event`] into its C form.
+
+use std::sync::Arc;
+
+use crate::model::SessionId;
+
+/// Names an event. The numbers are those of the C interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum EventKind {
+    /// The server is up, nothing was accepted yet.
+    Start,
+    /// An orderly end was requested.
+    BeforeShutdown,
+    /// The server has ended.
+    Shutdown,
+    /// The manager is up.
+    ManagerStart,
+    /// The manager ends, all its children are gone.
+    ManagerStop,
+    /// A reload begins.
+    BeforeReload,
+    /// A reload is complete.
+    AfterReload,
+    /// A worker is up.
+    WorkerStart,
+    /// A worker ends.
+    WorkerStop,
+    /// A worker waits for its loop to become empty.
+    WorkerExit,
+    /// A worker ended abnormally.
+    WorkerError,
+    /// A connection was accepted.
+    Connect,
+    /// Bytes or a frame of a connection.
+    Receive,
+    /// A connection has ended.
+    Close,
+    /// A datagram.
+    Packet,
+    /// Much output waits for a connection.
+    BufferFull,
+    /// Little output waits again.
+    BufferEmpty,
+    /// A task to run.
+    Task,
+    /// The result of a task.
+    Finish,
+    /// A message from another process.
+    PipeMessage,
+}
+
+const NAMES: [(&str, EventKind); EventKind::COUNT] = [
+    ("start", EventKind::Start),
+    ("beforeShutdown", EventKind::BeforeShutdown),
+    ("shutdown", EventKind::Shutdown),
+    ("managerStart", EventKind::ManagerStart),
+    ("managerStop", EventKind::ManagerStop),
+    ("beforeReload", EventKind::BeforeReload),
+    ("afterReload", EventKind::AfterReload),
+    ("workerStart", EventKind::WorkerStart),
+    ("workerStop", EventKind::WorkerStop),
+    ("workerExit", EventKind::WorkerExit),
+    ("workerError", EventKind::WorkerError),
+    ("connect", EventKind::Connect),
+    ("receive", EventKind::Receive),
+    ("close", EventKind::Close),
+    ("packet", EventKind::Packet),
+    ("bufferFull", EventKind::BufferFull),
+    ("bufferEmpty", EventKind::BufferEmpty),
+    ("task", EventKind::Task),
+    ("finish", EventKind::Finish),
+    ("pipeMessage", EventKind::PipeMessage),
+];
+
+impl EventKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 20;
+
+    /// The event with this name, in any case, without "on".
+    pub fn from_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|row| row.0.eq_ignore_ascii_case(name)).map(|row| row.1)
+    }
+}
+
+/// What a connection event tells.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionEvent<'a> {
+    /// The connection.
+    pub session: SessionId,
+    /// Its reactor; -1 in a close event if the server closed.
+    pub reactor_number: i32,
+    /// When the data arrived, nanoseconds of wall-clock time; 0 if there is no data.
+    pub arrival_ns: u64,
+    /// The bytes; empty but in a receive event.
+    pub data: &'a [u8],
+}
+
+/// What a worker's start and stop tell.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerEvent {
+    /// Its id.
+    pub worker: i32,
+    /// Its process id, or thread id where workers are threads.
+    pub pid: i32,
+}
+
+/// How a worker ended.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerError {
+    /// Its id.
+    pub worker: i32,
+    /// The process id it had.
+    pub pid: i32,
+    /// The raw wait status.
+    pub status: i32,
+    /// 0 to 255; 0 if a signal ended it.
+    pub exit_code: i32,
+    /// The signal that ended it, or 0.
+    pub signal: i32,
+}
+
+/// What a hook is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// An event that carries nothing but its kind.
+    Plain(EventKind),
+    /// Connect, receive or close.
+    Connection(EventKind, ConnectionEvent<'a>),
+    /// Worker start or stop.
+    Worker(EventKind, WorkerEvent),
+    /// Worker error.
+    Error(WorkerError),
+}
+
+impl Event<'_> {
+    /// Which event it is.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Event::Plain(kind) | Event::Connection(kind, _) | Event::Worker(kind, _) => *kind,
+            Event::Error(_) => EventKind::WorkerError,
+        }
+    }
+}
+
+/// A callback of the program.
+pub type Hook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// All callbacks of a server.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    hooks: [Option<Hook>; EventKind::COUNT],
+}
+
+impl Hooks {
+    /// Registers `hook`, in place of an earlier one.
+    pub fn set(&mut self, kind: EventKind, hook: Hook) {
+        if let Some(place) = self.hooks.get_mut(kind as usize) {
+            *place = Some(hook);
+        }
+    }
+
+    /// Whether there is a callback for `kind`.
+    #[inline]
+    pub fn has(&self, kind: EventKind) -> bool {
+        matches!(self.hooks.get(kind as usize), Some(Some(_)))
+    }
+
+    /// Runs the callback for `event`, if there is one.
+    #[inline]
+    pub fn raise(&self, event: &Event<'_>) {
+        if let Some(Some(hook)) = self.hooks.get(event.kind() as usize) {
+            hook(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn names_stand_at_the_numbers_of_their_kinds_and_match_in_any_case() {
+        for (index, row) in NAMES.iter().enumerate() {
+            assert_eq!(row.1 as usize, index);
+            assert_eq!(EventKind::from_name(&row.0.to_uppercase()), Some(row.1));
+        }
+        assert_eq!(EventKind::from_name("onReceive"), None);
+    }
+
+    #[test]
+    fn the_last_registered_hook_is_the_one_that_runs() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut hooks = Hooks::default();
+        for step in [1, 10] {
+            let count = Arc::clone(&count);
+            hooks.set(
+                EventKind::Start,
+                Arc::new(move |_| {
+                    count.fetch_add(step, Ordering::Relaxed);
+                }),
+            );
+        }
+        hooks.raise(&Event::Plain(EventKind::Start));
+        hooks.raise(&Event::Plain(EventKind::Shutdown));
+        assert_eq!(count.load(Ordering::Relaxed), 10);
+        assert!(hooks.has(EventKind::Start) && !hooks.has(EventKind::Shutdown));
+    }
+}

@@ -1,0 +1,59 @@
+//! The kinds of message that units send each other.
+//!
+//! Every message names one session. What else it carries is said beside its kind; `extra` and the
+//! payload are those of the message header.
+
+/// What a message between two units says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum MessageKind {
+    /// Reactor to worker: a connection was accepted.
+    Connect = 1,
+    /// Reactor to worker: bytes of a connection; `time` is when they arrived.
+    Receive = 2,
+    /// Reactor to worker: the peer is gone; `extra` is the `errno` of an abnormal end, else 0.
+    Close = 3,
+    /// To a reactor: send the payload to the peer.
+    Send = 4,
+    /// To a reactor: the server closes; the worker's close callback runs now.
+    Shut = 5,
+    /// To a reactor: the worker is done with the connection; it may be released.
+    /// `extra` is 1 if the output that still waits is to be thrown away.
+    Closed = 6,
+    /// To the worker of a connection: close it for somebody else; `extra` as for `Closed`.
+    CloseFor = 7,
+    /// Worker to reactor: this worker has started and reads on; the session is unused.
+    WorkerReady = 8,
+}
+
+impl MessageKind {
+    /// The kind with this number, `None` for a number that is none.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Connect,
+            2 => Self::Receive,
+            3 => Self::Close,
+            4 => Self::Send,
+            5 => Self::Shut,
+            6 => Self::Closed,
+            7 => Self::CloseFor,
+            8 => Self::WorkerReady,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_and_its_number_name_each_other() {
+        for number in 0..=u8::MAX {
+            if let Some(kind) = MessageKind::from_number(number) {
+                assert_eq!(kind as u8, number);
+            }
+        }
+        assert_eq!(MessageKind::from_number(0), None);
+    }
+}

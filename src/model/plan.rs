@@ -1,0 +1,323 @@
+//! The plan: which units a server has, what each does, and how each is started.
+//!
+//! This is the only file that looks at the mode. Everything above reads the plan: a mode is a
+//! placement of the same roles.
+//!
+//! | role | PROCESS | BASE | THREAD |
+//! |---|---|---|---|
+//! | root | the caller | the caller | the caller |
+//! | acceptor | root | every worker | root |
+//! | manager | fork of the root | root, if there is anything to manage | thread |
+//! | reactor | threads of the root (single thread: the root) | its worker | its worker |
+//! | worker | forks of the manager | forks of the manager (single: the root) | threads |
+
+use crate::model::settings::InForce;
+use crate::model::{UnitId, WorkerId};
+
+/// How the roles of a server are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Each worker accepts and does its own input and output.
+    Base = 1,
+    /// The master does input and output, workers run the callbacks.
+    Process = 2,
+    /// As base, with threads.
+    Thread = 3,
+}
+
+impl Mode {
+    /// The mode with the number that C gives, `None` for another number.
+    pub fn from_number(number: i32) -> Option<Self> {
+        match number {
+            1 => Some(Mode::Base),
+            2 => Some(Mode::Process),
+            3 => Some(Mode::Thread),
+            _ => None,
+        }
+    }
+
+    /// Whether a server has as many workers as processors if nothing was said.
+    pub fn workers_follow_cpus(self) -> bool {
+        self != Mode::Base
+    }
+
+    /// Whether reactors are units of their own.
+    pub fn has_reactor_threads(self) -> bool {
+        self == Mode::Process
+    }
+
+    /// Whether `output_buffer_size` limits one send.
+    pub fn limits_output(self) -> bool {
+        self == Mode::Process
+    }
+}
+
+/// What a unit does. A unit wears a set of roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles(u8);
+
+impl Roles {
+    /// Orders the life of the server: signals, phases, the end. Always unit 0.
+    pub const ROOT: Roles = Roles(1);
+    /// Starts, watches and replaces workers.
+    pub const MANAGER: Roles = Roles(2);
+    /// Accepts connections.
+    pub const ACCEPTOR: Roles = Roles(4);
+    /// Owns connections: reads, cuts frames, writes.
+    pub const REACTOR: Roles = Roles(8);
+    /// Runs the data callbacks.
+    pub const WORKER: Roles = Roles(16);
+
+    /// No role: every unit has it.
+    pub const NONE: Roles = Roles(0);
+
+    const fn and(self, other: Roles) -> Roles {
+        Roles(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is worn.
+    pub fn has(self, other: Roles) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// How a unit comes to life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It is the caller itself.
+    Here,
+    /// As a thread of its parent.
+    Thread,
+    /// As a process forked by its parent.
+    Fork,
+}
+
+/// One unit of the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct UnitPlan {
+    /// Its number.
+    pub id: UnitId,
+    /// What it does.
+    pub roles: Roles,
+    /// How it is started.
+    pub start: Start,
+    /// Who starts and watches it; the root is its own parent.
+    pub parent: UnitId,
+    /// Its worker id, if it is a worker.
+    pub worker: Option<WorkerId>,
+    /// Its reactor number, if it is a reactor.
+    pub reactor: Option<u16>,
+}
+
+/// All units of a server.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    units: Vec<UnitPlan>,
+    workers: Vec<UnitId>,
+    reactors: Vec<UnitId>,
+    manager: Option<UnitId>,
+    face: UnitId,
+    is_record_private: bool,
+}
+
+impl Plan {
+    /// Places the roles for `mode`.
+    pub fn new(mode: Mode, settings: &InForce) -> Self {
+        let mut plan = Plan {
+            units: Vec::new(),
+            workers: Vec::new(),
+            reactors: Vec::new(),
+            manager: None,
+            face: UnitId::ROOT,
+            is_record_private: mode == Mode::Base,
+        };
+        match mode {
+            Mode::Process => plan.place_process(settings),
+            Mode::Base if settings.worker_count == 1 => plan.place_single(),
+            Mode::Base => plan.place_base(settings),
+            Mode::Thread => plan.place_thread(settings),
+        }
+        plan
+    }
+
+    fn place_process(&mut self, settings: &InForce) {
+        let accepts = Roles::ROOT.and(Roles::ACCEPTOR);
+        let is_single = settings.is_single_thread;
+        let root = if is_single { accepts.and(Roles::REACTOR) } else { accepts };
+        let root = self.add(root, Start::Here, UnitId::ROOT);
+        let manager = self.add(Roles::MANAGER, Start::Fork, root);
+        for _ in 0..if is_single { 0 } else { settings.reactor_count } {
+            self.add(Roles::REACTOR, Start::Thread, root);
+        }
+        for _ in 0..settings.worker_count {
+            self.add(Roles::WORKER, Start::Fork, manager);
+        }
+    }
+
+    fn place_single(&mut self) {
+        let all = Roles::ROOT.and(Roles::ACCEPTOR).and(Roles::REACTOR).and(Roles::WORKER);
+        self.add(all, Start::Here, UnitId::ROOT);
+    }
+
+    fn place_base(&mut self, settings: &InForce) {
+        let root = self.add(Roles::ROOT.and(Roles::MANAGER), Start::Here, UnitId::ROOT);
+        let worker = Roles::ACCEPTOR.and(Roles::REACTOR).and(Roles::WORKER);
+        for _ in 0..settings.worker_count {
+            self.add(worker, Start::Fork, root);
+        }
+        self.face = self.workers.first().copied().unwrap_or(root);
+    }
+
+    fn place_thread(&mut self, settings: &InForce) {
+        let root = self.add(Roles::ROOT.and(Roles::ACCEPTOR), Start::Here, UnitId::ROOT);
+        let manager = self.add(Roles::MANAGER, Start::Thread, root);
+        for _ in 0..settings.worker_count {
+            self.add(Roles::REACTOR.and(Roles::WORKER), Start::Thread, manager);
+        }
+    }
+
+    fn add(&mut self, roles: Roles, start: Start, parent: UnitId) -> UnitId {
+        let id = UnitId(self.units.len() as u16);
+        let worker = roles.has(Roles::WORKER).then_some(WorkerId(self.workers.len() as u16));
+        let reactor = roles.has(Roles::REACTOR).then_some(self.reactors.len() as u16);
+        self.units.push(UnitPlan { id, roles, start, parent, worker, reactor });
+        if worker.is_some() {
+            self.workers.push(id);
+        }
+        if reactor.is_some() {
+            self.reactors.push(id);
+        }
+        if roles.has(Roles::MANAGER) {
+            self.manager = Some(id);
+        }
+        id
+    }
+
+    /// All units, by their numbers.
+    pub fn units(&self) -> &[UnitPlan] {
+        &self.units
+    }
+
+    /// One unit.
+    pub fn unit(&self, id: UnitId) -> Option<&UnitPlan> {
+        self.units.get(id.index())
+    }
+
+    /// The units that wear the worker role, by worker id.
+    pub fn workers(&self) -> &[UnitId] {
+        &self.workers
+    }
+
+    /// The units that wear the reactor role, by reactor number.
+    pub fn reactors(&self) -> &[UnitId] {
+        &self.reactors
+    }
+
+    /// The manager, if there is one.
+    pub fn manager(&self) -> Option<UnitId> {
+        self.manager
+    }
+
+    /// The unit that raises the start event and whose pid is the master's.
+    pub fn face(&self) -> UnitId {
+        self.face
+    }
+
+    /// Whether users are told to register for the start of a worker instead of the server's.
+    pub fn is_start_event_deprecated(&self) -> bool {
+        self.is_record_private
+    }
+
+    /// Whether a connection is visible to its owning process only, but for send and close.
+    pub fn is_record_private(&self) -> bool {
+        self.is_record_private
+    }
+
+    /// The units that `parent` starts: those to fork first, then those to run as threads.
+    pub fn children(&self, parent: UnitId) -> impl Iterator<Item = &UnitPlan> {
+        let of = move |start: Start| {
+            let mine = move |unit: &&UnitPlan| unit.start == start && unit.parent == parent;
+            self.units.iter().filter(mine)
+        };
+        of(Start::Fork).chain(of(Start::Thread))
+    }
+
+    /// Whether this unit lives in a process other than its parent's.
+    pub fn is_forked(&self, id: UnitId) -> bool {
+        self.unit(id).is_some_and(|unit| unit.start == Start::Fork)
+    }
+
+    /// Whether the manager runs as a process of its own.
+    pub fn has_manager_process(&self) -> bool {
+        self.manager.is_some_and(|id| self.is_forked(id))
+    }
+
+    /// Whether the workers are processes, so that their ids are process ids.
+    pub fn has_worker_processes(&self) -> bool {
+        self.workers.iter().any(|id| self.is_forked(*id))
+    }
+
+    /// The pairs (from, to) between which many messages go and which get a lane of their own.
+    pub fn lanes(&self) -> Vec<(u16, u16)> {
+        let mut pairs = Vec::new();
+        for reactor in &self.reactors {
+            for worker in self.workers.iter().filter(|worker| *worker != reactor) {
+                if self.unit(*reactor).is_some_and(|unit| unit.worker.is_none()) {
+                    pairs.push((reactor.0, worker.0));
+                    pairs.push((worker.0, reactor.0));
+                }
+            }
+        }
+        pairs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::settings::{Machine, Settings};
+
+    fn plan(mode: Mode, workers: i64) -> Plan {
+        let machine = Machine { cpu_count: 2, descriptor_limit: 1024 };
+        let mut settings = Settings::new(mode, machine);
+        settings.set_int("worker_num", workers).unwrap();
+        Plan::new(mode, &settings.in_force())
+    }
+
+    #[test]
+    fn process_mode_has_a_manager_process_reactor_threads_and_lanes_between() {
+        let plan = plan(Mode::Process, 3);
+        assert_eq!(plan.units().len(), 1 + 1 + 2 + 3);
+        assert!(plan.has_manager_process() && plan.has_worker_processes());
+        assert_eq!(plan.lanes().len(), 2 * 2 * 3);
+        let starts: Vec<Start> = plan.children(UnitId::ROOT).map(|unit| unit.start).collect();
+        assert_eq!(starts, [Start::Fork, Start::Thread, Start::Thread]);
+        assert_eq!(plan.children(UnitId(1)).count(), 3);
+        assert_eq!(plan.face(), UnitId::ROOT);
+    }
+
+    #[test]
+    fn base_mode_with_one_worker_is_one_unit() {
+        let plan = plan(Mode::Base, 1);
+        assert_eq!(plan.units().len(), 1);
+        assert_eq!(plan.manager(), None);
+        assert!(plan.lanes().is_empty());
+        assert!(plan.is_record_private());
+    }
+
+    #[test]
+    fn base_mode_with_more_workers_is_managed_by_the_caller_and_fronted_by_worker_0() {
+        let plan = plan(Mode::Base, 2);
+        assert_eq!(plan.manager(), Some(UnitId::ROOT));
+        assert_eq!(plan.face(), UnitId(1));
+        assert!(!plan.has_manager_process() && plan.has_worker_processes());
+    }
+
+    #[test]
+    fn thread_mode_forks_nothing() {
+        let plan = plan(Mode::Thread, 2);
+        assert!(plan.units().iter().all(|unit| unit.start != Start::Fork));
+        assert_eq!(plan.workers(), plan.reactors());
+        assert!(plan.lanes().is_empty());
+    }
+}

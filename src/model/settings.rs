@@ -1,0 +1,560 @@
+//! The settings: one table of name, type, range and default, and the values of one server.
+//!
+//! A value comes in as text, number or JSON, is checked against its row of the table and kept.
+//! [`Settings::in_force`] derives, once, what `start` works with; the rules are those of the
+//! reference documentation's chapter on settings.
+
+use std::fmt;
+
+use crate::error::{code, Error, Result};
+use crate::model::plan::Mode;
+
+/// The most connections that a server can be told to hold.
+pub const CONNECTION_CEILING: i64 = 1 << 20;
+/// How many connections are held if nothing was said and the descriptor limit allows it.
+pub const DEFAULT_CONNECTIONS: i64 = 100_000;
+/// How many workers a processor may have before the number is cut.
+pub const WORKERS_PER_CPU: i64 = 1_000;
+/// The most workers that one server can have: the ids of units are 10 bits wide.
+pub const WORKER_CEILING: i64 = 900;
+/// How many reactors a processor may have before the number is cut.
+pub const REACTORS_PER_CPU: i64 = 4;
+/// The most reactors that are made if nothing was said.
+pub const DEFAULT_REACTORS: i64 = 8;
+const MIB: i64 = 1 << 20;
+const U32_MAX: i64 = u32::MAX as i64;
+const I32_MAX: i64 = i32::MAX as i64;
+
+/// Names one row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Name {
+    /// Number of event workers.
+    WorkerNum,
+    /// Number of reactor threads.
+    ReactorNum,
+    /// No reactor threads, the master does their work.
+    SingleThread,
+    /// How many connections are held at once.
+    MaxConnection,
+    /// Length of the accept queue.
+    Backlog,
+    /// Where log lines go.
+    LogFile,
+    /// The lowest level that is logged.
+    LogLevel,
+    /// Limit of the bytes that wait for one slow peer.
+    SocketBufferSize,
+    /// Limit of one send.
+    OutputBufferSize,
+    /// Send small packets at once.
+    OpenTcpNodelay,
+    /// Patience with what should end, in seconds.
+    MaxWaitTime,
+}
+
+/// The type of a setting and what happens to values outside of it.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// A number, moved into the range.
+    Int { min: i64, max: i64 },
+    /// Bytes, with K, M or G behind; 0 and less become `unlimited`.
+    Size { max: i64, unlimited: Option<i64> },
+    /// True or false.
+    Bool,
+    /// A path.
+    Path,
+}
+
+/// A value, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A number or a size in bytes.
+    Int(i64),
+    /// True or false.
+    Bool(bool),
+    /// A path; empty if none.
+    Text(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Int(number) => write!(f, "{number}"),
+            Value::Bool(is_on) => write!(f, "{is_on}"),
+            Value::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+struct Row {
+    name: Name,
+    /// The spelling of the documentation first, then its other names.
+    spellings: &'static [&'static str],
+    kind: Kind,
+}
+
+const COUNT: usize = 11;
+const ANY_COUNT: Kind = Kind::Int { min: 0, max: U32_MAX };
+
+/// The table. Defaults that depend on mode and machine are in [`Settings::default_of`].
+const TABLE: [Row; COUNT] = [
+    Row { name: Name::WorkerNum, spellings: &["worker_num"], kind: ANY_COUNT },
+    Row {
+        name: Name::ReactorNum,
+        spellings: &["reactor_num"],
+        kind: Kind::Int { min: 0, max: 65_535 },
+    },
+    Row { name: Name::SingleThread, spellings: &["single_thread"], kind: Kind::Bool },
+    Row { name: Name::MaxConnection, spellings: &["max_connection", "max_conn"], kind: ANY_COUNT },
+    Row {
+        name: Name::Backlog,
+        spellings: &["backlog"],
+        kind: Kind::Int { min: 0, max: 65_535 },
+    },
+    Row { name: Name::LogFile, spellings: &["log_file"], kind: Kind::Path },
+    Row { name: Name::LogLevel, spellings: &["log_level"], kind: Kind::Int { min: 0, max: 6 } },
+    Row {
+        name: Name::SocketBufferSize,
+        spellings: &["socket_buffer_size"],
+        kind: Kind::Size { max: I32_MAX, unlimited: Some(I32_MAX) },
+    },
+    Row {
+        name: Name::OutputBufferSize,
+        spellings: &["output_buffer_size", "buffer_output_size"],
+        kind: Kind::Size { max: U32_MAX, unlimited: None },
+    },
+    Row { name: Name::OpenTcpNodelay, spellings: &["open_tcp_nodelay"], kind: Kind::Bool },
+    Row { name: Name::MaxWaitTime, spellings: &["max_wait_time"], kind: ANY_COUNT },
+];
+
+/// The machine as far as defaults and clamps depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Processors that this process may use.
+    pub cpu_count: i64,
+    /// How many descriptors a process may have, at most [`CONNECTION_CEILING`].
+    pub descriptor_limit: i64,
+}
+
+/// The settings of one server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    mode: Mode,
+    machine: Machine,
+    given: [Option<Value>; COUNT],
+}
+
+fn invalid(text: String) -> Error {
+    Error::new(code::INVALID_PARAMS, text)
+}
+
+fn row_of(name: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.spellings.iter().any(|known| known.eq_ignore_ascii_case(name)))
+}
+
+impl Kind {
+    /// A number as a value of this kind; sizes and counts are moved into range, never refused.
+    fn from_int(self, number: i64) -> Value {
+        match self {
+            Kind::Int { min, max } => Value::Int(number.clamp(min, max)),
+            Kind::Size { unlimited: Some(all), .. } if number <= 0 => Value::Int(all),
+            Kind::Size { max, .. } => Value::Int(number.clamp(0, max)),
+            Kind::Bool => Value::Bool(number != 0),
+            Kind::Path => Value::Text(number.to_string()),
+        }
+    }
+
+    fn from_text(self, text: &str) -> Option<Value> {
+        let text = text.trim();
+        match self {
+            Kind::Int { .. } => parse_int(text).map(|number| self.from_int(number)),
+            Kind::Size { .. } => parse_size(text).map(|number| self.from_int(number)),
+            Kind::Bool => parse_bool(text).map(Value::Bool),
+            Kind::Path => Some(Value::Text(text.to_owned())),
+        }
+    }
+
+    fn expectation(self) -> &'static str {
+        match self {
+            Kind::Int { .. } => "a whole number",
+            Kind::Size { .. } => "a number of bytes, such as 65536, 64K, 2M or 1G",
+            Kind::Bool => "true or false",
+            Kind::Path => "a path",
+        }
+    }
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" => Some(true),
+        "false" | "off" | "no" => Some(false),
+        number => parse_int(number).map(|number| number != 0),
+    }
+}
+
+/// A whole number; one that does not fit is taken as the largest or smallest there is.
+fn parse_int(text: &str) -> Option<i64> {
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.eq_ignore_ascii_case("true").then_some(1).or_else(|| {
+            text.eq_ignore_ascii_case("false").then_some(0)
+        });
+    }
+    let magnitude = digits.parse::<i64>().unwrap_or(i64::MAX);
+    Some(if is_negative { -magnitude } else { magnitude })
+}
+
+fn parse_size(text: &str) -> Option<i64> {
+    let without_unit = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text.get(without_unit.len()..)?.to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" => 1 << 10,
+        "M" | "MB" => 1 << 20,
+        "G" | "GB" => 1 << 30,
+        _ => return None,
+    };
+    parse_int(without_unit.trim_end()).map(|number| number.saturating_mul(factor))
+}
+
+impl Settings {
+    /// Nothing given yet.
+    pub fn new(mode: Mode, machine: Machine) -> Self {
+        Self { mode, machine, given: Default::default() }
+    }
+
+    /// The mode of the server.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Takes a value as text. `Ok(false)`: there is no such setting, nothing was changed.
+    pub fn set_text(&mut self, name: &str, text: &str) -> Result<bool> {
+        self.set_with(name, |kind| kind.from_text(text), || format!("\"{text}\""))
+    }
+
+    /// Takes a value as a number. `Ok(false)`: there is no such setting.
+    pub fn set_int(&mut self, name: &str, number: i64) -> Result<bool> {
+        self.set_with(name, |kind| Some(kind.from_int(number)), || number.to_string())
+    }
+
+    fn set_with(
+        &mut self,
+        name: &str,
+        convert: impl FnOnce(Kind) -> Option<Value>,
+        shown: impl FnOnce() -> String,
+    ) -> Result<bool> {
+        let Some(row) = row_of(name) else { return Ok(false) };
+        let Some(value) = convert(row.kind) else {
+            let wanted = row.kind.expectation();
+            return Err(invalid(format!("setting {name} takes {wanted}, not {}", shown())));
+        };
+        if let Some(place) = self.given.get_mut(row.name as usize) {
+            *place = Some(value);
+        }
+        Ok(true)
+    }
+
+    /// Takes a JSON object of settings, all or none of them. Gives back the names it did not know.
+    pub fn set_json(&mut self, json: &[u8]) -> Result<Vec<String>> {
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)
+            .map_err(|error| invalid(format!("the settings are not a JSON object: {error}")))?;
+        let mut changed = self.clone();
+        let mut unknown = Vec::new();
+        for (name, value) in &object {
+            if !changed.set_json_value(name, value)? {
+                unknown.push(name.clone());
+            }
+        }
+        *self = changed;
+        Ok(unknown)
+    }
+
+    fn set_json_value(&mut self, name: &str, value: &serde_json::Value) -> Result<bool> {
+        use serde_json::Value as Json;
+        match value {
+            Json::Null => Ok(true),
+            Json::Bool(is_on) => self.set_int(name, i64::from(*is_on)),
+            Json::String(text) => self.set_text(name, text),
+            Json::Number(number) => match number.as_i64() {
+                Some(number) => self.set_int(name, number),
+                None => self.set_text(name, &number.to_string()),
+            },
+            Json::Array(_) | Json::Object(_) if row_of(name).is_none() => Ok(false),
+            Json::Array(_) | Json::Object(_) => {
+                Err(invalid(format!("setting {name} takes one value, not a list or an object")))
+            }
+        }
+    }
+
+    /// The value of a setting as it is or would be in force; `None` if there is no such setting.
+    pub fn get(&self, name: &str) -> Option<Value> {
+        let row = row_of(name)?;
+        let in_force = self.in_force();
+        Some(match row.name {
+            Name::WorkerNum => Value::Int(in_force.worker_count),
+            Name::ReactorNum => Value::Int(in_force.reactor_count),
+            Name::MaxConnection => Value::Int(in_force.max_connection),
+            name => self.value(name),
+        })
+    }
+
+    fn value(&self, name: Name) -> Value {
+        let given = self.given.get(name as usize).cloned().flatten();
+        given.unwrap_or_else(|| self.default_of(name))
+    }
+
+    fn default_of(&self, name: Name) -> Value {
+        match name {
+            Name::WorkerNum if self.mode.workers_follow_cpus() => Value::Int(0),
+            Name::WorkerNum => Value::Int(1),
+            Name::ReactorNum if self.mode.has_reactor_threads() => {
+                Value::Int(self.machine.cpu_count.min(DEFAULT_REACTORS))
+            }
+            Name::ReactorNum => Value::Int(1),
+            Name::SingleThread => Value::Bool(false),
+            Name::MaxConnection => Value::Int(0),
+            Name::Backlog => Value::Int(512),
+            Name::LogFile => Value::Text(String::new()),
+            Name::LogLevel => Value::Int(2),
+            Name::SocketBufferSize => Value::Int(8 * MIB),
+            Name::OutputBufferSize => Value::Int(U32_MAX),
+            Name::OpenTcpNodelay => Value::Bool(true),
+            Name::MaxWaitTime => Value::Int(3),
+        }
+    }
+
+    fn int(&self, name: Name) -> i64 {
+        match self.value(name) {
+            Value::Int(number) => number,
+            Value::Bool(is_on) => i64::from(is_on),
+            Value::Text(_) => 0,
+        }
+    }
+
+    fn text(&self, name: Name) -> String {
+        match self.value(name) {
+            Value::Text(text) => text,
+            Value::Int(_) | Value::Bool(_) => String::new(),
+        }
+    }
+
+    /// What a server with these settings works with: clamps applied, numbers derived.
+    pub fn in_force(&self) -> InForce {
+        let mut warnings = Vec::new();
+        let worker_count = self.worker_count(&mut warnings);
+        let reactor_count = self.reactor_count(worker_count, &mut warnings);
+        InForce {
+            worker_count,
+            reactor_count,
+            is_single_thread: self.int(Name::SingleThread) != 0,
+            max_connection: self.max_connection(worker_count, &mut warnings),
+            backlog: match self.int(Name::Backlog) {
+                0 => 512,
+                length => length as i32,
+            },
+            log_file: self.text(Name::LogFile),
+            log_level: self.int(Name::LogLevel) as u8,
+            socket_buffer_size: self.int(Name::SocketBufferSize) as u64,
+            output_buffer_size: self.mode.limits_output().then_some(
+                self.int(Name::OutputBufferSize) as u64,
+            ),
+            is_nodelay: self.int(Name::OpenTcpNodelay) != 0,
+            max_wait_time_s: self.int(Name::MaxWaitTime) as u64,
+            warnings,
+        }
+    }
+
+    fn worker_count(&self, warnings: &mut Vec<String>) -> i64 {
+        let ceiling = WORKER_CEILING.min(WORKERS_PER_CPU * self.machine.cpu_count);
+        match self.int(Name::WorkerNum) {
+            0 => self.machine.cpu_count.min(ceiling),
+            wanted if wanted > ceiling => {
+                warnings.push(format!("worker_num {wanted} is too many, {ceiling} are used"));
+                ceiling
+            }
+            wanted => wanted,
+        }
+    }
+
+    fn reactor_count(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
+        if self.int(Name::SingleThread) != 0 || !self.mode.has_reactor_threads() {
+            return 1;
+        }
+        let ceiling = REACTORS_PER_CPU * self.machine.cpu_count;
+        let wanted = match self.int(Name::ReactorNum) {
+            0 => self.machine.cpu_count,
+            wanted if wanted > ceiling => {
+                warnings.push(format!("reactor_num {wanted} is too many, {ceiling} are used"));
+                ceiling
+            }
+            wanted => wanted,
+        };
+        wanted.min(worker_count)
+    }
+
+    fn max_connection(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
+        let limit = self.machine.descriptor_limit;
+        let least = worker_count * 2 + 32;
+        match self.int(Name::MaxConnection) {
+            0 => DEFAULT_CONNECTIONS.min(limit),
+            wanted if wanted > CONNECTION_CEILING.min(limit) => {
+                let most = CONNECTION_CEILING.min(limit);
+                warnings.push(format!(
+                    "max_connection {wanted} exceeds the descriptor limit, {most} is used"
+                ));
+                most
+            }
+            wanted if wanted < least => {
+                let raised = limit.max(least + 1);
+                warnings.push(format!(
+                    "max_connection {wanted} is less than the server itself needs ({least}), \
+                     {raised} is used"
+                ));
+                raised
+            }
+            wanted => wanted,
+        }
+    }
+}
+
+/// The numbers that a running server works with.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// Event workers.
+    pub worker_count: i64,
+    /// Reactors, also where they are no threads of their own.
+    pub reactor_count: i64,
+    /// The master itself is the only reactor.
+    pub is_single_thread: bool,
+    /// Descriptor numbers from here on are refused.
+    pub max_connection: i64,
+    /// For `listen`.
+    pub backlog: i32,
+    /// Empty: standard output.
+    pub log_file: String,
+    /// 0 debug to 6 none.
+    pub log_level: u8,
+    /// Bytes that may wait for one peer before sends fail.
+    pub socket_buffer_size: u64,
+    /// Bytes of one send; `None`: no limit in this mode.
+    pub output_buffer_size: Option<u64>,
+    /// Whether `TCP_NODELAY` is set.
+    pub is_nodelay: bool,
+    /// Seconds.
+    pub max_wait_time_s: u64,
+    /// One sentence for each value that was not taken as it was given.
+    pub warnings: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(mode: Mode) -> Settings {
+        Settings::new(mode, Machine { cpu_count: 4, descriptor_limit: 1024 })
+    }
+
+    fn text(settings: &Settings, name: &str) -> String {
+        settings.get(name).map(|value| value.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn each_row_stands_where_its_name_says() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.name as usize, index);
+        }
+    }
+
+    #[test]
+    fn defaults_follow_mode_and_machine() {
+        let process = settings(Mode::Process);
+        let base = settings(Mode::Base);
+        let thread = settings(Mode::Thread);
+        assert_eq!(text(&process, "worker_num"), "4");
+        assert_eq!(text(&base, "worker_num"), "1");
+        assert_eq!(text(&thread, "worker_num"), "4");
+        assert_eq!(text(&process, "reactor_num"), "4");
+        assert_eq!(text(&base, "reactor_num"), "1");
+        assert_eq!(text(&process, "max_connection"), "1024");
+        assert_eq!(text(&process, "socket_buffer_size"), "8388608");
+        assert_eq!(text(&process, "buffer_output_size"), "4294967295");
+        assert_eq!(text(&process, "open_tcp_nodelay"), "true");
+        assert_eq!(text(&process, "max_wait_time"), "3");
+        assert_eq!(text(&process, "log_level"), "2");
+        assert_eq!(text(&process, "backlog"), "512");
+    }
+
+    #[test]
+    fn names_are_matched_in_any_case_and_by_their_aliases() {
+        let mut settings = settings(Mode::Process);
+        assert_eq!(settings.set_text("Max_CONN", "500"), Ok(true));
+        assert_eq!(text(&settings, "max_connection"), "500");
+        assert_eq!(settings.set_text("no_such_name", "1"), Ok(false));
+        assert_eq!(settings.get("no_such_name"), None);
+    }
+
+    #[test]
+    fn sizes_take_a_unit_and_refuse_words() {
+        let mut settings = settings(Mode::Process);
+        assert_eq!(settings.set_text("socket_buffer_size", "2M"), Ok(true));
+        assert_eq!(text(&settings, "socket_buffer_size"), "2097152");
+        assert_eq!(settings.set_text("socket_buffer_size", "-1"), Ok(true));
+        assert_eq!(text(&settings, "socket_buffer_size"), "2147483647");
+        assert_eq!(settings.set_text("socket_buffer_size", "99999999999G"), Ok(true));
+        assert_eq!(text(&settings, "socket_buffer_size"), "2147483647");
+        for bad in ["M", "", "big", "2X", "1.5M"] {
+            let error = settings.set_text("socket_buffer_size", bad).unwrap_err();
+            assert_eq!(error.code(), code::INVALID_PARAMS, "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_moved_into_their_range() {
+        let mut settings = settings(Mode::Process);
+        assert_eq!(settings.set_int("log_level", 99), Ok(true));
+        assert_eq!(text(&settings, "log_level"), "6");
+        assert_eq!(settings.set_int("backlog", -5), Ok(true));
+        assert_eq!(settings.in_force().backlog, 512);
+        assert_eq!(settings.set_text("worker_num", "4x").unwrap_err().code(), 505);
+        assert_eq!(settings.set_int("reactor_num", 99), Ok(true));
+        assert_eq!(settings.set_int("worker_num", 64), Ok(true));
+        assert_eq!(text(&settings, "reactor_num"), "16");
+        assert_eq!(settings.in_force().warnings.len(), 1);
+    }
+
+    #[test]
+    fn reactors_are_never_more_than_workers_and_one_when_single_threaded() {
+        let mut settings = settings(Mode::Process);
+        assert_eq!(settings.set_int("worker_num", 2), Ok(true));
+        assert_eq!(text(&settings, "reactor_num"), "2");
+        assert_eq!(settings.set_text("single_thread", "true"), Ok(true));
+        assert_eq!(text(&settings, "reactor_num"), "1");
+    }
+
+    #[test]
+    fn a_connection_limit_below_the_servers_own_needs_is_raised() {
+        let mut settings = settings(Mode::Process);
+        assert_eq!(settings.set_int("max_connection", 5), Ok(true));
+        assert_eq!(text(&settings, "max_connection"), "1024");
+        assert_eq!(settings.set_int("max_connection", 1 << 30), Ok(true));
+        assert_eq!(text(&settings, "max_connection"), "1024");
+    }
+
+    #[test]
+    fn json_is_taken_whole_or_not_at_all() {
+        let mut settings = settings(Mode::Process);
+        let json = br#"{"worker_num": 3, "open_tcp_nodelay": false, "backlog": null, "odd": 1}"#;
+        assert_eq!(settings.set_json(json), Ok(vec!["odd".to_owned()]));
+        assert_eq!(text(&settings, "worker_num"), "3");
+        assert_eq!(text(&settings, "open_tcp_nodelay"), "false");
+        assert!(settings.set_json(br#"{"worker_num": 5, "backlog": "x"}"#).is_err());
+        assert_eq!(text(&settings, "worker_num"), "3");
+        for bad in [&b"[]"[..], b"{", b"", b"7", br#"{"backlog": [1]}"#, b"\xff"] {
+            assert!(settings.set_json(bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Sockets of a server: listeners, connected streams, and output that waits.
+
+pub mod listener;
+pub mod out_buffer;
+pub mod stream;

@@ -1,0 +1,78 @@
+//! A connected stream. TLS will stand beside it with the same face.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use crate::os::socket;
+
+/// The `errno` of a connection whose peer reads no more.
+pub const PEER_GONE: i32 = libc::EPIPE;
+/// The `errno` of a connection whose output could not be kept.
+pub const NO_MEMORY: i32 = libc::ENOMEM;
+
+/// A connected stream socket; dropping it closes it.
+#[derive(Debug)]
+pub struct Stream {
+    socket: OwnedFd,
+}
+
+/// What one read or write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// So many bytes, at least one.
+    Bytes(usize),
+    /// Not now.
+    WouldBlock,
+    /// The peer has ended its side; of reads only.
+    End,
+    /// The connection is broken, with this `errno`.
+    Broken(i32),
+}
+
+impl Moved {
+    fn of(result: io::Result<usize>) -> Self {
+        match result {
+            Ok(0) => Moved::End,
+            Ok(count) => Moved::Bytes(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Moved::WouldBlock,
+            Err(error) => Moved::Broken(error.raw_os_error().unwrap_or(libc::EIO)),
+        }
+    }
+}
+
+impl Stream {
+    /// The stream on a connected, non-blocking socket.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
+    /// Reads what is there, at most the length of `into`, which must not be empty.
+    #[inline]
+    pub fn read(&self, into: &mut [u8]) -> Moved {
+        Moved::of(socket::recv(self.as_raw_fd(), into))
+    }
+
+    /// Writes as much of `bytes` as the socket takes; `bytes` must not be empty.
+    #[inline]
+    pub fn write(&self, bytes: &[u8]) -> Moved {
+        Moved::of(socket::send(self.as_raw_fd(), bytes))
+    }
+
+    /// Writes as much of the parts, in order, as the socket takes.
+    pub fn write_parts(&self, parts: &[IoSlice<'_>]) -> Moved {
+        Moved::of(socket::send_all_of(self.as_raw_fd(), parts))
+    }
+
+    /// Closes with a reset: what the system still holds for the peer is thrown away.
+    pub fn reset(self) {
+        if socket::reset_on_close(self.as_raw_fd()).is_err() {
+            log::debug!("descriptor {} is closed without a reset", self.as_raw_fd());
+        }
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}

@@ -1,0 +1,100 @@
+//! Memory straight from the system, in whole pages, given back to it at once when it is dropped.
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use nix::errno::Errno;
+
+/// An anonymous mapping that belongs to this process: zero at first, and costing nothing until it
+/// is touched. A forked child sees a copy.
+#[derive(Debug)]
+pub struct Pages {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping has one owner, like a box of bytes, and no thread is special to it.
+unsafe impl Send for Pages {}
+// SAFETY: a shared reference only reads.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    /// Maps `len` zero bytes; EINVAL for none.
+    pub fn new(len: usize) -> io::Result<Self> {
+        if isize::try_from(len).is_err() {
+            return Err(Errno::ENOMEM.into());
+        }
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+        let start = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(Errno::ENOMEM)?;
+        Ok(Self { start, len })
+    }
+}
+
+impl Deref for Pages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: mapped, zeroed by the kernel, and unchanged as long as `self` is borrowed.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: mapped, and the borrow of `self` is the only one.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: exactly what was mapped, and no borrow of it is left.
+        let result = unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+        debug_assert_eq!(result, 0, "a mapping of our own could not be undone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::testing::passes_in_child;
+
+    #[test]
+    fn pages_are_zero_and_keep_what_is_written_also_in_another_thread() {
+        let mut pages = Pages::new(10_000).unwrap();
+        assert_eq!(pages.len(), 10_000);
+        assert!(pages.iter().all(|byte| *byte == 0));
+        pages[9_999] = 7;
+        let pages = std::thread::spawn(move || pages).join().unwrap();
+        assert_eq!(pages[9_999], 7);
+    }
+
+    #[test]
+    fn impossible_lengths_are_errors() {
+        assert_eq!(Pages::new(0).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(Pages::new(usize::MAX).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+        assert_eq!(Pages::new(1 << 60).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+    }
+
+    #[test]
+    fn the_memory_goes_back_to_the_system() {
+        // In a process with one thread, so that nobody maps the place again meanwhile.
+        assert!(passes_in_child(|| {
+            let pages = Pages::new(1 << 20).unwrap();
+            let address = pages.as_ptr().cast_mut().cast();
+            // SAFETY: only asks whether the memory is mapped.
+            let is_mapped = || unsafe { libc::madvise(address, 1 << 20, libc::MADV_NORMAL) } == 0;
+            assert!(is_mapped());
+            drop(pages);
+            assert!(!is_mapped());
+        }));
+    }
+}

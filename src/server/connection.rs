@@ -1,0 +1,212 @@
+//! Connections: send, close, look up, list.
+
+use std::sync::atomic::Ordering;
+
+use crate::error::{code, Error, Result};
+use crate::model::connection::Connection;
+use crate::model::route::{self, Session};
+use crate::model::SessionId;
+use crate::unit::Unit;
+
+use super::Server;
+
+/// The most ids that one call lists.
+pub const LARGEST_PAGE: usize = 100;
+
+/// What is known of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct ClientInfo {
+    /// Port number of the listener, 0 for unix sockets.
+    pub server_port: i32,
+    /// Descriptor of the listener.
+    pub server_fd: i32,
+    /// Descriptor of the connection in the process that owns it.
+    pub socket_fd: i32,
+    /// The number of the socket type.
+    pub socket_type: i32,
+    /// Port of the peer.
+    pub remote_port: i32,
+    /// Address of the peer, or its path.
+    pub remote_ip: String,
+    /// The reactor that owns it.
+    pub reactor_number: i32,
+    /// Nanoseconds of wall-clock time; 0 for what has not happened.
+    pub connect_ns: u64,
+    /// See above.
+    pub last_recv_ns: u64,
+    /// See above.
+    pub last_send_ns: u64,
+    /// See above.
+    pub last_dispatch_ns: u64,
+    /// `errno` of an abnormal end.
+    pub close_errno: i32,
+    /// Bytes that were received and that the worker has not taken.
+    pub recv_queued_bytes: u64,
+    /// Bytes that wait for the peer.
+    pub send_queued_bytes: u64,
+}
+
+impl Server {
+    /// Queues `data` for the peer of a connection.
+    #[inline]
+    pub fn send(&self, session: SessionId, data: &[u8]) -> Result<()> {
+        self.with_unit(|unit| send(unit, session, data))
+    }
+
+    /// Closes a connection: after what is queued, or at once with `is_reset`.
+    pub fn close(&self, session: SessionId, is_reset: bool) -> Result<()> {
+        self.with_unit(|unit| close(unit, session, is_reset))
+    }
+
+    /// Whether the connection is open, as far as the caller may see it.
+    pub fn exist(&self, session: SessionId) -> Result<()> {
+        self.with_unit(|unit| {
+            let connections = &unit.runtime().control.connections;
+            let record = route::open(connections, session).map_err(|error| match error.code() {
+                code::SESSION_INVALID_ID => error,
+                _ => route::not_exist(session),
+            })?;
+            check_visible(unit, record, session)
+        })
+    }
+
+    /// What is known of a connection; of a closed one only in its close callback, or while its
+    /// record is held and `ignore_closed` is set.
+    pub fn client_info(&self, session: SessionId, ignore_closed: bool) -> Result<ClientInfo> {
+        self.with_unit(|unit| {
+            let connections = &unit.runtime().control.connections;
+            let record = match route::find(connections, session) {
+                Session::Open(record) | Session::Closing(record) => record,
+                Session::Closed(_, Some(record)) if ignore_closed => record,
+                Session::Invalid => return Err(route::invalid_id(session)),
+                Session::Closed(..) | Session::Unknown => return Err(route::not_exist(session)),
+            };
+            check_visible(unit, record, session)?;
+            Ok(info_of(unit, record))
+        })
+    }
+
+    /// Fills `ids` with open connections above `start`, ascending; how many there were.
+    pub fn client_list(&self, start: SessionId, ids: &mut [i64]) -> Result<usize> {
+        self.with_unit(|unit| {
+            let connections = &unit.runtime().control.connections;
+            if start.0 != 0 && !connections.contains(start.0) {
+                return Err(route::not_exist(start));
+            }
+            Ok(list(unit, start, ids))
+        })
+    }
+}
+
+#[inline]
+fn send(unit: &Unit, session: SessionId, data: &[u8]) -> Result<()> {
+    if data.is_empty() {
+        return Err(Error::new(code::NO_PAYLOAD, "there are no bytes to send"));
+    }
+    let settings = &unit.runtime().settings;
+    if settings.output_buffer_size.is_some_and(|limit| data.len() as u64 > limit) {
+        return Err(too_long(data.len(), settings.output_buffer_size.unwrap_or_default()));
+    }
+    let connections = &unit.runtime().control.connections;
+    let record = route::open(connections, session)?;
+    let waiting = record.queued_bytes.load(Ordering::Relaxed);
+    if waiting + unit.held_back_bytes(session) >= settings.socket_buffer_size {
+        return Err(Error::new(
+            code::OUTPUT_BUFFER_OVERFLOW,
+            format!("{waiting} bytes wait for the slow peer of connection {}", session.0),
+        ));
+    }
+    unit.send(record, session, data)?;
+    if let Some(counters) = unit.counters() {
+        counters.responses.add(1);
+        counters.sent_bytes.add(data.len() as u64);
+    }
+    Ok(())
+}
+
+#[cold]
+fn too_long(length: usize, limit: u64) -> Error {
+    let text = format!("{length} bytes exceed output_buffer_size, which is {limit}");
+    log::warn!("{text}");
+    Error::new(code::DATA_LENGTH_TOO_LARGE, text)
+}
+
+fn close(unit: &Unit, session: SessionId, is_reset: bool) -> Result<()> {
+    match route::find(&unit.runtime().control.connections, session) {
+        Session::Open(record) => unit.close(record, session, is_reset),
+        // Its output is still on the way, and is not wanted any more.
+        Session::Closed(_, Some(record)) if is_reset => unit.cut(record, session),
+        Session::Closed(..) => {
+            let text = format!("connection {} is closed already", session.0);
+            return Err(Error::new(code::SESSION_CLOSED, text));
+        }
+        other => {
+            let error = other.refusal(session);
+            if error.code() == code::SESSION_CLOSING {
+                crate::notice!("close in the close callback of connection {}", session.0);
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Where records are private, only the owner sees one.
+fn check_visible(unit: &Unit, record: &Connection, session: SessionId) -> Result<()> {
+    let is_private = unit.runtime().plan.is_record_private();
+    if is_private && route::reactor_of(record) != unit.plan().id {
+        return Err(route::not_exist(session));
+    }
+    Ok(())
+}
+
+fn info_of(unit: &Unit, record: &Connection) -> ClientInfo {
+    use std::os::fd::AsRawFd;
+
+    let port = record.port_index.load(Ordering::Relaxed) as usize;
+    let listener = unit.runtime().listeners.get(port);
+    let peer = record.peer();
+    ClientInfo {
+        server_port: listener.map_or(0, |listener| i32::from(listener.port())),
+        server_fd: listener.map_or(-1, |listener| listener.as_raw_fd()),
+        socket_fd: record.descriptor.load(Ordering::Relaxed),
+        socket_type: listener.map_or(0, |listener| super::number_of(listener.kind())),
+        remote_port: peer.as_ref().map_or(0, |peer| i32::from(peer.port())),
+        remote_ip: peer.map(|peer| peer.host()).unwrap_or_default(),
+        reactor_number: record.reactor_number.load(Ordering::Relaxed),
+        connect_ns: record.connect_ns.load(Ordering::Relaxed),
+        last_recv_ns: record.last_recv_ns.load(Ordering::Relaxed),
+        last_send_ns: record.last_send_ns.load(Ordering::Relaxed),
+        last_dispatch_ns: record.last_dispatch_ns.load(Ordering::Relaxed),
+        close_errno: record.close_errno.load(Ordering::Relaxed),
+        recv_queued_bytes: record.undelivered_bytes(),
+        send_queued_bytes: record.queued_bytes.load(Ordering::Relaxed),
+    }
+}
+
+/// Pages through the table; closed connections and those of others, where they are private, are
+/// left out.
+fn list(unit: &Unit, start: SessionId, ids: &mut [i64]) -> usize {
+    let connections = &unit.runtime().control.connections;
+    let last = unit.last_session();
+    let mut from = start.0;
+    let mut count = 0;
+    let mut page = [0_i64; LARGEST_PAGE];
+    while count < ids.len() {
+        let found = connections.scan(from, last, &mut page);
+        for id in page.iter().take(found) {
+            from = *id;
+            let session = SessionId(*id);
+            let is_listed = route::open(connections, session)
+                .is_ok_and(|record| check_visible(unit, record, session).is_ok());
+            if let (true, Some(place)) = (is_listed, ids.get_mut(count)) {
+                *place = *id;
+                count += 1;
+            }
+        }
+        if found < page.len() {
+            break;
+        }
+    }
+    count
+}

@@ -1,0 +1,138 @@
+//! Start and end of a server.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use crate::error::{clear_last, code, Error, Result};
+use crate::log as sink;
+use crate::model::hooks::{Event, EventKind, Hooks};
+use crate::model::plan::Plan;
+use crate::model::settings::InForce;
+use crate::net::listener::Listener;
+use crate::os::signal::{self, SignalPlan, Signals};
+use crate::unit::{self, Runtime};
+
+use super::{Server, Setup, CONFIGURING, FINISHED, RUNNING};
+
+/// A server runs in this process. Signals and the identity of log lines belong to the process, so
+/// there is one at a time.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// What the root does with signals while the server runs.
+const ROOT_SIGNALS: SignalPlan<'static> = SignalPlan {
+    watch: &[signal::SIGTERM],
+    ignore: &[signal::SIGHUP, signal::SIGPIPE, signal::SIGUSR1, signal::SIGUSR2],
+    default: &[signal::SIGCHLD],
+};
+
+/// The process is taken by a server as long as this lives.
+struct Turn;
+
+impl Turn {
+    fn take() -> Result<Self> {
+        if IS_TAKEN.swap(true, Ordering::AcqRel) {
+            return Err(Error::new(
+                code::SERVER_ONLY_START_ONE,
+                "another server runs in this process, start this one after it has ended",
+            ));
+        }
+        Ok(Self)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        IS_TAKEN.store(false, Ordering::Release);
+    }
+}
+
+impl Server {
+    /// Runs the server. Returns when it has ended, in the process that called it.
+    pub fn start(&self) -> Result<()> {
+        clear_last();
+        self.check_phase()?;
+        check_hooks(&self.setup.lock().hooks)?;
+        let _turn = Turn::take()?;
+        let switched = self.phase.compare_exchange(
+            CONFIGURING,
+            RUNNING,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        if switched.is_err() {
+            return self.check_phase();
+        }
+        let result = self.run();
+        self.phase.store(FINISHED, Ordering::Release);
+        if let Err(error) = &result {
+            log::error!("start failed: {error}");
+        }
+        result
+    }
+
+    fn check_phase(&self) -> Result<()> {
+        self.configure(|_| Ok(()))
+    }
+
+    fn run(&self) -> Result<()> {
+        let (settings, hooks, listeners) = {
+            let Setup { settings, hooks, listeners } = &mut *self.setup.lock();
+            (settings.in_force(), hooks.clone(), std::mem::take(listeners))
+        };
+        open_log(&settings);
+        for warning in &settings.warnings {
+            log::warn!("{warning}");
+        }
+        for listener in &listeners {
+            listener.listen(settings.backlog, settings.is_nodelay)?;
+        }
+        let plan = Plan::new(self.mode, &settings);
+        if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
+            log::warn!("the start event is deprecated in this mode, use workerStart");
+        }
+        let runtime = Arc::new(Runtime::new(plan, settings, hooks, listeners)?);
+        self.runtime.write().replace(Arc::clone(&runtime));
+        let signals = Signals::install(&ROOT_SIGNALS)
+            .map_err(|error| Error::system("set up signals", &error));
+        let result = signals.and_then(|signals| unit::run_root(Arc::clone(&runtime), signals));
+        runtime.listeners.iter().for_each(unlink);
+        if result.is_ok() {
+            runtime.hooks.raise(&Event::Plain(EventKind::Shutdown));
+            log::info!("server has ended");
+        }
+        self.runtime.write().take();
+        result
+    }
+
+    /// Asks for an orderly end. Safe in a signal handler.
+    pub fn shutdown(&self) -> Result<()> {
+        self.with_runtime(Runtime::request_end)
+    }
+}
+
+fn check_hooks(hooks: &Hooks) -> Result<()> {
+    if hooks.has(EventKind::Receive) {
+        return Ok(());
+    }
+    Err(Error::new(
+        code::SERVER_INVALID_CALLBACK,
+        "require 'onReceive' callback: a stream port needs one, register it with sw_server_on",
+    ))
+}
+
+fn open_log(settings: &InForce) {
+    sink::set_level(settings.log_level);
+    if settings.log_file.is_empty() {
+        return;
+    }
+    if let Err(error) = sink::open(Path::new(&settings.log_file)) {
+        log::warn!("log_file {:?} cannot be opened: {error}", settings.log_file);
+    }
+}
+
+fn unlink(listener: &Listener) {
+    if let Err(error) = listener.unlink() {
+        log::warn!("socket file {:?} cannot be removed: {error}", listener.host());
+    }
+}

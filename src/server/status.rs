@@ -1,0 +1,157 @@
+//! What a server knows of itself: counts, workers, processes.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+
+use crate::error::{code, Error, Result};
+use crate::model::worker::UnitRecord;
+use crate::model::UnitId;
+use crate::unit::{self, Unit};
+
+use super::Server;
+
+/// The counts of a server. They are read one after the other while it runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// Unix seconds.
+    pub start_time_s: i64,
+    /// Connections whose descriptor is open.
+    pub connections: u64,
+    /// Connections dropped at accept.
+    pub aborted: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections whose descriptor was closed.
+    pub closed: u64,
+    /// Event workers.
+    pub workers: u64,
+    /// Event workers that wait for work.
+    pub idle_workers: u64,
+    /// Messages with data handed to workers.
+    pub dispatched: u64,
+    /// Receive callbacks that have returned.
+    pub requests: u64,
+    /// Sends that were accepted.
+    pub responses: u64,
+    /// Bytes read from peers.
+    pub received_bytes: u64,
+    /// Bytes of accepted sends.
+    pub sent_bytes: u64,
+    /// Next id of a message in pieces.
+    pub message_round: u64,
+    /// The last session id given out.
+    pub session_round: u64,
+    /// The smallest descriptor of a listener.
+    pub min_descriptor: i64,
+    /// The largest descriptor of a connection.
+    pub max_descriptor: i64,
+    /// Requests of the calling worker since it started.
+    pub own_requests: u64,
+    /// Sends of the calling process since it started.
+    pub own_responses: u64,
+    /// Messages with data that the calling worker took.
+    pub own_dispatched: u64,
+}
+
+impl Server {
+    /// Reads all counts.
+    pub fn stats(&self) -> Result<Stats> {
+        self.with_unit(|unit| Ok(stats_of(unit)))
+    }
+
+    /// The id of the worker that calls, `None` outside of workers.
+    pub fn worker_id(&self) -> Option<i32> {
+        unit::with_current(|unit| unit.worker_id().map(|id| i32::from(id.0))).flatten()
+    }
+
+    /// The process id of a worker, or its thread id where workers are threads; of the caller if
+    /// `worker` is -1.
+    pub fn worker_pid(&self, worker: i32) -> Result<i32> {
+        let wanted = match worker {
+            -1 => self.worker_id().ok_or_else(|| {
+                Error::new(code::WRONG_OPERATION, "the caller is no worker, name a worker id")
+            })?,
+            id => id,
+        };
+        let pid = self.with_runtime(|runtime| {
+            let index = usize::try_from(wanted).ok()?;
+            let unit = runtime.plan.workers().get(index)?;
+            runtime.control.unit(*unit).map(UnitRecord::pid)
+        })?;
+        pid.ok_or_else(|| {
+            Error::new(code::INVALID_PARAMS, format!("there is no worker {wanted}"))
+        })
+    }
+
+    /// The process that stands for the master, 0 before start.
+    pub fn master_pid(&self) -> i32 {
+        self.with_runtime(|runtime| runtime.control.root().master_pid()).unwrap_or(0)
+    }
+
+    /// The manager process, 0 if there is none.
+    pub fn manager_pid(&self) -> i32 {
+        self.with_runtime(|runtime| runtime.control.root().manager_pid()).unwrap_or(0)
+    }
+}
+
+fn stats_of(unit: &Unit) -> Stats {
+    let runtime = unit.runtime();
+    let control = &runtime.control;
+    let accepted = control.sum(|counters| &counters.accepted);
+    let closed = control.sum(|counters| &counters.closed) + control.root().purged.get();
+    let own = control.counters(unit.plan().id).zip(control.unit(unit.plan().id));
+    let is_worker = unit.worker_id().is_some();
+    let descriptors = runtime.listeners.iter().map(|listener| i64::from(listener.as_raw_fd()));
+    Stats {
+        start_time_s: control.root().start_time_s(),
+        connections: accepted.saturating_sub(closed),
+        aborted: control.sum(|counters| &counters.aborted),
+        accepted,
+        closed,
+        workers: runtime.plan.workers().len() as u64,
+        idle_workers: idle_workers(unit),
+        dispatched: control.sum(|counters| &counters.dispatched),
+        requests: control.sum(|counters| &counters.requests),
+        responses: control.sum(|counters| &counters.responses),
+        received_bytes: control.sum(|counters| &counters.received_bytes),
+        sent_bytes: control.sum(|counters| &counters.sent_bytes),
+        message_round: control.root().message_round.load(Ordering::Relaxed),
+        session_round: unit.last_session(),
+        min_descriptor: descriptors.min().unwrap_or(0),
+        max_descriptor: largest_descriptor(unit),
+        own_requests: own
+            .filter(|_| is_worker)
+            .map_or(0, |(counters, record)| record.life_requests(counters)),
+        own_responses: own.map_or(0, |(counters, record)| record.life_responses(counters)),
+        own_dispatched: own.map_or(0, |(counters, _)| counters.taken.get()),
+    }
+}
+
+fn idle_workers(unit: &Unit) -> u64 {
+    let runtime = unit.runtime();
+    let is_idle = |id: &&UnitId| {
+        **id != unit.plan().id && runtime.control.unit(**id).is_some_and(UnitRecord::is_idle)
+    };
+    runtime.plan.workers().iter().filter(is_idle).count() as u64
+}
+
+fn largest_descriptor(unit: &Unit) -> i64 {
+    let runtime = unit.runtime();
+    let connections = &runtime.control.connections;
+    let listeners = runtime.listeners.iter().map(|listener| i64::from(listener.as_raw_fd()));
+    let mut largest = listeners.max().unwrap_or(0);
+    let mut page = [0_i64; super::connection::LARGEST_PAGE];
+    let mut from = 0;
+    loop {
+        let found = connections.scan(from, unit.last_session(), &mut page);
+        for id in page.iter().take(found) {
+            from = *id;
+            if let Some(record) = connections.get(*id) {
+                largest = largest.max(i64::from(record.descriptor.load(Ordering::Relaxed)));
+            }
+        }
+        if found < page.len() {
+            return largest;
+        }
+    }
+}

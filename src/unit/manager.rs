@@ -1,0 +1,169 @@
+//! The manager: starts the workers, watches them, replaces those that end, ends them all.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::error::{code, Result};
+use crate::model::connection::Connection;
+use crate::model::hooks::{Event, EventKind, WorkerError};
+use crate::model::plan::{Roles, Start, UnitPlan};
+use crate::model::worker::{Command, Stage};
+use crate::model::SessionId;
+use crate::os::process;
+
+use super::spawn::Ended;
+use super::{Timer, Unit};
+
+/// How long the manager waits before it tries again to start a worker.
+const RETRY_NS: u64 = 1_000_000_000;
+
+/// The manager role of a unit.
+#[derive(Default)]
+pub(super) struct Manager {
+    has_announced: Cell<bool>,
+    has_ended: Cell<bool>,
+    kill_at_ns: Cell<Option<u64>>,
+    is_ending: Cell<bool>,
+    retry_at_ns: Cell<Option<u64>>,
+}
+
+impl Manager {
+    /// Starts all workers. Whoever forks has no other thread yet, and the manager never has one.
+    pub(super) fn begin(&self, unit: &Rc<Unit>) -> Result<()> {
+        if unit.plan.start != Start::Thread {
+            unit.runtime.control.root().set_manager_pid(process::pid());
+        }
+        let workers: Vec<UnitPlan> = workers_of(unit).collect();
+        for plan in &workers {
+            unit.family.start(unit, plan)?;
+        }
+        Ok(())
+    }
+
+    /// Whether all workers are gone and the program was told.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.get()
+    }
+
+    /// Looks after the workers.
+    pub(super) fn advance(&self, unit: &Rc<Unit>) {
+        if unit.runtime.control.root().is_started() && !self.has_announced.replace(true) {
+            log::info!("manager started, pid {}", process::pid());
+            unit.raise(&Event::Plain(EventKind::ManagerStart));
+        }
+        let is_told = unit.record().is_some_and(|record| record.command() == Command::Finish);
+        if is_told || unit.root.as_ref().is_some_and(|root| root.is_ending_workers()) {
+            self.begin_end(unit);
+        }
+        while let Some(ended) = unit.family.take_ended(&unit.runtime) {
+            self.bury(unit, &ended);
+        }
+        self.replace_missing(unit);
+        self.force_late(unit);
+        if self.is_ending.get() && unit.family.is_empty() && !self.has_ended.replace(true) {
+            if self.has_announced.get() {
+                unit.raise(&Event::Plain(EventKind::ManagerStop));
+            }
+            log::info!("manager stopped, pid {}", process::pid());
+        }
+    }
+
+    fn begin_end(&self, unit: &Unit) {
+        if self.is_ending.replace(true) {
+            return;
+        }
+        unit.family.tell_all(&unit.runtime, Command::Finish, Roles::WORKER);
+        let wait_s = unit.runtime.settings.max_wait_time_s;
+        if wait_s > 0 {
+            let wait_ns = wait_s.saturating_mul(2_000_000_000);
+            self.kill_at_ns.set(Some(unit.now.get().monotonic_ns.saturating_add(wait_ns)));
+            unit.set_timer(wait_ns, Timer::Deadline);
+        }
+    }
+
+    /// Workers that do not end are ended.
+    fn force_late(&self, unit: &Unit) {
+        let is_late = self.kill_at_ns.get().is_some_and(|at| unit.now.get().monotonic_ns >= at);
+        if is_late && !unit.family.is_empty() {
+            self.kill_at_ns.set(None);
+            let number = code::SERVER_WORKER_EXIT_TIMEOUT;
+            log::warn!(
+                "wait timeout, all worker processes will be forcibly terminated (error {number})"
+            );
+            unit.family.kill_all();
+        }
+    }
+
+    /// A worker has ended: the program is told if that was not in order, and what the worker had
+    /// is taken back before a successor starts.
+    fn bury(&self, unit: &Unit, ended: &Ended) {
+        let worker = ended.plan.worker.map_or(-1, |id| i32::from(id.0));
+        if let Some((pid, status)) = ended.process {
+            let signal = status.signal().unwrap_or(0);
+            let exit_code = status.exit_code().unwrap_or(0);
+            if status.raw == 0 {
+                log::info!("worker {worker} ended, pid {pid}");
+            } else {
+                log::warn!(
+                    "worker {worker} ended abnormally, pid {pid}, exit code {exit_code}, \
+                     signal {signal}"
+                );
+                let status = status.raw;
+                let error = WorkerError { worker, pid, status, exit_code, signal };
+                unit.raise(&Event::Error(error));
+            }
+        }
+        purge(unit, &ended.plan);
+    }
+
+    /// Starts a successor for each worker that is missing.
+    fn replace_missing(&self, unit: &Rc<Unit>) {
+        let now_ns = unit.now.get().monotonic_ns;
+        let may_try = self.retry_at_ns.get().map_or(true, |at| now_ns >= at);
+        if self.is_ending.get() || unit.runtime.control.root().is_ending() || !may_try {
+            return;
+        }
+        self.retry_at_ns.set(None);
+        let missing: Vec<UnitPlan> =
+            workers_of(unit).filter(|plan| !unit.family.has_unit(plan.id)).collect();
+        for plan in &missing {
+            if let Err(error) = unit.family.start(unit, plan) {
+                log::error!("unit {} could not be started again: {error}", plan.id.0);
+                self.retry_at_ns.set(Some(now_ns.saturating_add(RETRY_NS)));
+                unit.set_timer(RETRY_NS, Timer::Deadline);
+                return;
+            }
+        }
+    }
+}
+
+fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
+    let children = unit.runtime.plan.children(unit.plan.id);
+    children.filter(|plan| plan.roles.has(Roles::WORKER)).copied()
+}
+
+/// Takes back the connections that lived in a dead worker's process.
+fn purge(unit: &Unit, plan: &UnitPlan) {
+    let control = &unit.runtime.control;
+    let last = control.root().session_round.load(std::sync::atomic::Ordering::Relaxed);
+    let bury = |id: i64, record: &Connection| record.bury(SessionId(id));
+    let mut live = 0_u64;
+    let freed = control.connections.reap(plan.id.0, last, |id, record| {
+        bury(id, record);
+        live += 1;
+    });
+    control.root().purged.add(live);
+    if freed > 0 {
+        log::info!("{live} connections were lost with unit {}", plan.id.0);
+    }
+}
+
+impl Unit {
+    /// Notes the beginning of a life in the shared record.
+    pub(super) fn begin_life(&self) {
+        if let (Some(record), Some(counters)) = (self.record(), self.counters()) {
+            record.begin_life(self.own_id(), counters);
+        }
+        self.stage.set(Stage::Running);
+    }
+}

@@ -1,0 +1,320 @@
+//! What runs. A unit is one thread of control with one loop, one inbox and a set of roles.
+//!
+//! Messages to a role that the unit wears itself are handled at once, all others go into the inbox
+//! of the unit that wears it; so the same code serves every placement. No borrow of a unit's state
+//! is held while a callback runs: a callback may call anything back.
+
+mod acceptor;
+mod manager;
+mod reactor;
+mod root;
+mod spawn;
+mod turn;
+mod worker;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::error::{code, Error, Result};
+use crate::event::post::Post;
+use crate::event::timer::Timers;
+use crate::event::{Loop, Token, Watcher};
+use crate::ipc::Outbox;
+use crate::ipc::Header;
+use crate::model::connection::Connection;
+use crate::model::control::Control;
+use crate::model::dispatch::Dispatch;
+use crate::model::hooks::{Event, Hooks};
+use crate::model::kind::MessageKind;
+use crate::model::plan::{Plan, Roles, Start, UnitPlan};
+use crate::model::route;
+use crate::model::settings::InForce;
+use crate::model::worker::{Command, Stage, UnitCounters, UnitRecord};
+use crate::model::{SessionId, UnitId};
+use crate::net::listener::Listener;
+use crate::os::signal::Signals;
+use crate::os::{clock, process};
+
+use acceptor::{Accepted, Acceptor};
+use manager::Manager;
+use reactor::Reactor;
+use root::Root;
+use spawn::Family;
+use worker::Worker;
+
+/// What a connection leaves its acceptor by, in the process that has both.
+#[derive(Default)]
+struct Handover {
+    post: Post<Accepted>,
+    watcher: Mutex<Option<Watcher>>,
+}
+
+/// Everything that the units of one server read. It does not change while the server runs.
+pub struct Runtime {
+    /// Which units there are.
+    pub plan: Plan,
+    /// The numbers in force.
+    pub settings: InForce,
+    /// The program's callbacks.
+    pub hooks: Hooks,
+    /// The listeners, the first port first.
+    pub listeners: Vec<Listener>,
+    /// The shared memory.
+    pub control: Control,
+    handovers: Vec<Handover>,
+    dispatches: Vec<Dispatch>,
+    root_process: OwnedFd,
+}
+
+impl Runtime {
+    /// Puts together what the units read. Called in the process that becomes the root.
+    pub fn new(
+        plan: Plan,
+        settings: InForce,
+        hooks: Hooks,
+        listeners: Vec<Listener>,
+    ) -> Result<Self> {
+        let control = Control::new(&plan, &settings)?;
+        let root_process = process::open_pidfd(process::pid())
+            .map_err(|error| Error::system("open a descriptor of the own process", &error))?;
+        let ids = plan.units().iter().map(|unit| unit.id);
+        let dispatches = ids.map(|id| Dispatch::new(&plan, id)).collect();
+        let handovers = plan.units().iter().map(|_| Handover::default()).collect();
+        Ok(Self { plan, settings, hooks, listeners, control, handovers, dispatches, root_process })
+    }
+
+    /// Asks the root for an orderly end. Safe in a signal handler.
+    pub fn request_end(&self) {
+        self.control.root().request_end();
+        self.control.wiring.ring(UnitId::ROOT.0);
+    }
+
+    /// The worker that runs the callbacks of a connection.
+    #[inline]
+    pub fn bound_worker(&self, record: &Connection, session: SessionId) -> UnitId {
+        let reactor = route::reactor_of(record);
+        self.dispatches.get(reactor.index()).map_or(reactor, |dispatch| dispatch.worker(session))
+    }
+}
+
+/// Monotonic and wall-clock time of the present turn, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Now {
+    monotonic_ns: u64,
+    wall_ns: u64,
+}
+
+/// Why a timer was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Accepting was suspended and goes on.
+    Accept,
+    /// Something that is waited for should have happened.
+    Deadline,
+}
+
+/// One thread of control of the server.
+pub struct Unit {
+    plan: UnitPlan,
+    runtime: Arc<Runtime>,
+    watcher: Watcher,
+    loop_descriptor: RawFd,
+    outbox: RefCell<Outbox>,
+    /// Bytes of sends that went into the outbox while it had messages that wait for room.
+    held_back: RefCell<HashMap<SessionId, u64>>,
+    timers: RefCell<Timers<Timer>>,
+    signals: RefCell<Option<Signals>>,
+    now: Cell<Now>,
+    /// What this process alone was told, by a signal to itself.
+    told: Cell<Command>,
+    stage: Cell<Stage>,
+    finish_deadline_ns: Cell<Option<u64>>,
+    family: Family,
+    root: Option<Root>,
+    manager: Option<Manager>,
+    acceptor: Option<Acceptor>,
+    reactor: Option<Reactor>,
+    worker: Option<Worker>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Unit>>> = const { RefCell::new(None) };
+}
+
+/// Hands the unit that this thread is to `act`; `None` if it is none.
+#[inline]
+pub fn with_current<R>(act: impl FnOnce(&Unit) -> R) -> Option<R> {
+    CURRENT.with(|current| match current.try_borrow() {
+        Ok(unit) => unit.as_deref().map(act),
+        Err(_) => None,
+    })
+}
+
+/// Runs `plan`'s server in this thread and process, until it has ended.
+pub fn run_root(runtime: Arc<Runtime>, signals: Signals) -> Result<()> {
+    let (unit, events) = Unit::new(runtime, UnitId::ROOT)?;
+    unit.watch_signals(signals)?;
+    unit.live(events)
+}
+
+impl Unit {
+    fn new(runtime: Arc<Runtime>, id: UnitId) -> Result<(Rc<Self>, Loop)> {
+        let failed = |error: io::Error| Error::system("make an event loop", &error);
+        let plan = *runtime.plan.unit(id).ok_or_else(|| {
+            Error::new(code::INVALID_PARAMS, format!("there is no unit {} in the plan", id.0))
+        })?;
+        let events = Loop::new().map_err(failed)?;
+        let watcher = events.watcher().map_err(failed)?;
+        let has = |role: Roles| plan.roles.has(role);
+        let unit = Rc::new(Self {
+            watcher,
+            loop_descriptor: events.descriptor(),
+            outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),
+            held_back: RefCell::default(),
+            timers: RefCell::default(),
+            signals: RefCell::default(),
+            now: Cell::default(),
+            told: Cell::new(Command::Run),
+            stage: Cell::new(Stage::Down),
+            finish_deadline_ns: Cell::new(None),
+            family: Family::default(),
+            root: has(Roles::ROOT).then(Root::default),
+            manager: has(Roles::MANAGER).then(Manager::default),
+            acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
+            reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
+            worker: plan.worker.map(Worker::new),
+            plan,
+            runtime,
+        });
+        unit.refresh_now();
+        if let Some(doorbell) = unit.runtime.control.wiring.doorbell_fd(id.0) {
+            unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
+        }
+        if plan.start == Start::Fork {
+            let root = unit.runtime.root_process.as_raw_fd();
+            unit.watcher.watch(root, Token::RootEnd).map_err(failed)?;
+        }
+        Ok((unit, events))
+    }
+
+    fn watch_signals(&self, signals: Signals) -> Result<()> {
+        self.watcher
+            .watch(signals.as_raw_fd(), Token::Signal)
+            .map_err(|error| Error::system("watch for signals", &error))?;
+        self.signals.replace(Some(signals));
+        Ok(())
+    }
+
+    /// What the server's units all read.
+    pub fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    /// The unit's place in the plan.
+    pub fn plan(&self) -> &UnitPlan {
+        &self.plan
+    }
+
+    /// The unit's shared record.
+    fn record(&self) -> Option<&UnitRecord> {
+        self.runtime.control.unit(self.plan.id)
+    }
+
+    /// The unit's counters.
+    #[inline]
+    pub fn counters(&self) -> Option<&UnitCounters> {
+        self.runtime.control.counters(self.plan.id)
+    }
+
+    fn refresh_now(&self) {
+        self.now.set(Now { monotonic_ns: clock::monotonic_ns(), wall_ns: clock::wall_ns() });
+    }
+
+    fn set_timer(&self, delay_ns: u64, timer: Timer) {
+        let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
+        self.timers.borrow_mut().add(due_ns, timer);
+    }
+
+    /// Sends a message to another unit; it leaves at the end of the turn.
+    #[inline]
+    fn post(&self, to: UnitId, kind: MessageKind, session: SessionId, extra: u64, payload: &[u8]) {
+        let header = self.header(kind, session, extra);
+        if !self.outbox.borrow_mut().post(to.0, &header, &[payload]) {
+            let number = code::MALLOC_FAIL;
+            crate::warn_limited!("no memory for a message to unit {} (error {number})", to.0);
+        }
+    }
+
+    #[inline]
+    fn header(&self, kind: MessageKind, session: SessionId, extra: u64) -> Header {
+        let time = self.now.get().wall_ns;
+        let source = self.plan.id.0;
+        Header { kind: kind as u8, source, session: session.0, time, extra, ..Header::default() }
+    }
+
+    fn raise(&self, event: &Event<'_>) {
+        self.runtime.hooks.raise(event);
+    }
+
+    /// Sends `data` to the peer of an open connection. What finds no room in the inbox of its
+    /// reactor is held back here, in order, and counts as waiting for the peer.
+    #[inline]
+    pub fn send(&self, record: &Connection, session: SessionId, data: &[u8]) -> Result<()> {
+        let owner = route::reactor_of(record);
+        if let Some(reactor) = self.reactor.as_ref().filter(|_| owner == self.plan.id) {
+            reactor.send(self, session, data);
+            return Ok(());
+        }
+        let header = self.header(MessageKind::Send, session, 0);
+        let mut outbox = self.outbox.borrow_mut();
+        if !outbox.post(owner.0, &header, &[data]) {
+            let text = format!("no memory to keep {} bytes for the peer", data.len());
+            return Err(Error::new(code::MALLOC_FAIL, text));
+        }
+        if outbox.is_blocked(owner.0) {
+            *self.held_back.borrow_mut().entry(session).or_default() += data.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Closes a connection for the server. In the bound worker the close callback runs here.
+    pub fn close(&self, record: &Connection, session: SessionId, is_reset: bool) {
+        let bound = self.runtime.bound_worker(record, session);
+        match &self.worker {
+            Some(worker) if bound == self.plan.id => worker.close(self, session, is_reset),
+            Some(_) | None => {
+                self.post(bound, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
+            }
+        }
+    }
+
+    /// Throws away what still waits for the peer of a connection that the server has closed.
+    pub fn cut(&self, record: &Connection, session: SessionId) {
+        self.tell_closed(route::reactor_of(record), session, true);
+    }
+
+    /// Tells the reactor that the worker is done with a connection.
+    fn tell_closed(&self, owner: UnitId, session: SessionId, is_reset: bool) {
+        match &self.reactor {
+            Some(reactor) if owner == self.plan.id => reactor.finish(self, session, is_reset),
+            Some(_) | None => {
+                self.post(owner, MessageKind::Closed, session, u64::from(is_reset), &[]);
+            }
+        }
+    }
+
+    /// The bytes that this unit holds back for a connection because its reactor's inbox is full.
+    #[inline]
+    pub fn held_back_bytes(&self, session: SessionId) -> u64 {
+        if !self.outbox.borrow().has_pending() {
+            return 0;
+        }
+        self.held_back.borrow().get(&session).copied().unwrap_or(0)
+    }
+}

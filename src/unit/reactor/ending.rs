@@ -1,0 +1,175 @@
+//! How connections end: by the peer, by the server, by a broken socket, with the server.
+
+use std::sync::atomic::Ordering;
+
+use crate::model::kind::MessageKind;
+use crate::model::{SessionId, UnitId};
+use crate::net::stream::Moved;
+
+use super::peers::{Life, Peer};
+use super::{Reactor, State};
+use crate::unit::Unit;
+
+/// Reads that throw away what a peer still sent before its connection is closed.
+const DISCARDING_READS: usize = 16;
+
+impl Reactor {
+    /// The peer has ended (0) or the connection is broken (`errno`): the worker is told.
+    pub(super) fn end_of_peer(&self, unit: &Unit, session: SessionId, errno: i32) {
+        let Some(worker) = self.begin_closing(session, errno) else { return };
+        if let Some(record) = unit.runtime.control.connections.get(session.0) {
+            record.close_errno.store(errno, Ordering::Relaxed);
+        }
+        match &unit.worker {
+            Some(own) if self.is_own_worker => own.close_for_peer(unit, session),
+            Some(_) | None => unit.post(worker, MessageKind::Close, session, 0, &[]),
+        }
+    }
+
+    /// Moves an open connection of this reactor to `Closing`; gives its worker if it was open.
+    fn begin_closing(&self, session: SessionId, errno: i32) -> Option<UnitId> {
+        let state = &mut *self.state.borrow_mut();
+        let peer = state.peers.get_mut(session)?;
+        peer.has_ended = true;
+        if errno != 0 {
+            peer.out.clear(&mut state.pool);
+        }
+        if peer.life != Life::Open {
+            return None;
+        }
+        peer.life = Life::Closing;
+        let worker = peer.worker;
+        state.await_worker(self.is_own_worker, worker, session);
+        Some(worker)
+    }
+
+    /// The worker runs its close callback: nothing is read any more.
+    pub(in crate::unit) fn shut(&self, unit: &Unit, session: SessionId) {
+        if self.state.borrow_mut().peers.get_mut(session).is_none() {
+            self.take_post(unit);
+        }
+        let state = &mut *self.state.borrow_mut();
+        let Some(peer) = state.peers.get_mut(session) else { return };
+        if peer.life == Life::Open {
+            peer.life = Life::Closing;
+            let worker = peer.worker;
+            state.await_worker(self.is_own_worker, worker, session);
+        }
+    }
+
+    /// The worker is done with a connection: it goes as soon as its output has gone, at once if
+    /// `is_reset`.
+    pub(in crate::unit) fn finish(&self, unit: &Unit, session: SessionId, is_reset: bool) {
+        let state = &mut *self.state.borrow_mut();
+        state.flush_burst(unit);
+        let Some(peer) = state.peers.get_mut(session) else { return };
+        peer.life = Life::Draining;
+        if is_reset {
+            peer.out.clear(&mut state.pool);
+        }
+        if peer.out.is_empty() {
+            state.release(unit, session, is_reset);
+        }
+    }
+
+    /// A worker has started anew: what its predecessor was told and did not answer is told again.
+    /// The close callback runs once all the same, the shared record sees to it.
+    pub(in crate::unit) fn ask_again(&self, unit: &Unit, worker: UnitId) {
+        let waiting: Vec<SessionId> = {
+            let State { awaiting, peers, .. } = &mut *self.state.borrow_mut();
+            let Some(queue) = awaiting.of(worker) else { return };
+            queue.retain(|session| peers.is_closing(*session));
+            queue.iter().copied().collect()
+        };
+        for session in waiting {
+            unit.post(worker, MessageKind::Close, session, 0, &[]);
+        }
+    }
+
+    /// Ends the connections that broke while they were written to.
+    pub(super) fn end_broken(&self, unit: &Unit) {
+        loop {
+            let Some((session, errno)) = self.state.borrow_mut().broken.pop() else { return };
+            self.end_of_peer(unit, session, errno);
+            let state = &mut *self.state.borrow_mut();
+            if state.peers.get_mut(session).is_some_and(|peer| peer.life == Life::Draining) {
+                state.release(unit, session, false);
+            }
+        }
+    }
+
+    /// Closes every connection, at the end of the unit. A worker in the same unit runs its close
+    /// callbacks; others have ended before.
+    pub(in crate::unit) fn close_all(&self, unit: &Unit) {
+        self.take_post(unit);
+        let sessions: Vec<SessionId> =
+            self.state.borrow().peers.iter().map(|peer| peer.session).collect();
+        for session in sessions {
+            match &unit.worker {
+                Some(own) if self.is_own_worker => own.close(unit, session, false),
+                Some(_) | None => {}
+            }
+            let state = &mut *self.state.borrow_mut();
+            state.flush_burst(unit);
+            state.release(unit, session, false);
+        }
+    }
+
+    /// Gives the slot of a connection back that never came to life.
+    pub(super) fn forget(&self, unit: &Unit, session: SessionId) {
+        give_slot_back(unit, session);
+        if let Some(counters) = unit.counters() {
+            counters.aborted.add(1);
+            counters.closed.add(1);
+        }
+    }
+}
+
+impl State {
+    /// Notes that a worker elsewhere owes an answer, so that its successor can be asked again.
+    fn await_worker(&mut self, is_own: bool, worker: UnitId, session: SessionId) {
+        if is_own {
+            return;
+        }
+        let State { awaiting, peers, .. } = self;
+        if let Some(queue) = awaiting.of(worker) {
+            // Answers come in order, so what was answered stands at the front.
+            while queue.front().is_some_and(|session| !peers.is_closing(*session)) {
+                queue.pop_front();
+            }
+        }
+        awaiting.push(worker, session);
+    }
+
+    /// Closes the descriptor, frees the slot, and with it the id for ever.
+    pub(super) fn release(&mut self, unit: &Unit, session: SessionId, is_reset: bool) {
+        let Some(peer) = self.peers.remove(session) else { return };
+        give_slot_back(unit, session);
+        if let Some(counters) = unit.counters() {
+            counters.closed.add(1);
+        }
+        let Peer { stream, mut out, has_ended, .. } = peer;
+        out.clear(&mut self.pool);
+        if is_reset {
+            stream.reset();
+            return;
+        }
+        if !has_ended {
+            // What the peer sent and nobody will read would turn the close into a reset, and a
+            // reset can overtake the last answer.
+            for _ in 0..DISCARDING_READS {
+                if !matches!(stream.read(&mut self.scratch), Moved::Bytes(_)) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn give_slot_back(unit: &Unit, session: SessionId) {
+    let connections = &unit.runtime.control.connections;
+    if let Some(record) = connections.get(session.0) {
+        record.bury(session);
+        connections.release(session.0);
+    }
+}

@@ -1,0 +1,247 @@
+//! What comes in: reading, cutting messages, handing them to their worker.
+
+use std::sync::atomic::Ordering;
+
+use crate::model::kind::MessageKind;
+use crate::model::{SessionId, UnitId};
+use crate::net::stream::Moved;
+use crate::proto::framer::{Framer, Verdict};
+use crate::proto::raw::LARGEST_MESSAGE;
+
+use super::peers::Life;
+use super::{Reactor, State};
+use crate::unit::Unit;
+
+/// Reads of one connection before others have their turn.
+const READS_PER_TURN: usize = 16;
+
+/// Why reading of a connection stopped.
+enum Stop {
+    /// Nothing is left to read.
+    Drained,
+    /// There may be more; others come first.
+    Turn,
+    /// The lane of this worker is full.
+    Full(UnitId),
+    /// The peer has ended (0) or the connection is broken (`errno`).
+    Ended(i32),
+}
+
+impl Reactor {
+    /// Reads a connection until nothing is left or others come first. `is_final`: a short read does
+    /// not prove that nothing is left.
+    pub(super) fn read(&self, unit: &Unit, session: SessionId, is_final: bool) {
+        if self.is_quiet.get() {
+            return;
+        }
+        let stop = if self.reads_into_lane(session) {
+            self.read_into_lane(unit, session, is_final)
+        } else {
+            self.read_through_framer(unit, session, is_final)
+        };
+        match stop {
+            Stop::Drained => {}
+            Stop::Turn => self.queue(session, None),
+            Stop::Full(worker) => self.queue(session, Some(worker)),
+            Stop::Ended(errno) => self.end_of_peer(unit, session, errno),
+        }
+    }
+
+    fn reads_into_lane(&self, session: SessionId) -> bool {
+        let mut state = self.state.borrow_mut();
+        !self.is_own_worker
+            && state.peers.get_mut(session).is_some_and(|peer| peer.framer.takes_anything())
+    }
+
+    /// Remembers that a connection is to be read later, once.
+    fn queue(&self, session: SessionId, stalled_by: Option<UnitId>) {
+        let state = &mut *self.state.borrow_mut();
+        let Some(peer) = state.peers.get_mut(session) else { return };
+        if std::mem::replace(&mut peer.is_queued, true) {
+            return;
+        }
+        match stalled_by {
+            Some(worker) => state.stalled.push(worker, session),
+            None => state.unfinished.push_back(session),
+        }
+    }
+
+    fn read_into_lane(&self, unit: &Unit, session: SessionId, is_final: bool) -> Stop {
+        let state = &mut *self.state.borrow_mut();
+        let outbox = &mut *unit.outbox.borrow_mut();
+        let Some(peer) = state.peers.get_mut(session) else { return Stop::Drained };
+        if peer.life != Life::Open {
+            return Stop::Drained;
+        }
+        for _ in 0..READS_PER_TURN {
+            let reserved = outbox.reserve(peer.worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE);
+            let Some(mut grant) = reserved else { return Stop::Full(peer.worker) };
+            match peer.stream.read(&mut grant) {
+                Moved::Bytes(count) => {
+                    // Counted first: the worker must not have taken more than was handed over.
+                    count_read(unit, session, count);
+                    grant.publish(&unit.header(MessageKind::Receive, session, 0), count);
+                    if count < LARGEST_MESSAGE && !is_final {
+                        return Stop::Drained;
+                    }
+                }
+                Moved::WouldBlock => return Stop::Drained,
+                Moved::End => return Stop::Ended(0),
+                Moved::Broken(errno) => return Stop::Ended(errno),
+            }
+        }
+        Stop::Turn
+    }
+
+    fn read_through_framer(&self, unit: &Unit, session: SessionId, is_final: bool) -> Stop {
+        for _ in 0..READS_PER_TURN {
+            if let Some(worker) = self.blocked_worker(unit, session) {
+                return Stop::Full(worker);
+            }
+            // The buffer is taken out while callbacks run, so that no borrow is held.
+            let mut scratch = std::mem::take(&mut self.state.borrow_mut().scratch);
+            let moved = self.read_once(session, &mut scratch);
+            let stop = match moved {
+                Moved::Bytes(count) => {
+                    count_read(unit, session, count);
+                    let is_whole = count == scratch.len();
+                    if !self.cut(unit, session, scratch.get(..count).unwrap_or_default()) {
+                        Some(Stop::Ended(0))
+                    } else {
+                        (!is_whole && !is_final).then_some(Stop::Drained)
+                    }
+                }
+                Moved::WouldBlock => Some(Stop::Drained),
+                Moved::End => Some(Stop::Ended(0)),
+                Moved::Broken(errno) => Some(Stop::Ended(errno)),
+            };
+            self.state.borrow_mut().scratch = scratch;
+            if let Some(stop) = stop {
+                return stop;
+            }
+        }
+        Stop::Turn
+    }
+
+    fn read_once(&self, session: SessionId, into: &mut [u8]) -> Moved {
+        match self.state.borrow_mut().peers.get_mut(session) {
+            Some(peer) if peer.life == Life::Open => peer.stream.read(into),
+            Some(_) | None => Moved::WouldBlock,
+        }
+    }
+
+    /// The worker of the connection, if its lane takes nothing now.
+    fn blocked_worker(&self, unit: &Unit, session: SessionId) -> Option<UnitId> {
+        if self.is_own_worker {
+            return None;
+        }
+        let worker = self.state.borrow_mut().peers.get_mut(session)?.worker;
+        unit.outbox.borrow().is_blocked(worker.0).then_some(worker)
+    }
+
+    /// Cuts messages and hands each over. False if the bytes break the protocol.
+    fn cut(&self, unit: &Unit, session: SessionId, bytes: &[u8]) -> bool {
+        let Some(kept) = self.take_unread(session) else { return true };
+        let joined;
+        let mut rest = match kept.is_empty() {
+            true => bytes,
+            false => {
+                joined = [kept.as_slice(), bytes].concat();
+                joined.as_slice()
+            }
+        };
+        while !rest.is_empty() {
+            let verdict = match self.state.borrow_mut().peers.get_mut(session) {
+                Some(peer) if peer.life == Life::Open => peer.framer.next(rest),
+                Some(_) | None => return true,
+            };
+            match verdict {
+                Verdict::Message(count) => {
+                    let (message, behind) = rest.split_at(count.min(rest.len()));
+                    self.hand_over(unit, session, message);
+                    rest = behind;
+                }
+                Verdict::More => {
+                    self.keep_unread(session, rest);
+                    return true;
+                }
+                Verdict::Broken => return false,
+            }
+        }
+        true
+    }
+
+    fn take_unread(&self, session: SessionId) -> Option<Vec<u8>> {
+        let mut state = self.state.borrow_mut();
+        state.peers.get_mut(session).map(|peer| std::mem::take(&mut peer.unread))
+    }
+
+    fn keep_unread(&self, session: SessionId, rest: &[u8]) {
+        if let Some(peer) = self.state.borrow_mut().peers.get_mut(session) {
+            peer.unread.extend_from_slice(rest);
+        }
+    }
+
+    #[inline]
+    fn hand_over(&self, unit: &Unit, session: SessionId, message: &[u8]) {
+        match &unit.worker {
+            Some(own) if self.is_own_worker => {
+                own.receive(unit, session, unit.now.get().wall_ns, message);
+                self.flush_burst(unit);
+            }
+            Some(_) | None => {
+                let worker = self.dispatch.worker(session);
+                unit.post(worker, MessageKind::Receive, session, 0, message);
+            }
+        }
+    }
+
+    /// Goes on with connections that had to let others come first.
+    pub(super) fn read_unfinished(&self, unit: &Unit) {
+        let count = self.state.borrow().unfinished.len();
+        for _ in 0..count {
+            let Some(session) = self.state.borrow_mut().unfinished.pop_front() else { return };
+            self.read_queued(unit, session);
+        }
+    }
+
+    /// Goes on with connections whose worker has room again, each worker's until its lane is full.
+    pub(super) fn read_stalled(&self, unit: &Unit) {
+        let workers: usize = self.state.borrow().stalled.rows.len();
+        for index in 0..workers {
+            while let Some(session) = self.next_stalled(unit, index) {
+                self.read_queued(unit, session);
+            }
+        }
+    }
+
+    fn next_stalled(&self, unit: &Unit, index: usize) -> Option<SessionId> {
+        let State { stalled, .. } = &mut *self.state.borrow_mut();
+        let (worker, queue) = stalled.rows.get_mut(index)?;
+        queue.front()?;
+        let mut outbox = unit.outbox.borrow_mut();
+        outbox.reserve(worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE)?;
+        queue.pop_front()
+    }
+
+    fn read_queued(&self, unit: &Unit, session: SessionId) {
+        if let Some(peer) = self.state.borrow_mut().peers.get_mut(session) {
+            peer.is_queued = false;
+        }
+        // Events may have come and gone while it waited: only reading tells whether it has ended.
+        self.read(unit, session, true);
+    }
+}
+
+#[inline]
+fn count_read(unit: &Unit, session: SessionId, count: usize) {
+    if let Some(record) = unit.runtime.control.connections.get(session.0) {
+        let before = record.dispatched_bytes.load(Ordering::Relaxed);
+        record.dispatched_bytes.store(before.wrapping_add(count as u64), Ordering::Relaxed);
+        record.last_recv_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
+    }
+    if let Some(counters) = unit.counters() {
+        counters.received_bytes.add(count as u64);
+        counters.dispatched.add(1);
+    }
+}

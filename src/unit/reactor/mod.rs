@@ -1,0 +1,193 @@
+//! The reactor: owns connections, reads and cuts what they send, writes what is sent to them.
+//!
+//! Bytes are read straight into the lane of the worker that will get them, and written straight
+//! from the lane in which they came; copied is only what the socket would not take. Small sends to
+//! one connection that follow each other leave as one write.
+
+mod ending;
+mod input;
+mod output;
+mod peers;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
+
+use crate::error::{Error, Result};
+use crate::event::{Ready, Token};
+use crate::model::dispatch::Dispatch;
+use crate::model::hooks::EventKind;
+use crate::model::kind::MessageKind;
+use crate::model::plan::UnitPlan;
+use crate::model::{SessionId, UnitId};
+use crate::net::out_buffer::{OutBuffer, Pool};
+use crate::proto::framer::Choice;
+use crate::proto::raw::{Raw, LARGEST_MESSAGE};
+
+use super::acceptor::Accepted;
+use super::{Runtime, Unit};
+use output::Burst;
+use peers::{Life, Peer, Peers};
+
+/// What the reactor alone writes.
+struct State {
+    peers: Peers,
+    pool: Pool,
+    burst: Burst,
+    /// Connections with more to read than their turn allowed.
+    unfinished: VecDeque<SessionId>,
+    /// Connections that are not read because the lane of their worker is full, by worker.
+    stalled: Queues,
+    /// Connections whose worker has not yet said that it is done, by worker.
+    awaiting: Queues,
+    /// Connections that broke while they were written to, with the cause.
+    broken: Vec<(SessionId, i32)>,
+    /// What one read brings, where it is not read straight into a lane.
+    scratch: Vec<u8>,
+}
+
+/// The reactor role of a unit.
+pub(super) struct Reactor {
+    number: i32,
+    dispatch: Dispatch,
+    is_own_worker: bool,
+    is_quiet: Cell<bool>,
+    state: RefCell<State>,
+}
+
+/// One queue of connections a worker.
+#[derive(Default)]
+struct Queues {
+    rows: Vec<(UnitId, VecDeque<SessionId>)>,
+}
+
+impl Queues {
+    fn push(&mut self, worker: UnitId, session: SessionId) {
+        match self.rows.iter_mut().find(|row| row.0 == worker) {
+            Some(row) => row.1.push_back(session),
+            None => self.rows.push((worker, VecDeque::from([session]))),
+        }
+    }
+
+    fn of(&mut self, worker: UnitId) -> Option<&mut VecDeque<SessionId>> {
+        self.rows.iter_mut().find(|row| row.0 == worker).map(|row| &mut row.1)
+    }
+}
+
+impl Reactor {
+    pub(super) fn new(runtime: &Runtime, plan: &UnitPlan) -> Self {
+        let is_own_worker = plan.worker.is_some();
+        Self {
+            number: plan.reactor.map_or(-1, i32::from),
+            dispatch: Dispatch::new(&runtime.plan, plan.id),
+            is_own_worker,
+            is_quiet: Cell::new(false),
+            state: RefCell::new(State {
+                peers: Peers::new(runtime.control.connections.capacity()),
+                pool: Pool::default(),
+                burst: Burst::default(),
+                unfinished: VecDeque::new(),
+                stalled: Queues::default(),
+                awaiting: Queues::default(),
+                broken: Vec::new(),
+                scratch: vec![0; LARGEST_MESSAGE],
+            }),
+        }
+    }
+
+    /// The reactor's number, as users see it.
+    pub(super) fn number(&self) -> i32 {
+        self.number
+    }
+
+    /// Lets acceptors of this process register connections with this unit's loop.
+    pub(super) fn begin(&self, unit: &Unit) -> Result<()> {
+        let Some(handover) = unit.runtime.handovers.get(unit.plan.id.index()) else {
+            return Ok(());
+        };
+        let watcher = unit
+            .watcher
+            .try_clone()
+            .map_err(|error| Error::system("share an event loop", &error))?;
+        handover.watcher.lock().replace(watcher);
+        Ok(())
+    }
+
+    /// Whether there is something to read that no event will tell of.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.state.borrow().unfinished.is_empty()
+    }
+
+    /// Reads no more.
+    pub(super) fn quiesce(&self) {
+        self.is_quiet.set(true);
+        self.state.borrow_mut().unfinished.clear();
+    }
+
+    /// Takes in the connections that an acceptor of another thread has left.
+    fn take_post(&self, unit: &Unit) {
+        let Some(handover) = unit.runtime.handovers.get(unit.plan.id.index()) else { return };
+        while let Some(accepted) = handover.post.pop() {
+            self.adopt(unit, accepted);
+        }
+    }
+
+    /// Takes a connection in and tells its worker.
+    pub(super) fn adopt(&self, unit: &Unit, accepted: Accepted) {
+        let Accepted { session, stream, is_watched } = accepted;
+        if !is_watched {
+            let watched = unit.watcher.watch(stream.as_raw_fd(), Token::Session(session.0));
+            if let Err(error) = watched {
+                log::warn!("connection {} is dropped, it cannot be watched: {error}", session.0);
+                self.forget(unit, session);
+                return;
+            }
+        }
+        let worker = self.dispatch.worker(session);
+        let peer = Peer {
+            session,
+            stream,
+            out: OutBuffer::default(),
+            framer: Choice::Raw(Raw),
+            unread: Vec::new(),
+            worker,
+            life: Life::Open,
+            is_write_watched: false,
+            has_ended: false,
+            is_queued: false,
+        };
+        self.state.borrow_mut().peers.insert(peer);
+        if !unit.runtime.hooks.has(EventKind::Connect) {
+            return;
+        }
+        match &unit.worker {
+            Some(own) if self.is_own_worker => {
+                own.connect(unit, session);
+                self.flush_burst(unit);
+            }
+            Some(_) | None => unit.post(worker, MessageKind::Connect, session, 0, &[]),
+        }
+    }
+
+    /// Something has happened to a connection.
+    pub(super) fn take_event(&self, unit: &Unit, session: SessionId, ready: Ready) {
+        if self.state.borrow_mut().peers.get_mut(session).is_none() {
+            self.take_post(unit);
+        }
+        if ready.is_writable {
+            self.write_waiting(unit, session);
+        }
+        if ready.is_readable {
+            self.read(unit, session, ready.is_final);
+        }
+    }
+
+    /// Ends a turn: takes in what acceptors left, reads what had to wait, ends what broke.
+    pub(super) fn settle(&self, unit: &Unit) {
+        self.take_post(unit);
+        self.read_unfinished(unit);
+        self.read_stalled(unit);
+        self.flush_burst(unit);
+        self.end_broken(unit);
+    }
+}

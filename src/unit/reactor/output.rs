@@ -1,0 +1,178 @@
+//! What goes out: sends, bursts of small ones, and what the socket would not take yet.
+
+use std::io::IoSlice;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+
+use crate::event::Token;
+use crate::ipc::Payload;
+use crate::model::SessionId;
+use crate::net::stream::{Moved, NO_MEMORY, PEER_GONE};
+
+use super::peers::{Life, Peer};
+use super::{Reactor, State};
+use crate::unit::Unit;
+
+/// Sends up to this size wait for the next one to the same connection.
+const SMALL_SEND: usize = 4 * 1024;
+/// Bytes of small sends that are gathered before they are written.
+const BURST_BYTES: usize = 16 * 1024;
+
+/// Small sends to one connection that will leave together.
+#[derive(Default)]
+pub(super) struct Burst {
+    session: Option<SessionId>,
+    bytes: Vec<u8>,
+}
+
+impl Reactor {
+    /// Sends a message that came through the inbox.
+    #[inline]
+    pub(in crate::unit) fn send_message(
+        &self,
+        unit: &Unit,
+        session: SessionId,
+        payload: Payload<'_>,
+    ) {
+        match payload {
+            Payload::Borrowed(bytes) => self.send(unit, session, bytes),
+            Payload::Owned(pages) => {
+                self.flush_burst(unit);
+                let state = &mut *self.state.borrow_mut();
+                if let Some(peer) = state.peers.get_mut(session) {
+                    if peer.life != Life::Draining {
+                        peer.out.append_pages(pages, 0);
+                        state.write_out(unit, session);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends `bytes`: gathers small ones, writes big ones at once, keeps what the socket refuses.
+    #[inline]
+    pub(in crate::unit) fn send(&self, unit: &Unit, session: SessionId, bytes: &[u8]) {
+        let state = &mut *self.state.borrow_mut();
+        if state.burst.session != Some(session) {
+            state.flush_burst(unit);
+        }
+        if bytes.len() <= SMALL_SEND && state.burst.bytes.len() + bytes.len() <= BURST_BYTES {
+            state.burst.session = Some(session);
+            state.burst.bytes.extend_from_slice(bytes);
+        } else {
+            state.write_with_burst(unit, session, bytes);
+        }
+    }
+
+    /// Writes what was gathered.
+    #[inline]
+    pub(in crate::unit) fn flush_burst(&self, unit: &Unit) {
+        let mut state = self.state.borrow_mut();
+        if state.burst.session.is_some() {
+            state.flush_burst(unit);
+        }
+    }
+
+    /// The socket has room again.
+    pub(super) fn write_waiting(&self, unit: &Unit, session: SessionId) {
+        let state = &mut *self.state.borrow_mut();
+        if state.peers.get_mut(session).is_some_and(|peer| !peer.out.is_empty()) {
+            state.write_out(unit, session);
+        }
+        if state.peers.get_mut(session).is_some_and(|peer| peer.is_done()) {
+            state.release(unit, session, false);
+        }
+    }
+
+    /// Whether output waits for any peer.
+    pub(in crate::unit) fn has_output(&self, unit: &Unit) -> bool {
+        self.flush_burst(unit);
+        self.state.borrow().peers.iter().any(|peer| !peer.out.is_empty())
+    }
+}
+
+impl Peer {
+    /// Whether nothing keeps the connection any more.
+    fn is_done(&self) -> bool {
+        self.life == Life::Draining && self.out.is_empty()
+    }
+}
+
+impl State {
+    pub(super) fn flush_burst(&mut self, unit: &Unit) {
+        if let Some(session) = self.burst.session {
+            self.write_with_burst(unit, session, &[]);
+        }
+    }
+
+    /// Writes the gathered bytes, if they are of this connection, and `bytes` behind them.
+    fn write_with_burst(&mut self, unit: &Unit, session: SessionId, bytes: &[u8]) {
+        let State { peers, burst, pool, broken, .. } = self;
+        let gathered = burst.session.take().is_some();
+        let first = if gathered { burst.bytes.as_slice() } else { &[] };
+        if let Some(peer) = peers.get_mut(session).filter(|peer| peer.life != Life::Draining) {
+            let total = first.len() + bytes.len();
+            let sent = if peer.out.is_empty() { write_now(peer, first, bytes) } else { Ok(0) };
+            let kept = sent.and_then(|sent| {
+                if sent == total {
+                    return Ok(());
+                }
+                let first_rest = first.get(sent.min(first.len())..).unwrap_or_default();
+                let rest = bytes.get(sent.saturating_sub(first.len())..).unwrap_or_default();
+                let appended = peer.out.append(first_rest, pool);
+                appended.and_then(|()| peer.out.append(rest, pool)).map_err(|_| NO_MEMORY)
+            });
+            match kept {
+                Ok(()) => note_output(unit, peer),
+                Err(errno) => broken.push((session, errno)),
+            }
+        }
+        burst.bytes.clear();
+    }
+
+    /// Writes what waits for a connection, as far as the socket takes it.
+    pub(super) fn write_out(&mut self, unit: &Unit, session: SessionId) {
+        let State { peers, pool, broken, .. } = self;
+        let Some(peer) = peers.get_mut(session) else { return };
+        match peer.out.write_to(&peer.stream, pool) {
+            Moved::Bytes(_) | Moved::WouldBlock => note_output(unit, peer),
+            Moved::End => broken.push((session, PEER_GONE)),
+            Moved::Broken(errno) => broken.push((session, errno)),
+        }
+    }
+}
+
+/// Writes both parts, as far as the socket takes them: how many bytes, or the `errno`.
+#[inline]
+fn write_now(peer: &Peer, first: &[u8], second: &[u8]) -> Result<usize, i32> {
+    let moved = if second.is_empty() {
+        peer.stream.write(first)
+    } else if first.is_empty() {
+        peer.stream.write(second)
+    } else {
+        peer.stream.write_parts(&[IoSlice::new(first), IoSlice::new(second)])
+    };
+    match moved {
+        Moved::Bytes(count) => Ok(count),
+        Moved::WouldBlock => Ok(0),
+        Moved::End => Err(PEER_GONE),
+        Moved::Broken(errno) => Err(errno),
+    }
+}
+
+/// Lets the others see how much waits, and the loop tell when there is room again.
+#[inline]
+fn note_output(unit: &Unit, peer: &mut Peer) {
+    let session = peer.session;
+    if let Some(record) = unit.runtime.control.connections.get(session.0) {
+        record.last_send_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
+        record.queued_bytes.store(peer.out.len() as u64, Ordering::Relaxed);
+    }
+    if !peer.out.is_empty() && !peer.is_write_watched {
+        let token = Token::Session(session.0);
+        match unit.watcher.watch_writing_too(peer.stream.as_raw_fd(), token) {
+            Ok(()) => peer.is_write_watched = true,
+            Err(error) => log::warn!("connection {} cannot be watched: {error}", session.0),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The connections of one reactor: what only their owner knows of them.
+
+use slab::Slab;
+
+use crate::model::{SessionId, UnitId};
+use crate::net::out_buffer::OutBuffer;
+use crate::net::stream::Stream;
+use crate::proto::framer::Choice;
+
+const NONE: u32 = u32::MAX;
+
+/// How far the life of a connection is; see LIFECYCLE.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Bytes flow both ways.
+    Open,
+    /// The worker was told, or tells, that it ends; output still goes out.
+    Closing,
+    /// The worker is done; the connection goes when its output has gone.
+    Draining,
+}
+
+/// One connection, as its reactor sees it.
+pub(super) struct Peer {
+    pub(super) session: SessionId,
+    pub(super) stream: Stream,
+    pub(super) out: OutBuffer,
+    pub(super) framer: Choice,
+    /// Bytes that were read and are no whole message yet.
+    pub(super) unread: Vec<u8>,
+    pub(super) worker: UnitId,
+    pub(super) life: Life,
+    /// The loop watches for room to write, too.
+    pub(super) is_write_watched: bool,
+    /// The peer has ended its side: there is no input to throw away before closing.
+    pub(super) has_ended: bool,
+    /// It stands in a queue of connections to be read when there is time or room.
+    pub(super) is_queued: bool,
+}
+
+/// All connections of a reactor, by session id: one index, one compare.
+pub(super) struct Peers {
+    by_slot: Vec<u32>,
+    peers: Slab<Peer>,
+}
+
+impl Peers {
+    /// Room for the sessions of a table of so many slots, which is a power of two.
+    pub(super) fn new(slots: usize) -> Self {
+        Self { by_slot: vec![NONE; slots.max(1)], peers: Slab::new() }
+    }
+
+    #[inline]
+    fn slot(&self, session: SessionId) -> usize {
+        session.0 as usize & (self.by_slot.len() - 1)
+    }
+
+    /// The connection, if it is one of this reactor's.
+    #[inline]
+    pub(super) fn get_mut(&mut self, session: SessionId) -> Option<&mut Peer> {
+        let key = *self.by_slot.get(self.slot(session))?;
+        self.peers.get_mut(key as usize).filter(|peer| peer.session == session)
+    }
+
+    /// Takes a connection in.
+    pub(super) fn insert(&mut self, peer: Peer) {
+        let slot = self.slot(peer.session);
+        let key = self.peers.insert(peer);
+        if let Some(place) = self.by_slot.get_mut(slot) {
+            *place = key as u32;
+        }
+    }
+
+    /// Takes a connection out.
+    pub(super) fn remove(&mut self, session: SessionId) -> Option<Peer> {
+        self.get_mut(session)?;
+        let slot = self.slot(session);
+        let key = std::mem::replace(self.by_slot.get_mut(slot)?, NONE);
+        self.peers.try_remove(key as usize)
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().map(|(_, peer)| peer)
+    }
+}
+
+impl Peers {
+    /// Whether the worker of this connection has not yet said that it is done.
+    pub(super) fn is_closing(&mut self, session: SessionId) -> bool {
+        self.get_mut(session).is_some_and(|peer| peer.life == Life::Closing)
+    }
+}

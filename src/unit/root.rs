@@ -1,0 +1,167 @@
+//! The root: the caller of `start`. It brings the server up and takes it down, in order.
+//!
+//! See LIFECYCLE.md for the steps and who waits for whom.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::error::{code, Error, Result};
+use crate::model::hooks::{Event, EventKind};
+use crate::model::plan::{Roles, UnitPlan};
+use crate::model::worker::{Command, Stage};
+use crate::os::{clock, process};
+
+use super::{Timer, Unit};
+
+/// How far the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// Its units are starting.
+    Starting,
+    /// It serves.
+    Serving,
+    /// Nothing is accepted or read any more.
+    Quiescing,
+    /// The manager ends the workers.
+    EndingWorkers,
+    /// Reactors send what waits, then close.
+    EndingReactors,
+    /// The root's own roles end.
+    EndingSelf,
+}
+
+/// The root role of unit 0.
+pub(super) struct Root {
+    step: Cell<Step>,
+    failure: RefCell<Option<Error>>,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Self { step: Cell::new(Step::Starting), failure: RefCell::default() }
+    }
+}
+
+impl Root {
+    /// Starts the children of the root: first what is forked, then what is a thread.
+    pub(super) fn begin(&self, unit: &Rc<Unit>) -> Result<()> {
+        let children: Vec<UnitPlan> = unit.runtime.plan.children(unit.plan.id).copied().collect();
+        for plan in children.iter().filter(|plan| !plan.roles.has(Roles::WORKER)) {
+            if let Err(error) = unit.family.start(unit, plan) {
+                self.fail(unit, error);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What `start` returns.
+    pub(super) fn verdict(&self) -> Result<()> {
+        match self.failure.borrow_mut().take() {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Whether a manager in the same unit has to end the workers now.
+    pub(super) fn is_ending_workers(&self) -> bool {
+        self.step.get() >= Step::EndingWorkers
+    }
+
+    fn fail(&self, unit: &Unit, error: Error) {
+        log::error!("the server could not start: {error}");
+        self.failure.borrow_mut().get_or_insert(error);
+        unit.runtime.control.root().request_end();
+    }
+
+    /// Takes the next step, as soon as what it waits for has happened.
+    pub(super) fn advance(&self, unit: &Rc<Unit>) {
+        if unit.manager.is_none() {
+            while let Some(ended) = unit.family.take_ended(&unit.runtime) {
+                self.note_loss(unit, &ended.plan);
+            }
+        }
+        while self.take_step(unit) {}
+    }
+
+    fn take_step(&self, unit: &Rc<Unit>) -> bool {
+        let runtime = &unit.runtime;
+        let is_ending = runtime.control.root().is_ending();
+        let all = Roles::NONE;
+        let next = match self.step.get() {
+            Step::Starting | Step::Serving if is_ending => self.begin_end(unit),
+            Step::Starting if unit.family.have_reached(runtime, Stage::Running, all) => {
+                self.open(unit);
+                Step::Serving
+            }
+            Step::Quiescing if unit.family.have_reached(runtime, Stage::Quiet, Roles::REACTOR) => {
+                unit.family.tell_all(runtime, Command::Finish, Roles::MANAGER);
+                Step::EndingWorkers
+            }
+            Step::EndingWorkers if self.are_workers_gone(unit) => {
+                unit.family.tell_all(runtime, Command::Finish, Roles::REACTOR);
+                Step::EndingReactors
+            }
+            Step::EndingReactors if unit.family.is_empty() => Step::EndingSelf,
+            Step::EndingSelf => {
+                if unit.finish(false) {
+                    unit.stage.set(Stage::Ended);
+                }
+                return false;
+            }
+            _ => return false,
+        };
+        self.step.set(next);
+        true
+    }
+
+    /// All units run: the program is told, then connections are taken.
+    fn open(&self, unit: &Unit) {
+        let control = &unit.runtime.control;
+        control.root().set_started((clock::wall_ns() / 1_000_000_000) as i64);
+        if let Some(manager) = unit.runtime.plan.manager() {
+            control.wiring.ring(manager.0);
+        }
+        unit.announce_start();
+        log::info!("server started, pid {}", process::pid());
+        if let Some(acceptor) = &unit.acceptor {
+            acceptor.open(unit);
+        }
+    }
+
+    fn begin_end(&self, unit: &Unit) -> Step {
+        log::info!("server is ending, pid {}", process::pid());
+        if self.step.get() == Step::Serving {
+            unit.raise(&Event::Plain(EventKind::BeforeShutdown));
+        }
+        unit.quiesce();
+        unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::REACTOR);
+        unit.set_timer(0, Timer::Deadline);
+        Step::Quiescing
+    }
+
+    fn are_workers_gone(&self, unit: &Unit) -> bool {
+        match &unit.manager {
+            Some(manager) => manager.has_ended(),
+            None => !unit.family.has(Roles::MANAGER),
+        }
+    }
+
+    /// A child of the root has ended, which only the end of the server should bring about.
+    fn note_loss(&self, unit: &Unit, plan: &UnitPlan) {
+        match self.step.get() {
+            Step::Starting => {
+                let text = format!("unit {} ended before the server was up", plan.id.0);
+                self.fail(unit, Error::new(code::SYSTEM_CALL_FAIL, text));
+            }
+            Step::Serving if plan.roles.has(Roles::MANAGER) => {
+                log::error!("the manager process has ended, workers are not replaced any more");
+            }
+            Step::Serving => {
+                log::error!("a reactor has ended, the server ends");
+                unit.runtime.control.root().request_end();
+            }
+            _ => {}
+        }
+    }
+}

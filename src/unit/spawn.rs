@@ -1,0 +1,261 @@
+//! Starting units: as a fork or as a thread, and watching what was started.
+
+use std::cell::RefCell;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crate::error::{Error, Result};
+use crate::event::Token;
+use crate::log::{set_identity, Mark};
+use crate::model::plan::{Roles, Start, UnitPlan};
+use crate::model::worker::{Command, Stage};
+use crate::model::UnitId;
+use crate::os::process::{self, ExitStatus, Forked, Pid};
+use crate::os::signal::{self, MaskGuard, SignalPlan, Signals};
+
+use super::{Runtime, Unit};
+
+/// A unit that could not begin its life ends with this code.
+const FAILED: i32 = 255;
+
+enum Child {
+    Process { pid: Pid, pidfd: OwnedFd, may_have_ended: bool },
+    Thread { handle: JoinHandle<()> },
+}
+
+/// The children of one unit.
+#[derive(Default)]
+pub(super) struct Family {
+    members: RefCell<Vec<(UnitPlan, Child)>>,
+}
+
+/// A child that has ended.
+pub(super) struct Ended {
+    pub(super) plan: UnitPlan,
+    /// The process that it was; threads have none.
+    pub(super) process: Option<(Pid, ExitStatus)>,
+}
+
+impl Family {
+    /// Starts a unit of the plan. In a forked child this does not return.
+    pub(super) fn start(&self, parent: &Rc<Unit>, plan: &UnitPlan) -> Result<()> {
+        if let Some(record) = parent.runtime.control.unit(plan.id) {
+            record.reach(Stage::Down);
+        }
+        let child = match plan.start {
+            Start::Fork => self.fork(parent, plan)?,
+            Start::Thread => start_thread(&parent.runtime, plan.id)?,
+            Start::Here => return Ok(()),
+        };
+        if let Child::Process { pid, pidfd, .. } = &child {
+            if let Some(record) = parent.runtime.control.unit(plan.id) {
+                record.set_pid(*pid);
+            }
+            parent
+                .watcher
+                .watch(pidfd.as_raw_fd(), Token::Child(plan.id.0))
+                .map_err(|error| Error::system("watch a child process", &error))?;
+        }
+        self.members.borrow_mut().push((*plan, child));
+        Ok(())
+    }
+
+    fn fork(&self, parent: &Rc<Unit>, plan: &UnitPlan) -> Result<Child> {
+        match process::fork() {
+            Ok(Forked::Parent { pid, pidfd }) => {
+                Ok(Child::Process { pid, pidfd, may_have_ended: false })
+            }
+            Ok(Forked::Child { held }) => {
+                self.leave(parent);
+                run_child(Arc::clone(&parent.runtime), plan, held)
+            }
+            Err(error) => Err(Error::system("fork", &error)),
+        }
+    }
+
+    /// In a forked child: closes what belongs to the parent alone.
+    fn leave(&self, parent: &Unit) {
+        process::close_descriptor(parent.loop_descriptor);
+        process::close_descriptor(parent.watcher.descriptor());
+        for (_, child) in self.members.borrow().iter() {
+            if let Child::Process { pidfd, .. } = child {
+                process::close_descriptor(pidfd.as_raw_fd());
+            }
+        }
+    }
+
+    /// The loop says that this child's process has ended.
+    pub(super) fn note_end(&self, unit: UnitId) {
+        for (plan, child) in self.members.borrow_mut().iter_mut() {
+            match child {
+                Child::Process { may_have_ended, .. } if plan.id == unit => *may_have_ended = true,
+                Child::Process { .. } | Child::Thread { .. } => {}
+            }
+        }
+    }
+
+    /// Takes one child that has ended out of the family.
+    pub(super) fn take_ended(&self, runtime: &Runtime) -> Option<Ended> {
+        let mut members = self.members.borrow_mut();
+        let mut found = None;
+        for (index, (plan, child)) in members.iter().enumerate() {
+            let status = match child {
+                Child::Process { pid, may_have_ended: true, .. } => match process::reap(*pid) {
+                    Ok(Some(status)) => Some((*pid, status)),
+                    // Somebody else has taken its status.
+                    Err(_) => Some((*pid, ExitStatus { raw: 0 })),
+                    Ok(None) => continue,
+                },
+                Child::Process { .. } => continue,
+                Child::Thread { handle } => {
+                    let stage = runtime.control.unit(plan.id).map(|record| record.stage());
+                    if stage != Some(Stage::Ended) && !handle.is_finished() {
+                        continue;
+                    }
+                    None
+                }
+            };
+            found = Some((index, status));
+            break;
+        }
+        let (index, process) = found?;
+        let (plan, child) = members.swap_remove(index);
+        if let Child::Thread { handle } = child {
+            if handle.join().is_err() {
+                log::error!("the thread of unit {} ended by a panic", plan.id.0);
+            }
+        }
+        Some(Ended { plan, process })
+    }
+
+    /// Tells every child, and rings it.
+    pub(super) fn tell_all(&self, runtime: &Runtime, command: Command, roles: Roles) {
+        for (plan, _) in self.members.borrow().iter().filter(|row| row.0.roles.has(roles)) {
+            if let Some(record) = runtime.control.unit(plan.id) {
+                record.tell(command);
+            }
+            runtime.control.wiring.ring(plan.id.0);
+        }
+    }
+
+    /// Ends every child process by force.
+    pub(super) fn kill_all(&self) {
+        for (plan, child) in self.members.borrow().iter() {
+            if let Child::Process { pid, .. } = child {
+                if let Err(error) = process::kill(*pid, signal::SIGKILL) {
+                    log::debug!("unit {} could not be killed: {error}", plan.id.0);
+                }
+            }
+        }
+    }
+
+    /// Whether all children with these roles have reached `stage`.
+    pub(super) fn have_reached(&self, runtime: &Runtime, stage: Stage, roles: Roles) -> bool {
+        let members = self.members.borrow();
+        let mut wanted = members.iter().filter(|row| row.0.roles.has(roles));
+        wanted.all(|(plan, _)| {
+            runtime.control.unit(plan.id).is_some_and(|record| record.stage() >= stage)
+        })
+    }
+
+    /// Whether this unit is a child that has not ended.
+    pub(super) fn has_unit(&self, id: UnitId) -> bool {
+        self.members.borrow().iter().any(|row| row.0.id == id)
+    }
+
+    /// Whether there is a child with these roles.
+    pub(super) fn has(&self, roles: Roles) -> bool {
+        self.members.borrow().iter().any(|row| row.0.roles.has(roles))
+    }
+
+    /// Whether there is no child left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.borrow().is_empty()
+    }
+}
+
+/// What a forked process does with signals. A manager ends the server in order when it is told to
+/// end; any other process finishes what it has begun.
+pub(super) const CHILD_SIGNALS: SignalPlan<'static> = SignalPlan {
+    watch: &[signal::SIGTERM],
+    ignore: &[signal::SIGHUP, signal::SIGPIPE, signal::SIGUSR1, signal::SIGUSR2],
+    default: &[signal::SIGCHLD],
+};
+
+/// Lives the life of a forked unit, and ends the process.
+fn run_child(runtime: Arc<Runtime>, plan: &UnitPlan, held: MaskGuard) -> ! {
+    log_as(plan);
+    let result = Signals::in_child(&CHILD_SIGNALS, held)
+        .map_err(|error| Error::system("set up signals", &error))
+        .and_then(|signals| {
+            die_with_root(&runtime, plan)?;
+            let (unit, events) = Unit::new(runtime, plan.id)?;
+            unit.watch_signals(signals)?;
+            unit.live(events)
+        });
+    match result {
+        Ok(()) => process::exit(0),
+        Err(error) => {
+            log::error!("unit {} could not run: {error}", plan.id.0);
+            process::exit(FAILED)
+        }
+    }
+}
+
+/// A process that is a child of the root and has no children of its own ends with the root even
+/// if it is stuck in a callback. The manager must outlive it: it ends the others.
+fn die_with_root(runtime: &Runtime, plan: &UnitPlan) -> Result<()> {
+    if plan.parent != UnitId::ROOT || plan.roles.has(Roles::MANAGER) {
+        return Ok(());
+    }
+    let root = runtime.control.unit(UnitId::ROOT).map_or(0, |record| record.pid());
+    process::die_with_parent(signal::SIGKILL, root)
+        .map_err(|error| Error::system("end with the parent", &error))
+}
+
+fn start_thread(runtime: &Arc<Runtime>, id: UnitId) -> Result<Child> {
+    let runtime = Arc::clone(runtime);
+    let name = runtime.plan.unit(id).map_or("unit", |plan| name_of(plan));
+    let handle = thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || run_thread(runtime, id))
+        .map_err(|error| Error::system("start a thread", &error))?;
+    Ok(Child::Thread { handle })
+}
+
+fn run_thread(runtime: Arc<Runtime>, id: UnitId) {
+    if let Some(plan) = runtime.plan.unit(id) {
+        log_as(plan);
+    }
+    let result = Unit::new(Arc::clone(&runtime), id).and_then(|(unit, events)| unit.live(events));
+    if let Err(error) = result {
+        log::error!("unit {} could not run: {error}", id.0);
+        runtime.request_end();
+    }
+}
+
+fn name_of(plan: &UnitPlan) -> &'static str {
+    if plan.roles.has(Roles::MANAGER) {
+        "sw-manager"
+    } else if plan.roles.has(Roles::WORKER) {
+        "sw-worker"
+    } else {
+        "sw-reactor"
+    }
+}
+
+/// Says in log lines who is speaking.
+pub(super) fn log_as(plan: &UnitPlan) {
+    let (mark, id) = if plan.roles.has(Roles::ROOT) {
+        (Mark::Master, 0)
+    } else if plan.roles.has(Roles::MANAGER) {
+        (Mark::Manager, 0)
+    } else if let Some(worker) = plan.worker {
+        (Mark::EventWorker, i32::from(worker.0))
+    } else {
+        (Mark::Master, plan.reactor.map_or(0, i32::from))
+    };
+    set_identity(mark, id);
+}

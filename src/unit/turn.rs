@@ -1,0 +1,314 @@
+//! The loop of a unit: wait, take what came, tell others, see how far the unit is.
+//!
+//! See LIFECYCLE.md for the stages of a unit and of the server.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::error::{code, Result};
+use crate::event::{Loop, Ready, Token};
+use crate::ipc::{Inbox, Message};
+use crate::model::kind::MessageKind;
+use crate::model::worker::{Command, Stage};
+use crate::model::{SessionId, UnitId};
+use crate::os::{process, signal};
+
+use super::{Now, Timer, Unit, CURRENT};
+
+/// Messages that one turn takes before it looks at sockets and timers again.
+const MESSAGES_PER_TURN: usize = 1024;
+/// Messages after which the units that were written to are rung, so that they work meanwhile.
+const MESSAGES_PER_RING: usize = 64;
+/// A process that has lost its root ends with this code.
+const ORPHANED: i32 = 1;
+
+impl Unit {
+    /// Lives: starts children and roles, turns until the unit has ended, takes everything down.
+    pub(super) fn live(self: &Rc<Self>, mut events: Loop) -> Result<()> {
+        let mut inbox = self.runtime.control.wiring.inbox(self.plan.id.0)?;
+        CURRENT.with(|current| current.replace(Some(Rc::clone(self))));
+        let result = self.begin();
+        if result.is_ok() {
+            while self.stage.get() < Stage::Ended {
+                self.turn(&mut events, &mut inbox);
+            }
+        }
+        self.end();
+        CURRENT.with(|current| current.replace(None));
+        match (&self.root, result) {
+            (Some(root), Ok(())) => root.verdict(),
+            (_, result) => result,
+        }
+    }
+
+    fn begin(self: &Rc<Self>) -> Result<()> {
+        self.begin_life();
+        if let Some(root) = &self.root {
+            root.begin(self)?;
+        }
+        if let Some(manager) = &self.manager {
+            manager.begin(self)?;
+        }
+        if let Some(reactor) = &self.reactor {
+            reactor.begin(self)?;
+        }
+        if let Some(worker) = &self.worker {
+            worker.begin(self);
+        }
+        if let (Some(acceptor), None) = (&self.acceptor, &self.root) {
+            acceptor.open(self);
+        }
+        Ok(())
+    }
+
+    fn end(&self) {
+        if let Some(record) = self.record() {
+            record.reach(Stage::Ended);
+        }
+        if self.plan.parent != self.plan.id {
+            self.runtime.control.wiring.ring(self.plan.parent.0);
+        }
+    }
+
+    fn turn(self: &Rc<Self>, events: &mut Loop, inbox: &mut Inbox) {
+        let timeout = self.patience(inbox);
+        if let Err(error) = events.wait(timeout) {
+            log::error!("the event loop failed: {error}");
+        }
+        inbox.wake();
+        self.refresh_now();
+        for ready in events.ready() {
+            self.take_event(ready);
+        }
+        self.tell_others();
+        self.take_messages(inbox);
+        self.take_timers();
+        if let Some(reactor) = &self.reactor {
+            reactor.settle(self);
+        }
+        self.advance(inbox);
+        self.tell_others();
+    }
+
+    /// How long the loop may wait: not at all while there is work, else until the next timer.
+    fn patience(&self, inbox: &mut Inbox) -> Option<Duration> {
+        let is_busy = self.reactor.as_ref().is_some_and(|reactor| reactor.is_busy());
+        // A unit that takes no messages now is woken by the reader that makes room for its own.
+        if is_busy || (self.may_take_messages() && !inbox.prepare_sleep()) {
+            return Some(Duration::ZERO);
+        }
+        let due_ns = self.timers.borrow().next_due_ns()?;
+        let left_ns = due_ns.saturating_sub(self.now.get().monotonic_ns);
+        // Rounded up: the loop counts milliseconds, and waking up too early means turning twice.
+        Some(Duration::from_millis(left_ns.div_ceil(1_000_000)))
+    }
+
+    fn take_event(self: &Rc<Self>, ready: Ready) {
+        match ready.token {
+            Token::Session(id) => {
+                if let Some(reactor) = &self.reactor {
+                    reactor.take_event(self, SessionId(id), ready);
+                }
+            }
+            Token::Doorbell => {}
+            Token::Listener(number) => {
+                if let Some(acceptor) = &self.acceptor {
+                    acceptor.accept(self, usize::from(number));
+                }
+            }
+            Token::Child(unit) => self.family.note_end(UnitId(unit)),
+            Token::Signal => self.take_signals(),
+            Token::RootEnd => self.end_orphaned(),
+        }
+    }
+
+    /// The root's process is gone. Nothing orderly can be done without it, and the port has to be
+    /// free for a restart: this process ends at once, after its children.
+    fn end_orphaned(&self) {
+        self.family.kill_all();
+        process::exit_at_once(ORPHANED);
+    }
+
+    fn take_signals(&self) {
+        let arrived = self.signals.borrow().as_ref().map(|signals| signals.take());
+        let Some(arrived) = arrived else { return };
+        if arrived.contains(signal::SIGTERM) {
+            if self.root.is_some() || self.manager.is_some() {
+                self.runtime.request_end();
+            } else {
+                self.told.set(Command::Finish);
+            }
+        }
+    }
+
+    /// A worker says all it has to say before it takes the next message: whatever is lost with it
+    /// when it is killed is then the one message in its hands.
+    fn may_take_messages(&self) -> bool {
+        self.reactor.is_some() || !self.outbox.borrow().has_pending()
+    }
+
+    fn take_messages(&self, inbox: &mut Inbox) {
+        let mut count = 0;
+        while count < MESSAGES_PER_TURN && self.may_take_messages() {
+            let Some(message) = inbox.next() else { break };
+            self.take_message(message);
+            count += 1;
+            if count % MESSAGES_PER_RING == 0 {
+                inbox.release();
+                self.tell_others();
+            }
+        }
+        if count > 0 {
+            inbox.release();
+        }
+    }
+
+    fn take_message(&self, message: Message<'_>) {
+        let header = message.header;
+        let session = SessionId(header.session);
+        let Some(kind) = MessageKind::from_number(header.kind) else {
+            self.drop_unknown(header.kind, header.source);
+            return;
+        };
+        match (kind, &self.worker, &self.reactor) {
+            (MessageKind::Receive, Some(worker), _) => {
+                worker.receive(self, session, header.time, &message.payload);
+            }
+            (MessageKind::Connect, Some(worker), _) => worker.connect(self, session),
+            (MessageKind::Close, Some(worker), _) => worker.close_for_peer(self, session),
+            (MessageKind::CloseFor, Some(worker), _) => {
+                worker.close(self, session, header.extra != 0);
+            }
+            (MessageKind::Send, _, Some(reactor)) => {
+                reactor.send_message(self, session, message.payload);
+            }
+            (MessageKind::Shut, _, Some(reactor)) => reactor.shut(self, session),
+            (MessageKind::Closed, _, Some(reactor)) => {
+                reactor.finish(self, session, header.extra != 0);
+            }
+            (MessageKind::WorkerReady, _, Some(reactor)) => {
+                reactor.ask_again(self, UnitId(header.source));
+            }
+            (_, _, _) => self.drop_unknown(header.kind, header.source),
+        }
+    }
+
+    fn drop_unknown(&self, kind: u8, source: u16) {
+        let number = code::SERVER_WORKER_ABNORMAL_PIPE_DATA;
+        crate::warn_limited!(
+            "dropped a message of kind {kind} from unit {source} (error {number})"
+        );
+    }
+
+    fn take_timers(&self) {
+        let Now { monotonic_ns, .. } = self.now.get();
+        loop {
+            let due = self.timers.borrow_mut().pop_due(monotonic_ns);
+            match due {
+                Some(Timer::Accept) => {
+                    if let Some(acceptor) = &self.acceptor {
+                        acceptor.resume(self);
+                    }
+                }
+                // Whoever set it looks at the time in `advance`.
+                Some(Timer::Deadline) => {}
+                None => return,
+            }
+        }
+    }
+
+    /// Publishes what waits and rings whoever sleeps: once for all that was said since the last time.
+    #[inline]
+    fn tell_others(&self) {
+        let mut outbox = self.outbox.borrow_mut();
+        let was_blocked = outbox.has_pending();
+        outbox.flush();
+        if was_blocked && !outbox.has_pending() {
+            self.held_back.borrow_mut().clear();
+        }
+    }
+
+    /// Looks how far the unit is and takes the next step of its life.
+    fn advance(self: &Rc<Self>, inbox: &mut Inbox) {
+        if let Some(manager) = &self.manager {
+            manager.advance(self);
+        }
+        match &self.root {
+            Some(root) => root.advance(self),
+            None => self.obey(inbox),
+        }
+    }
+
+    /// Does what the parent, or a signal to this process alone, says.
+    fn obey(self: &Rc<Self>, inbox: &mut Inbox) {
+        let command = self.record().map_or(Command::Run, |record| record.command());
+        match command.max(self.told.get()) {
+            Command::Run => {}
+            Command::Quiesce => self.quiesce(),
+            Command::Finish => {
+                let has_unread = command == Command::Finish && !inbox.is_empty();
+                if self.finish(has_unread) {
+                    self.stage.set(Stage::Ended);
+                }
+            }
+        }
+    }
+
+    /// Accepts and reads no more.
+    pub(super) fn quiesce(&self) {
+        if self.stage.get() >= Stage::Quiet {
+            return;
+        }
+        self.stage.set(Stage::Quiet);
+        if let Some(acceptor) = &self.acceptor {
+            acceptor.close(self);
+        }
+        if let Some(reactor) = &self.reactor {
+            reactor.quiesce();
+        }
+        if let Some(record) = self.record() {
+            record.reach(Stage::Quiet);
+        }
+        self.runtime.control.wiring.ring(self.plan.parent.0);
+    }
+
+    /// Takes the unit's own roles down, step by step. True when nothing is left of them.
+    pub(super) fn finish(&self, has_unread: bool) -> bool {
+        self.quiesce();
+        let is_late = self.is_past_finish_deadline();
+        if let Some(manager) = &self.manager {
+            if !manager.has_ended() {
+                return false;
+            }
+        }
+        let has_output = self.reactor.as_ref().is_some_and(|reactor| reactor.has_output(self))
+            || self.outbox.borrow().has_pending();
+        if (has_unread || has_output) && !is_late {
+            return false;
+        }
+        if is_late && (has_unread || has_output) {
+            let number = code::SERVER_WORKER_EXIT_TIMEOUT;
+            log::warn!("the exit took too long and is forced (error {number})");
+        }
+        if let Some(reactor) = &self.reactor {
+            reactor.close_all(self);
+        }
+        if let Some(worker) = &self.worker {
+            worker.end(self);
+        }
+        self.outbox.borrow_mut().flush();
+        true
+    }
+
+    /// Whether the unit has had its `max_wait_time` for finishing, counted from the first question.
+    fn is_past_finish_deadline(&self) -> bool {
+        let now_ns = self.now.get().monotonic_ns;
+        let deadline_ns = self.finish_deadline_ns.get().unwrap_or_else(|| {
+            let wait_ns = self.runtime.settings.max_wait_time_s.saturating_mul(1_000_000_000);
+            self.set_timer(wait_ns, Timer::Deadline);
+            now_ns.saturating_add(wait_ns)
+        });
+        self.finish_deadline_ns.set(Some(deadline_ns));
+        now_ns >= deadline_ns
+    }
+}
