@@ -8,12 +8,13 @@ PREFIX ?= /usr/local
 CARGO ?= cargo
 MODE ?= 2
 PORT ?= 9501
+MAKEFLAGS += --no-print-directory
 
 .PHONY: run test test-rust test-c bench header install setup
 
 run: setup
 	@cmake -S . -B build/release >/dev/null
-	@cmake --build build/release --target echo
+	@cmake --build build/release --target echo >/dev/null
 	@echo "An echo server on 127.0.0.1:$(PORT). In another terminal: nc 127.0.0.1 $(PORT)"
 	@echo "Ctrl+C ends it."
 	@build/release/c-examples/echo $(MODE) $(PORT)
