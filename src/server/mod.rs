@@ -51,7 +51,7 @@ fn kind_of(number: i32) -> Result<SocketKind> {
             code::OPERATION_NOT_SUPPORT,
             format!("socket type {number} is a datagram type, which this version does not serve"),
         )),
-        tls if tls & TLS != 0 => Err(Error::new(
+        tls if (1..=6).contains(&(tls ^ TLS)) => Err(Error::new(
             code::OPERATION_NOT_SUPPORT,
             format!("socket type {number} asks for TLS, which this version does not offer"),
         )),
