@@ -5,11 +5,13 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::time::Duration;
 
+use nix::sys::resource::{getrlimit, setrlimit, Resource};
+
 use crate::launch::Running;
 use crate::load::{pattern, Load, Until, SILENCE_LIMIT};
 use crate::process;
 
-/// A load before the first look, so that what a server makes once (pools, the pages of rings) is not
+/// A load before the first look, so that what a server makes once, such as pools and rings, is not
 /// divided among the connections. Its connections stay: what they own is not used again either.
 const FIRST_COUNT: usize = 64;
 const FIRST_IN_FLIGHT: usize = 16;
@@ -19,7 +21,6 @@ const OTHER_DESCRIPTORS: u64 = 200;
 
 /// Raises the limit of open files as far as it may be raised; says how many connections it allows.
 pub fn connections_allowed() -> io::Result<usize> {
-    use nix::sys::resource::{getrlimit, setrlimit, Resource};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(usize::try_from(hard.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(usize::MAX))

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{killpg, Signal};
+use nix::sys::signal::{kill, killpg, Signal};
 use nix::sys::wait::{waitid, Id, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
@@ -61,15 +61,20 @@ impl Running {
         process::members(self.group().as_raw())
     }
 
-    /// Asks the group to end, kills what is left of it after a while, and reaps its leader.
+    /// Asks the leader to end, as an administrator would, and waits until all of the group have
+    /// followed; what is left of it after a while is killed, and the leader is reaped.
     fn end(&mut self) -> io::Result<()> {
-        killpg(self.group(), Signal::SIGTERM)?;
+        kill(self.group(), Signal::SIGTERM)?;
         let deadline = Instant::now() + END_LIMIT;
-        while self.is_alive()? && Instant::now() < deadline {
+        while !self.pids()?.is_empty() {
+            if Instant::now() > deadline {
+                eprintln!("a server did not end when asked to and is killed");
+                // The leader is not reaped yet, so the group's number cannot be somebody else's.
+                killpg(self.group(), Signal::SIGKILL)?;
+                break;
+            }
             thread::sleep(LOOK_AGAIN);
         }
-        // The leader is not reaped yet, so the group's number cannot be somebody else's.
-        killpg(self.group(), Signal::SIGKILL)?;
         self.child.wait().map(drop)
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-/// Every process whose process group is `group`.
+/// Every process of the process group `group` that has not ended.
 pub fn members(group: i32) -> io::Result<Vec<i32>> {
     let mut pids = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -17,12 +17,16 @@ pub fn members(group: i32) -> io::Result<Vec<i32>> {
     Ok(pids)
 }
 
-/// `None` if there is no such process (any more).
+/// `None` if there is no such process (any more), or if it has ended and waits to be reaped.
 fn group_of(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may hold anything; behind it: state, parent, group.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(2)?.parse().ok()
+    let mut fields = fields.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(1)?.parse().ok()
 }
 
 /// Nanoseconds that all threads of `pids` have spent on a CPU, in user mode and in the kernel.

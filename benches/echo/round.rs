@@ -18,15 +18,16 @@ use crate::report::{Line, Sample};
 use crate::syscalls;
 use crate::Options;
 
-const WARM_UP: Duration = Duration::from_millis(100);
+const WARM_UP: Duration = Duration::from_millis(50);
 /// After the last reply a server still has to fall asleep, and only then is its CPU time booked.
 const SETTLE: Duration = Duration::from_millis(2);
 
-/// One server in one case. Without `running` it gives no (more) numbers, and its line says why.
+/// One server in one case. Without `running` it gives no (more) numbers, and its line says why. The
+/// client goes before its server, which so ends without connections.
 struct Contestant<'a> {
     kind: Kind,
     command: &'a [PathBuf],
-    running: Option<(Running, Client)>,
+    running: Option<(Client, Running)>,
     line: Line,
 }
 
@@ -41,9 +42,10 @@ impl Client {
             Work::Stream { size, connections, in_flight } => {
                 Load::open(server.address(), (size, connections, in_flight)).map(Client::Stream)
             }
-            Work::Churn { size, concurrent } | Work::Idle { size, connections: concurrent } => {
+            Work::Churn { size, concurrent } => {
                 Ok(Client::Churn(Churn::new(server.address(), size, concurrent)))
             }
+            Work::Idle { .. } => Err(io::Error::other("idle connections make no load")),
         }
     }
 
@@ -90,7 +92,10 @@ fn take_turns(contestants: &mut [Contestant], case: &Case, options: &Options, co
         for contestant in contestants.iter_mut() {
             contestant.take_turn(case.slice(options.is_quick));
         }
+        // There and back: nobody always follows the same one, and what drifts comes out even.
+        contestants.reverse();
     }
+    contestants.sort_by_key(|contestant| contestant.kind);
 }
 
 impl<'a> Contestant<'a> {
@@ -122,13 +127,13 @@ impl<'a> Contestant<'a> {
         self.running = self.attempt(|contestant| {
             let server = Running::start(contestant.command, cores)?;
             let client = Client::open(&server, work)?;
-            Ok((server, client))
+            Ok((client, server))
         });
     }
 
     fn take_turn(&mut self, limit: Duration) {
         let sample = self.attempt(|contestant| match &mut contestant.running {
-            Some((server, client)) => measure_slice(server, client, limit),
+            Some((client, server)) => measure_slice(server, client, limit),
             None => Err(io::Error::other("the server does not run")),
         });
         self.line.samples.extend(sample);

@@ -40,7 +40,8 @@ fn count(
     messages: usize,
 ) -> io::Result<u64> {
     let summary = binaries::directory()?.join("system-calls");
-    let mut traced: Vec<OsString> = ["strace", "-c", "-f", "-o"].map(OsString::from).into();
+    // With -D it is the server that was started, and strace stands beside it.
+    let mut traced: Vec<OsString> = ["strace", "-D", "-c", "-f", "-o"].map(OsString::from).into();
     traced.push(summary.clone().into());
     traced.extend(command.iter().map(OsString::from));
     let server = Running::start(&traced, cores)?;

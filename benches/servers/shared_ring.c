@@ -1,5 +1,5 @@
 /*
- * The least that two processes cost: a reactor and a worker, two rings in shared memory, nothing else.
+ * The least that two processes cost: a reactor, a worker, two rings in shared memory, nothing else.
  *
  *     shared_ring PORT
  *
@@ -190,7 +190,8 @@ static void work_once(void)
     ring_bell(&shared->reactor);
 }
 
-/* A doorbell that nobody waits on any more is read late: one wake-up for nothing, never a lost one. */
+/* A bell that came too late for its sleep is read in the next one: a wake-up for nothing, never a
+ * lost one. */
 static void run_worker(void)
 {
     uint64_t count;

@@ -13,7 +13,7 @@ static const struct {
     int64_t value;
 } settings[] = {
     {"worker_num", 1}, {"reactor_num", 1},         {"log_level", 5},
-    {"backlog", 4096}, {"max_connection", 16000}, {"open_tcp_nodelay", 1},
+    {"backlog", 4096}, {"max_connection", 16000},
 };
 
 static int fail(const char *what)
