@@ -6,8 +6,9 @@
 //! one round, and the table shows their medians. CPU time is user and system time of all processes
 //! of a server, `calls` its system calls per request, `B/conn` its user memory per idle connection,
 //! `x` a ratio to the raw server. A case is called by its message size, its connections (c) and its
-//! messages in flight on each (x). `SW_BENCH_ROUNDS` sets the number of rounds, `SW_BENCH_CASES` names cases, divided
-//! by commas. Without `--bench`, as `cargo test` runs it, the bench checks itself and ends.
+//! messages in flight on each (x). `SW_BENCH_ROUNDS` sets the number of rounds, `SW_BENCH_CASES`
+//! names cases, divided by commas. Without `--bench`, as `cargo test` runs it, the bench checks
+//! itself and ends.
 
 mod binaries;
 mod case;
