@@ -1,14 +1,14 @@
 //! A multi-process network server library behind a C ABI. The modules, from the ground up.
 #[forbid(unsafe_code)]
 pub mod error;
-pub mod os;
 #[forbid(unsafe_code)]
 pub mod log;
+pub mod os;
 pub mod shm;
 
-pub mod ipc;
 #[forbid(unsafe_code)]
 pub mod event;
+pub mod ipc;
 #[forbid(unsafe_code)]
 pub mod net;
 #[forbid(unsafe_code)]

@@ -12,6 +12,9 @@ use crate::case::Kind;
 /// Or, in words, why it cannot be measured here.
 pub type Launchers = Vec<(Kind, Result<Vec<PathBuf>, String>)>;
 
+/// The name under which a program asks for the library when it starts.
+const LOADED_NAME: &str = concat!("libswoole.so.", env!("CARGO_PKG_VERSION_MAJOR"));
+
 /// Where the built servers and what they print are kept.
 pub fn directory() -> io::Result<PathBuf> {
     let directory = executable_directory()?.join("echo-servers");
@@ -54,12 +57,13 @@ fn swoole_server() -> io::Result<Result<PathBuf, String>> {
     let Some(library) = places.find(|place| place.join("libswoole.so").exists()) else {
         return Ok(Err("libswoole.so is not built".to_owned()));
     };
-    let library = library.display();
+    let built = library.join("libswoole.so");
+    let installed = directory()?.join(LOADED_NAME);
+    fs::copy(&built, &installed)?;
     let flags = [
         format!("-I{}", include.display()),
-        format!("-L{library}"),
-        format!("-Wl,-rpath,{library}"),
-        "-lswoole".to_owned(),
+        format!("-Wl,-rpath,{}", directory()?.display()),
+        installed.display().to_string(),
     ];
     compile("swoole_echo", &flags)
 }

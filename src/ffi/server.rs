@@ -197,8 +197,8 @@ pub extern "C" fn sw_server_on(
     guard(false, || {
         let handle = borrow(server)?;
         let name = text("the name of the event", event)?;
-        let call = callback
-            .ok_or_else(|| Error::new(code::INVALID_PARAMS, "the callback is NULL"))?;
+        let call =
+            callback.ok_or_else(|| Error::new(code::INVALID_PARAMS, "the callback is NULL"))?;
         let (server, user_data) = (server as usize, user_data as usize);
         let hook: Hook = Arc::new(move |event: &Event<'_>| {
             let event = translate(event);

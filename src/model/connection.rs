@@ -146,9 +146,7 @@ impl Connection {
         sixteen.copy_from_slice(bytes.get(..16)?);
         match self.peer_family.load(Ordering::Relaxed) {
             FAMILY_V4 => Some(Address::V4(SocketAddrV4::new(Ipv4Addr::from(four), port))),
-            FAMILY_V6 => {
-                Some(Address::V6(SocketAddrV6::new(Ipv6Addr::from(sixteen), port, 0, 0)))
-            }
+            FAMILY_V6 => Some(Address::V6(SocketAddrV6::new(Ipv6Addr::from(sixteen), port, 0, 0))),
             FAMILY_UNIX => {
                 let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
                 Some(UnixPath::new(bytes.get(..end)?).map_or(Address::UNNAMED, Address::Unix))

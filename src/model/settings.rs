@@ -107,11 +107,7 @@ const TABLE: [Row; COUNT] = [
     },
     Row { name: Name::SingleThread, spellings: &["single_thread"], kind: Kind::Bool },
     Row { name: Name::MaxConnection, spellings: &["max_connection", "max_conn"], kind: ANY_COUNT },
-    Row {
-        name: Name::Backlog,
-        spellings: &["backlog"],
-        kind: Kind::Int { min: 0, max: 65_535 },
-    },
+    Row { name: Name::Backlog, spellings: &["backlog"], kind: Kind::Int { min: 0, max: 65_535 } },
     Row { name: Name::LogFile, spellings: &["log_file"], kind: Kind::Path },
     Row { name: Name::LogLevel, spellings: &["log_level"], kind: Kind::Int { min: 0, max: 6 } },
     Row {
@@ -200,9 +196,10 @@ fn parse_int(text: &str) -> Option<i64> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.eq_ignore_ascii_case("true").then_some(1).or_else(|| {
-            text.eq_ignore_ascii_case("false").then_some(0)
-        });
+        return text
+            .eq_ignore_ascii_case("true")
+            .then_some(1)
+            .or_else(|| text.eq_ignore_ascii_case("false").then_some(0));
     }
     let magnitude = digits.parse::<i64>().unwrap_or(i64::MAX);
     Some(if is_negative { -magnitude } else { magnitude })
@@ -359,9 +356,10 @@ impl Settings {
             log_file: self.text(Name::LogFile),
             log_level: self.int(Name::LogLevel) as u8,
             socket_buffer_size: self.int(Name::SocketBufferSize) as u64,
-            output_buffer_size: self.mode.limits_output().then_some(
-                self.int(Name::OutputBufferSize) as u64,
-            ),
+            output_buffer_size: self
+                .mode
+                .limits_output()
+                .then_some(self.int(Name::OutputBufferSize) as u64),
             is_nodelay: self.int(Name::OpenTcpNodelay) != 0,
             max_wait_time_s: self.int(Name::MaxWaitTime) as u64,
             warnings,

@@ -214,8 +214,10 @@ fn finished() -> Error {
 /// The event of that name.
 pub fn event_of(name: &str) -> Result<EventKind> {
     EventKind::from_name(name).ok_or_else(|| {
-        let error =
-            Error::new(code::INVALID_PARAMS, format!("there is no event {name:?}, see sw_server_on"));
+        let error = Error::new(
+            code::INVALID_PARAMS,
+            format!("there is no event {name:?}, see sw_server_on"),
+        );
         log::warn!("{}", error.message());
         error
     })

@@ -54,12 +54,8 @@ impl Server {
         self.check_phase()?;
         check_hooks(&self.setup.lock().hooks)?;
         let _turn = Turn::take()?;
-        let switched = self.phase.compare_exchange(
-            CONFIGURING,
-            RUNNING,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let switched =
+            self.phase.compare_exchange(CONFIGURING, RUNNING, Ordering::AcqRel, Ordering::Acquire);
         if switched.is_err() {
             return self.check_phase();
         }

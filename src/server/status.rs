@@ -78,9 +78,7 @@ impl Server {
             let unit = runtime.plan.workers().get(index)?;
             runtime.control.unit(*unit).map(UnitRecord::pid)
         })?;
-        pid.ok_or_else(|| {
-            Error::new(code::INVALID_PARAMS, format!("there is no worker {wanted}"))
-        })
+        pid.ok_or_else(|| Error::new(code::INVALID_PARAMS, format!("there is no worker {wanted}")))
     }
 
     /// The process that stands for the master, 0 before start.
