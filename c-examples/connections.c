@@ -1,6 +1,6 @@
 /*
- * Answers what it knows of its connections: a client sends "info", "list", "stats" or "quit", a line
- * each. With one worker, which sees all connections in every mode.
+ * Answers what it knows of its connections: a client sends "info", "list", "stats" or "quit", a
+ * line each. With one worker, which sees all connections in every mode.
  * Usage: connections [mode 1|2|3] [port]
  */
 #include <stdio.h>

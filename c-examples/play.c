@@ -37,29 +37,45 @@ static int clients[CLIENTS];
 static int client_count;
 static int port;
 
+static volatile sig_atomic_t is_overdue;
+
+/* Reads one more line that the example printed; 0 when all its processes have ended. */
+static int read_line(void)
+{
+    char line[LINE];
+    if (printed.count == LINES || fgets(line, sizeof line, output) == NULL)
+        return 0;
+    line[strcspn(line, "\n")] = '\0';
+    if (line[0] != '[')
+        strcpy(printed.text[printed.count++], line);
+    return 1;
+}
+
+/* Says why, and what the example printed, ends it with all its processes, and this program. */
 static void fail(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "play: ");
+    fprintf(stderr, "play: %s", is_overdue ? "no end within the deadline: " : "");
     vfprintf(stderr, format, arguments);
     fprintf(stderr, "\n");
     va_end(arguments);
+    if (example > 0) {
+        kill(-example, SIGKILL);
+        while (read_line())
+            ;
+    }
     for (size_t i = 0; i < printed.count; i++)
         fprintf(stderr, "printed: %s\n", printed.text[i]);
-    if (example > 0)
-        kill(-example, SIGKILL);
     exit(EXIT_FAILURE);
 }
 
+/* Whatever is waited for then ends, too, and fails. */
 static void on_deadline(int signal)
 {
-    static const char text[] = "play: no end within the deadline\n";
     (void)signal;
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
-        kill(-example, SIGABRT);
+    is_overdue = 1;
     kill(-example, SIGKILL);
-    _exit(EXIT_FAILURE);
 }
 
 static struct sockaddr_in address(void)
@@ -103,21 +119,6 @@ static void start_example(char *path, char *mode)
     }
     close(ends[1]);
     output = fdopen(ends[0], "r");
-}
-
-/* Reads one more line that the example printed; 0 when all its processes have ended. */
-static int read_line(void)
-{
-    char line[LINE];
-    if (fgets(line, sizeof line, output) == NULL)
-        return 0;
-    line[strcspn(line, "\n")] = '\0';
-    if (line[0] == '[')
-        return 1;
-    if (printed.count == LINES)
-        fail("too many lines");
-    strcpy(printed.text[printed.count++], line);
-    return 1;
 }
 
 static void wait_for(const char *text)

@@ -3,7 +3,7 @@
 //! The header is made from this folder, in the order of the modules below, so a chapter of the API
 //! is a file here. A function checks its arguments, calls the engine and translates the result; it
 //! never decides anything. Its doc comment becomes the comment in the header and has this form,
-//! which `tests/tidy.rs` checks:
+//! which `tests/tidy` checks:
 //!
 //! ```text
 //! /// What it does, in whole sentences.
@@ -16,7 +16,7 @@
 //! ///
 //! /// Where: process, phase and thread.
 //! ///
-//! /// Memory: who owns what, and for how long.
+//! /// Memory: who owns what, and for how long; left out where no pointer but the handle passes.
 //! ```
 
 mod handle;

@@ -6,7 +6,8 @@
 //! 3. `Returns: ` the value; left out if there is none.
 //! 4. `Errors: ` by name, or `none`.
 //! 5. `Where: ` process, phase, thread.
-//! 6. `Memory: ` who owns what, for how long.
+//! 6. `Memory: ` who owns what, for how long; may be left out if no pointer but the handle of the
+//!    object, the first parameter, comes in and none goes out.
 //!
 //! Points 3 to 6 are one paragraph each, with an empty line before it.
 
@@ -25,6 +26,12 @@ pub const GOOD: &[(&str, &str)] = &[
         "src/ffi/a.rs",
         "/// Stops.\n///\n/// Errors: none.\n///\n/// Where: anywhere.\n///\n/// Memory: none.\n\
          #[no_mangle]\npub extern \"C\" fn sw_stop() {}\n",
+    ),
+    (
+        "src/ffi/a.rs",
+        "/// Stops.\n///\n/// - `server`: not NULL.\n///\n/// Errors: none.\n///\n\
+         /// Where: anywhere.\n#[no_mangle]\n\
+         pub extern \"C\" fn sw_stop(server: *mut sw_server_t) {}\n",
     ),
     ("src/ffi/a.rs", "fn private(a: u8) -> u8 {\n    a\n}\n"),
 ];
@@ -68,6 +75,19 @@ pub const BAD: &[(&str, &str)] = &[
         "/// Errors: none.\n///\n/// Where: anywhere.\n///\n/// Memory: none.\n\
          #[no_mangle]\npub extern \"C\" fn sw_stop() {}\n",
     ),
+    // Whose are the bytes?
+    (
+        "src/ffi/a.rs",
+        "/// Stops.\n///\n/// - `server`: not NULL.\n/// - `data`: bytes.\n///\n/// Errors: none.\n\
+         ///\n/// Where: anywhere.\n#[no_mangle]\n\
+         pub extern \"C\" fn sw_stop(server: *mut sw_server_t, data: *const u8) {}\n",
+    ),
+    // Whose is the text?
+    (
+        "src/ffi/a.rs",
+        "/// Says.\n///\n/// Returns: a text.\n///\n/// Errors: none.\n///\n/// Where: anywhere.\n\
+         #[no_mangle]\npub extern \"C\" fn sw_say() -> *const c_char {}\n",
+    ),
     // Not a name of the library.
     (
         "src/ffi/a.rs",
@@ -76,12 +96,14 @@ pub const BAD: &[(&str, &str)] = &[
     ),
 ];
 
-/// An exported function: its name, parameters, whether it returns something, its comment.
+/// An exported function and its comment.
 struct Function {
     line: usize,
     name: String,
     parameters: Vec<String>,
     has_value: bool,
+    /// Pointers come in or go out, other than the handle of the object.
+    has_memory: bool,
     comment: Vec<String>,
 }
 
@@ -91,8 +113,9 @@ pub fn exported_functions_are_documented(source: &Source) -> Complaints {
         if !function.name.starts_with("sw_") {
             found.push((function.line, format!("{} does not begin with sw_", function.name)));
         }
-        let expected = expected_marks(&function);
         let actual = marks(&function.comment);
+        let names_memory = actual.iter().any(|mark| mark == "Memory:");
+        let expected = expected_marks(&function, names_memory);
         if actual != expected {
             let text = format!("{}: comment has {actual:?}, not {expected:?}", function.name);
             found.push((function.line, text));
@@ -102,12 +125,17 @@ pub fn exported_functions_are_documented(source: &Source) -> Complaints {
 }
 
 /// What the comment must consist of, in order.
-fn expected_marks(function: &Function) -> Vec<String> {
+fn expected_marks(function: &Function, names_memory: bool) -> Vec<String> {
     let mut marks = vec!["what".to_owned()];
     marks.extend(function.parameters.iter().map(|name| format!("`{name}`")));
-    let labels = ["Returns:", "Errors:", "Where:", "Memory:"];
-    let needed = labels.iter().filter(|label| function.has_value || **label != "Returns:");
-    marks.extend(needed.map(|label| (*label).to_owned()));
+    let labels = [
+        ("Returns:", function.has_value),
+        ("Errors:", true),
+        ("Where:", true),
+        ("Memory:", function.has_memory || names_memory),
+    ];
+    let needed = labels.iter().filter(|(_, is_needed)| *is_needed);
+    marks.extend(needed.map(|(label, _)| (*label).to_owned()));
     marks
 }
 
@@ -157,8 +185,16 @@ fn function_below(source: &Source, index: usize) -> Function {
         name: name.trim().to_owned(),
         parameters: parameter_names(parameters),
         has_value: result.contains("->"),
+        has_memory: has_memory(parameters, result),
         comment,
     }
+}
+
+/// True if a pointer is handed over, the first parameter not counted if it is an object's handle.
+fn has_memory(parameters: &str, result: &str) -> bool {
+    let (first, others) = parameters.split_once(',').unwrap_or((parameters, ""));
+    let is_handle = first.trim_end().ends_with("_t") && !first.contains("sw_buffer_t");
+    [result, others, if is_handle { "" } else { first }].iter().any(|part| part.contains('*'))
 }
 
 /// The word before each `:` that is no part of a path.
