@@ -1,8 +1,9 @@
 //! Puts messages together that were too large for their lane.
 //!
-//! The pieces of one message come in order, behind each other, from one writer. A writer that dies in
-//! the middle never goes on: its message is given up when its unit begins the next large one. A
-//! reader that dies in the middle leaves pieces without a beginning: they are given up too.
+//! The pieces of one message come in order, behind each other, from one writer. A writer that
+//! dies in the middle never goes on: its message is given up when its unit begins the next large
+//! one. A reader that dies in the middle leaves pieces without a beginning: they are given up
+//! too.
 
 use super::message::{Header, Piece};
 use crate::os::memory::Pages;

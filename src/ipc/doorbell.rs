@@ -1,7 +1,7 @@
 //! How one unit wakes another: an eventfd that is made before the forks.
 //!
-//! Nobody ever reads the eventfd. It is watched edge-triggered, where each write is a new edge; a read
-//! by one process could swallow the edge of another that has inherited the same descriptor.
+//! Nobody ever reads the eventfd. It is watched edge-triggered, where each write is a new edge; a
+//! read by one process could swallow the edge of another that has inherited the same descriptor.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};

@@ -1,8 +1,8 @@
 //! The reading end of a unit: all lanes that lead to it, read in turns.
 //!
-//! The unit's loop takes messages with [`Inbox::next`] until there are none, frees their memory with
-//! [`Inbox::release`], and before it sleeps asks [`Inbox::prepare_sleep`]. A message's bytes lie in
-//! shared memory and are valid until the next call on the inbox.
+//! The unit's loop takes messages with [`Inbox::next`] until there are none, frees their memory
+//! with [`Inbox::release`], and before it sleeps asks [`Inbox::prepare_sleep`]. A message's bytes
+//! lie in shared memory and are valid until the next call on the inbox.
 
 use std::ops::Deref;
 
@@ -150,6 +150,9 @@ impl Inbox {
 
     /// Frees the memory of all messages handed out so far, and rings the writers that wait for it.
     pub fn release(&mut self) {
+        if self.held == [0; READY_WORDS] {
+            return;
+        }
         let held = std::mem::replace(&mut self.held, [0; READY_WORDS]);
         for lane in lanes_of(&held) {
             if let Some(reader) = self.ends.lanes.get_mut(lane) {
@@ -181,9 +184,7 @@ impl Inbox {
     /// Call it when [`Inbox::next`] gave nothing and the loop is about to wait. False: something
     /// has come meanwhile, do not wait. After the wait call [`Inbox::wake`].
     pub fn prepare_sleep(&mut self) -> bool {
-        if self.held != [0; READY_WORDS] {
-            self.release();
-        }
+        self.release();
         let words = self.word_count();
         let is_idle = self.live == [0; READY_WORDS];
         is_idle && self.wiring.ready(self.ends.unit).is_some_and(|ready| ready.prepare_sleep(words))

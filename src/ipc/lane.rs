@@ -1,18 +1,18 @@
 //! A ring of messages with one writer and one reader, in memory that both processes share.
 //!
-//! Three positions, bytes since the beginning of time: `tail` (published), `claimed` (handed to the
-//! reader's caller) and `released` (its memory is free again); always
-//! `released <= claimed <= tail <= released + capacity`. The writer writes a whole record behind the
-//! tail and then moves the tail with one store: a writer that dies at any instruction has published
-//! the message or has not. The reader moves `claimed` before it hands a message out: when it dies, its
-//! successor goes on behind that message. A record lies in one piece; where it does not fit before
-//! the end of the ring, a padding record fills the rest and is published with it.
+//! Three positions, bytes since the beginning of time: `tail` (published), `claimed` (handed to
+//! the reader's caller) and `released` (its memory is free again); always `released <= claimed <=
+//! tail <= released + capacity`. The writer writes a whole record behind the tail and then moves
+//! the tail with one store: a writer that dies at any instruction has published the message or
+//! has not. The reader moves `claimed` before it hands a message out: when it dies, its successor
+//! goes on behind that message. A record lies in one piece; where it does not fit before the end
+//! of the ring, a padding record fills the rest and is published with it.
 //!
-//! Each side keeps its own position and a copy of the other's, and reads the other's cache line only
-//! when the copy says full or empty.
+//! Each side keeps its own position and a copy of the other's, and reads the other's cache line
+//! only when the copy says full or empty.
 //!
-//! No room: the writer raises `wants_room`, then looks once more; the reader frees memory, then looks
-//! at `wants_room`. With a full fence between both pairs at least one sees the other.
+//! No room: the writer raises `wants_room`, then looks once more; the reader frees memory, then
+//! looks at `wants_room`. With a full fence between both pairs at least one sees the other.
 //!
 //! Positions and headers come from memory that a dying process may have spoiled: they are checked,
 //! and a reader that finds nonsense drops everything up to the tail and counts it.
@@ -48,6 +48,14 @@ impl LaneWords {
     pub fn unread_bytes(&self) -> u64 {
         let claimed = self.reader.claimed.load(Ordering::Relaxed);
         self.tail.load(Ordering::Relaxed).wrapping_sub(claimed).min(MAX_CAPACITY as u64)
+    }
+
+    /// Sets tail, claimed and released to anything.
+    #[cfg(test)]
+    pub fn spoil(&self, [tail, claimed, released]: [u64; 3]) {
+        self.tail.store(tail, Ordering::Relaxed);
+        self.reader.claimed.store(claimed, Ordering::Relaxed);
+        self.reader.released.store(released, Ordering::Relaxed);
     }
 }
 
@@ -190,8 +198,8 @@ impl LaneWriter {
         self.released == self.tail
     }
 
-    /// A place for a payload of at least `min` and at most `max` bytes. `None`: there is no room, and
-    /// the reader rings when there is; or `min` is more than [`Writer::max_payload`].
+    /// A place for a payload of at least `min` and at most `max` bytes. `None`: there is no room,
+    /// and the reader rings when there is; or `min` is more than [`Writer::max_payload`].
     #[inline]
     pub fn reserve(&mut self, min: usize, max: usize) -> Option<Grant<'_>> {
         if min > self.max_payload() {
@@ -268,8 +276,8 @@ pub trait Writer {
     /// The greatest payload of one record.
     fn max_payload(&self) -> usize;
 
-    /// Lays and publishes one record whose payload `fill` writes. False: there is no room, `fill` was
-    /// not called, and the reader rings when there is room.
+    /// Lays and publishes one record whose payload `fill` writes. False: there is no room, `fill`
+    /// was not called, and the reader rings when there is room.
     fn put(
         &mut self,
         header: &Header,

@@ -1,8 +1,8 @@
 //! The one header that every message has, and its form in a ring.
 //!
 //! A record in a ring is a header of 32 bytes, its payload, and a gap to the next multiple of 32.
-//! The first word of a header holds the payload's size and a [`Mark`], which says what the record is
-//! to the ring; the rest is the sender's. What comes out of shared memory is checked here.
+//! The first word of a header holds the payload's size and a [`Mark`], which says what the record
+//! is to the ring; the rest is the sender's. What comes out of shared memory is checked here.
 
 /// Bytes of a header in a ring, and the unit in which records are laid.
 pub const HEADER_BYTES: usize = 32;

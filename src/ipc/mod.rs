@@ -1,8 +1,9 @@
 //! How messages travel between units, threads or processes, and how one waits for an answer.
 //!
-//! From the ground up: [`message`] is the header, [`lane`] a ring with one writer, [`shared_lane`] one
-//! with many, [`ready`] the protocol of sleeping and ringing, [`doorbell`] what wakes; [`wiring`] joins
-//! them into an [`inbox`] and an [`outbox`] for each unit. [`wait_slot`] stands by itself.
+//! From the ground up: [`message`] is the header, [`lane`] a ring with one writer,
+//! [`shared_lane`] one with many, [`ready`] the protocol of sleeping and ringing, [`doorbell`]
+//! what wakes; [`wiring`] joins them into an [`inbox`] and an [`outbox`] for each unit.
+//! [`wait_slot`] stands by itself.
 //!
 //! What always holds: a message is published whole or not at all, none is dropped for want of room,
 //! two messages of one unit to another stay in order, and a process that dies at any instruction

@@ -1,9 +1,9 @@
 //! The writing end of a unit: a way to every other unit.
 //!
-//! [`Outbox::post`] never blocks and drops nothing: what finds no room waits in a private queue for
-//! its target, in order. The unit's loop calls [`Outbox::flush`] after each batch: it publishes what
-//! waits, and tells the readers of everything that was published, each once. When a lane is full its
-//! reader rings this unit, so that the loop flushes again.
+//! [`Outbox::post`] never blocks and drops nothing: what finds no room waits in a private queue
+//! for its target, in order. The unit's loop calls [`Outbox::flush`] after each batch: it
+//! publishes what waits, and tells the readers of everything that was published, each once. When
+//! a lane is full its reader rings this unit, so that the loop flushes again.
 
 use std::collections::VecDeque;
 
@@ -151,9 +151,9 @@ impl Outbox {
         self.ring_dirty();
     }
 
-    /// Sends a message whose payload lies in `parts`; the header's size is filled in. It is published
-    /// now, or waits for room behind the others to the same unit. False: there is no such unit, the
-    /// payload has 4 GiB or more, or no memory is left to keep it.
+    /// Sends a message whose payload lies in `parts`; the header's size is filled in. It is
+    /// published now, or waits for room behind the others to the same unit. False: there is no
+    /// such unit, the payload has 4 GiB or more, or no memory is left to keep it.
     #[inline]
     pub fn post(&mut self, to: u16, header: &Header, parts: &[&[u8]]) -> bool {
         let Some(route) = self.routes.get_mut(usize::from(to)) else { return false };
@@ -268,8 +268,8 @@ impl Outbox {
         }
     }
 
-    /// Flushes until nothing waits, asleep in between; false when the deadline (monotonic, in ns) has
-    /// come first. For a unit that is about to end.
+    /// Flushes until nothing waits, asleep in between; false when the deadline (monotonic, in ns)
+    /// has come first. For a unit that is about to end.
     pub fn flush_blocking(&mut self, deadline_ns: u64) -> bool {
         self.wait_until(deadline_ns, |outbox| {
             outbox.flush();

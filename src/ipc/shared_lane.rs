@@ -14,6 +14,7 @@ const WAITING_WORDS: usize = MAX_UNITS / 64;
 /// The part of a shared ring that is not bytes and not the ring's own words. The mutex must be
 /// initialised before it is shared.
 #[repr(C)]
+#[derive(Default)]
 pub struct TurnWords {
     lock: RobustMutex,
     /// A bit for each unit that waits for room: set by the writer, taken by the reader.

@@ -16,4 +16,4 @@ pub const MAX_UNITS: usize = 1024;
 pub fn step() {}
 
 #[cfg(test)]
-pub use super::tests::kill::step;
+pub use super::tests::step;

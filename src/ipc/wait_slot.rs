@@ -1,8 +1,8 @@
 //! Blocking for one answer: a futex in shared memory that another process completes.
 //!
-//! A slot's word holds a generation and a state, so that an answer which comes too late finds another
-//! generation and satisfies nobody. The holder is written before anything else and cleared last, so
-//! that the reaper finds every slot of a dead unit, whatever it died in.
+//! A slot's word holds a generation and a state, so that an answer which comes too late finds
+//! another generation and satisfies nobody. The holder is written before anything else and
+//! cleared last, so that the reaper finds every slot of a dead unit, whatever it died in.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -96,12 +96,7 @@ impl WaitSlots {
     /// are in use. Close it with [`WaitSlots::wait`] or [`WaitSlots::close`].
     pub fn open(&self, holder: u16) -> Option<u64> {
         let mark = u32::from(holder) + 1;
-        let taken = |slot: &WaitSlot| {
-            slot.holder.load(Ordering::Relaxed) == 0
-                // Acquire pairs with the release in `free`: the word is of the last generation.
-                && slot.holder.compare_exchange(0, mark, Ordering::Acquire, Ordering::Relaxed).is_ok()
-        };
-        let index = self.slots.iter().position(taken)?;
+        let index = self.slots.iter().position(|slot| slot.take(mark))?;
         let slot = self.slots.get(index)?;
         let generation = (slot.word.load(Ordering::Relaxed) >> STATE_BITS).wrapping_add(1);
         let waiting = generation << STATE_BITS | WAITING;
@@ -200,8 +195,87 @@ impl WaitSlots {
 }
 
 impl WaitSlot {
+    /// Takes the slot if it is free.
+    fn take(&self, mark: u32) -> bool {
+        // Acquire pairs with the release in `free`: the word is of the last generation.
+        self.holder.load(Ordering::Relaxed) == 0
+            && self.holder.compare_exchange(0, mark, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
     fn free(&self) {
         // Release pairs with the acquire in `open`.
         self.holder.store(0, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shm::tests::in_child;
+
+    fn slots(count: usize) -> WaitSlots {
+        let mut layout = Layout::new();
+        let area = WaitSlotsArea::new(&mut layout, count);
+        WaitSlots::new(&layout.map().unwrap(), &area)
+    }
+
+    fn after_ms(delay_ms: u64) -> Option<u64> {
+        Some(clock::monotonic_ns() + delay_ms * 1_000_000)
+    }
+
+    #[test]
+    fn an_answer_of_another_process_ends_the_wait() {
+        let slots = slots(2);
+        let (done, failed) = (slots.open(1).unwrap(), slots.open(1).unwrap());
+        assert_eq!(in_child(|| assert!(slots.complete(done) && slots.fail(failed))), 0);
+        assert_eq!(slots.wait(done, after_ms(10_000)), Ok(Outcome::Done));
+        assert_eq!(slots.wait(failed, None), Ok(Outcome::Failed));
+    }
+
+    #[test]
+    fn an_answer_wakes_a_sleeper() {
+        let slots = slots(1);
+        let ticket = slots.open(1).unwrap();
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| slots.wait(ticket, after_ms(20_000)));
+            assert!(slots.complete(ticket));
+            assert_eq!(sleeper.join().unwrap(), Ok(Outcome::Done));
+        });
+    }
+
+    #[test]
+    fn a_late_answer_satisfies_nobody() {
+        let slots = slots(1);
+        let slow = slots.open(1).unwrap();
+        assert_eq!(slots.wait(slow, after_ms(5)), Ok(Outcome::TimedOut));
+        let fast = slots.open(1).unwrap();
+        assert_ne!(slow, fast);
+        assert!(!slots.complete(slow) && !slots.fail(slow));
+        assert!(slots.is_waiting(fast) && !slots.is_waiting(slow));
+        assert_eq!(slots.wait(slow, None), Ok(Outcome::TimedOut));
+        assert!(slots.complete(fast));
+        assert!(!slots.complete(fast), "one answer is enough");
+        assert_eq!(slots.wait(fast, None), Ok(Outcome::Done));
+    }
+
+    #[test]
+    fn slots_run_out_and_come_back() {
+        let slots = slots(2);
+        let tickets = [slots.open(1).unwrap(), slots.open(2).unwrap()];
+        assert_eq!(slots.open(3), None);
+        assert_eq!(slots.reap(1), 1);
+        assert!(!slots.complete(tickets[0]));
+        assert!(slots.open(3).is_some());
+        assert_eq!(slots.close(tickets[1]), Outcome::TimedOut);
+        assert!(slots.open(4).is_some());
+    }
+
+    #[test]
+    fn numbers_that_are_no_tickets_are_refused() {
+        let slots = slots(1);
+        for number in [0, 1, 2, u64::MAX, 1 << 32 | 5, 7 << 32 | 1] {
+            assert!(!slots.complete(number) && !slots.is_waiting(number));
+            assert_eq!(slots.wait(number, None), Ok(Outcome::TimedOut));
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Who can send to whom, made once before the first fork.
 //!
-//! Every unit has one shared lane, which all may write to, and a lane of its own from each unit that
-//! the plan names. A unit reads through one [`Inbox`] and writes through one [`Outbox`]; both are made
-//! after the fork, by the unit itself, and a successor simply makes them again.
+//! Every unit has one shared lane, which all may write to, and a lane of its own from each unit
+//! that the plan names. A unit reads through one [`Inbox`] and writes through one [`Outbox`];
+//! both are made after the fork, by the unit itself, and a successor simply makes them again.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -55,8 +55,8 @@ impl WiringPlan {
     ///
     /// # Errors
     ///
-    /// `INVALID_PARAMS`: more units than can be joined, or a lane of a unit that there is not, or one
-    /// that stands twice.
+    /// `INVALID_PARAMS`: more units than can be joined, or a lane of a unit that there is not, or
+    /// one that stands twice.
     pub fn new(
         layout: &mut Layout,
         units: usize,
@@ -210,8 +210,8 @@ impl Wiring {
         Ok(Inbox::new(self.clone(), ends))
     }
 
-    /// The writing end of a unit. A successor goes on behind the last message that was published, and
-    /// tells all readers, since its predecessor may have died before it did.
+    /// The writing end of a unit. A successor goes on behind the last message that was published,
+    /// and tells all readers, since its predecessor may have died before it did.
     ///
     /// # Errors
     ///
@@ -231,8 +231,8 @@ impl Wiring {
         Ok(outbox)
     }
 
-    /// A writing end that uses shared lanes alone: for a unit that is being replaced, whose own lanes
-    /// are its successor's.
+    /// A writing end that uses shared lanes alone: for a unit that is being replaced, whose own
+    /// lanes are its successor's.
     ///
     /// # Errors
     ///
@@ -308,3 +308,6 @@ fn ends(plan: &WiringPlan) -> (Vec<Vec<End>>, Vec<Vec<End>>) {
     }
     (incoming, outgoing)
 }
+
+#[cfg(test)]
+mod tests;

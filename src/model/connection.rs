@@ -220,8 +220,8 @@ mod tests {
         for peer in [
             Address::V4("127.0.0.1:80".parse().unwrap()),
             Address::V6("[::1]:65535".parse().unwrap()),
-            Address::Unix("/tmp/peer".to_owned()),
-            Address::Unix(String::new()),
+            Address::Unix(UnixPath::new(b"/tmp/peer").unwrap()),
+            Address::UNNAMED,
         ] {
             assert_eq!(opened(&peer).peer(), Some(peer));
         }
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_close_callback_is_begun_once() {
-        let record = opened(&Address::Unix(String::new()));
+        let record = opened(&Address::UNNAMED);
         assert!(record.begin_close(true));
         assert!(!record.begin_close(false));
         record.end_close();
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_claims_to_have_taken_more_than_it_was_given_leaves_nothing_undelivered() {
-        let record = opened(&Address::Unix(String::new()));
+        let record = opened(&Address::UNNAMED);
         record.taken_bytes.store(5, Ordering::Relaxed);
         assert_eq!(record.undelivered_bytes(), 0);
     }

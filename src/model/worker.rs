@@ -105,7 +105,6 @@ impl UnitRecord {
         self.status.store(Status::Idle as u32, Ordering::Relaxed);
         self.generation.fetch_add(1, Ordering::Relaxed);
         self.pid.store(pid, Ordering::Release);
-        self.reach(Stage::Running);
     }
 
     /// The parent notes a child's process id before the child has said anything.
@@ -168,7 +167,7 @@ mod tests {
         assert_eq!(record.life_requests(&counters), 3);
         record.begin_life(11, &counters);
         assert_eq!((record.life_requests(&counters), counters.requests.get()), (0, 3));
-        assert_eq!((record.pid(), record.stage()), (11, Stage::Running));
+        assert_eq!(record.pid(), 11);
     }
 
     #[test]

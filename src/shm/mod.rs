@@ -1,8 +1,8 @@
 //! Memory that processes share. It knows nothing of servers.
 //!
-//! [`region`] maps it once, before the first fork, and carves it into typed areas; the other files
-//! are what is put there. Always: only [`Shared`] types, no names that outlive a killed program, and
-//! whatever a dead process left behind is read as input, never trusted.
+//! [`region`] maps it once, before the first fork, and carves it into typed areas; the other
+//! files are what is put there. Always: only [`Shared`] types, no names that outlive a killed
+//! program, and whatever a dead process left behind is read as input, never trusted.
 
 pub mod counter;
 pub mod mutex;
@@ -70,18 +70,23 @@ pub(crate) use shared_record;
 
 #[cfg(test)]
 pub(crate) mod tests {
+    /// Seconds after which a child that hangs is killed by its own alarm.
+    const CHILD_LIMIT_S: u32 = 20;
+
     /// Runs `act` in a forked child that ends right after, and waits for it.
     ///
-    /// The program is threaded here, so `act` must not allocate and must touch nothing but shared
-    /// memory. The exit status of the child: 0 if `act` came back, else what `act` ended it with.
+    /// The program is threaded here, so `act` must touch nothing but shared memory and its own
+    /// stack. The exit status of the child: 0 if `act` came back, else what `act` ended it with.
     pub(crate) fn in_child(act: impl FnOnce()) -> i32 {
         // SAFETY: the child does what the comment above allows, and never returns into the harness.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "fork failed");
         if pid == 0 {
-            act();
+            // SAFETY: a plain system call.
+            unsafe { libc::alarm(CHILD_LIMIT_S) };
+            let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_ok();
             // SAFETY: ends the child without running anything of the parent's.
-            unsafe { libc::_exit(0) };
+            unsafe { libc::_exit(i32::from(!passed)) };
         }
         let mut status = 0;
         // SAFETY: waits for the child made above; the status lies on this stack.

@@ -61,6 +61,13 @@ impl Drop for Attributes {
     }
 }
 
+impl Default for RobustMutex {
+    /// What zeroed memory is: not usable between processes until [`RobustMutex::init`].
+    fn default() -> Self {
+        Self { raw: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER) }
+    }
+}
+
 impl RobustMutex {
     /// Makes a usable mutex of zeroed memory, before anybody else can reach it.
     pub fn init(&self) -> Result<()> {

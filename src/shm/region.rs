@@ -1,10 +1,10 @@
 //! One mapping that all processes of a server share, carved into typed areas.
 //!
-//! A [`Layout`] adds up what is needed, [`Layout::map`] makes a memfd of that size and maps it before
-//! the first fork. Pages cost memory only once they are touched. The memfd has no name and is closed
-//! right after, so nothing stays behind when the program is killed. Views keep the mapping alive.
+//! A [`Layout`] adds up what is needed, [`Layout::map`] makes a memfd of that size and maps it
+//! before the first fork. Pages cost memory only once they are touched. The memfd has no name and
+//! is closed right after, so nothing stays behind when the program is killed. Views keep the
+//! mapping alive.
 
-use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
@@ -99,12 +99,8 @@ impl Layout {
 
 /// An unnamed file in memory of `len` zero bytes.
 fn memfd(len: usize) -> io::Result<File> {
-    const NAME: &CStr = match CStr::from_bytes_with_nul(b"swoole\0") {
-        Ok(name) => name,
-        Err(_) => panic!("the name holds a NUL byte"),
-    };
-    // SAFETY: the name is a C string; it only labels the mapping in /proc.
-    let fd = unsafe { libc::memfd_create(NAME.as_ptr(), libc::MFD_CLOEXEC) };
+    // SAFETY: the name ends with NUL; it only labels the mapping in /proc.
+    let fd = unsafe { libc::memfd_create(b"swoole\0".as_ptr().cast(), libc::MFD_CLOEXEC) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -183,8 +179,8 @@ impl<T: Shared> Deref for Mapped<T> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: `view` has checked the bounds, the start is aligned as every area is, any bytes are
-        // a valid `T: Shared`, and the region is held.
+        // SAFETY: `view` has checked the bounds, the start is aligned as every area is, any bytes
+        // are a valid `T: Shared`, and the region is held.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
     }
 }

@@ -1,10 +1,10 @@
 //! Fixed slots with ids that are never used again.
 //!
 //! The slot of an id is the id modulo the (power of two) number of slots, and the slot stores the
-//! whole id: looking up is one index and one compare. Ids come from one counter; an id whose slot is
-//! taken by an older one is skipped. Each slot names its holder, so that the reaper can take back
-//! what a dead holder had, even when it died while filling the slot. Whatever bytes stand in the
-//! table, nothing here panics or leaves it.
+//! whole id: looking up is one index and one compare. Ids come from one counter; an id whose slot
+//! is taken by an older one is skipped. Each slot names its holder, so that the reaper can take
+//! back what a dead holder had, even when it died while filling the slot. Whatever bytes stand in
+//! the table, nothing here panics or leaves it.
 //!
 //! The `last` that some functions take is the value of that counter: slots which no id has reached
 //! yet are not even looked at, so that they never cost memory.
@@ -152,7 +152,8 @@ impl<R: Shared> Table<R> {
     }
 
     /// Takes back every slot of a dead holder; `taken` is told each id that was live, and its
-    /// record, before the slot is free. Returns how many slots came back, half filled ones included.
+    /// record, before the slot is free. Returns how many slots came back, half filled ones
+    /// included.
     pub fn reap(&self, holder: u16, last: u64, mut taken: impl FnMut(i64, &R)) -> usize {
         let mut freed = 0;
         for slot in self.reached(last) {
@@ -165,7 +166,8 @@ impl<R: Shared> Table<R> {
             } else if word != CLAIMED | u64::from(holder) {
                 continue;
             }
-            // It fails if someone released the slot first; release pairs with the acquire in `claim`.
+            // It fails if someone released the slot first; release pairs with the acquire in
+            // `claim`.
             let free = slot.id.compare_exchange(word, FREE, Ordering::Release, Ordering::Relaxed);
             freed += usize::from(free.is_ok());
         }
@@ -175,8 +177,8 @@ impl<R: Shared> Table<R> {
     /// Fills `ids` with the live ids greater than `from`, ascending; returns how many. Fewer than
     /// asked for means there are no more.
     ///
-    /// Ids of the last lap lie in order in the slots. Older ones, whose holders outlived a whole lap,
-    /// lie between them in no order, and need one pass over the slots.
+    /// Ids of the last lap lie in order in the slots. Older ones, whose holders outlived a whole
+    /// lap, lie between them in no order, and need one pass over the slots.
     pub fn scan(&self, from: i64, last: u64, ids: &mut [i64]) -> usize {
         let from = u64::try_from(from).unwrap_or(0);
         let lap_start = last.saturating_sub(self.slots.len() as u64).saturating_add(1).max(1);
@@ -222,8 +224,8 @@ impl<R: Shared> Table<R> {
     ///
     /// # Errors
     ///
-    /// `FATAL_ERROR` with the first slot that holds an id which does not belong there, an id that was
-    /// never given, or a holder that cannot be.
+    /// `FATAL_ERROR` with the first slot that holds an id which does not belong there, an id that
+    /// was never given, or a holder that cannot be.
     pub fn check(&self, last: u64) -> Result<()> {
         for (index, slot) in self.reached(last).iter().enumerate() {
             let word = slot.id.load(Ordering::Acquire);

@@ -7,7 +7,7 @@ use crate::error::{code, Result};
 use crate::model::connection::Connection;
 use crate::model::hooks::{Event, EventKind, WorkerError};
 use crate::model::plan::{Roles, Start, UnitPlan};
-use crate::model::worker::{Command, Stage};
+use crate::model::worker::Command;
 use crate::model::SessionId;
 use crate::os::process;
 
@@ -164,6 +164,5 @@ impl Unit {
         if let (Some(record), Some(counters)) = (self.record(), self.counters()) {
             record.begin_life(self.own_id(), counters);
         }
-        self.stage.set(Stage::Running);
     }
 }

@@ -27,6 +27,7 @@ use crate::event::timer::Timers;
 use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Outbox;
 use crate::ipc::Header;
+use crate::log::{set_identity, Mark};
 use crate::model::connection::Connection;
 use crate::model::control::Control;
 use crate::model::dispatch::Dispatch;
@@ -160,7 +161,10 @@ pub fn with_current<R>(act: impl FnOnce(&Unit) -> R) -> Option<R> {
 pub fn run_root(runtime: Arc<Runtime>, signals: Signals) -> Result<()> {
     let (unit, events) = Unit::new(runtime, UnitId::ROOT)?;
     unit.watch_signals(signals)?;
-    unit.live(events)
+    spawn::log_as(&unit.plan);
+    let result = unit.live(events);
+    set_identity(Mark::Outside, 0);
+    result
 }
 
 impl Unit {

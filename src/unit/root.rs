@@ -74,14 +74,14 @@ impl Root {
         unit.runtime.control.root().request_end();
     }
 
-    /// Takes the next step, as soon as what it waits for has happened.
-    pub(super) fn advance(&self, unit: &Rc<Unit>) {
+    /// Takes the next step, if what it waits for has happened.
+    pub(super) fn advance(&self, unit: &Rc<Unit>) -> bool {
         if unit.manager.is_none() {
             while let Some(ended) = unit.family.take_ended(&unit.runtime) {
                 self.note_loss(unit, &ended.plan);
             }
         }
-        while self.take_step(unit) {}
+        self.take_step(unit)
     }
 
     fn take_step(&self, unit: &Rc<Unit>) -> bool {

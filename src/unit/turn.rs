@@ -58,12 +58,19 @@ impl Unit {
         if let (Some(acceptor), None) = (&self.acceptor, &self.root) {
             acceptor.open(self);
         }
+        self.reach(Stage::Running);
         Ok(())
     }
 
     fn end(&self) {
+        self.reach(Stage::Ended);
+    }
+
+    /// Says how far the unit is, to the parent and whoever looks.
+    fn reach(&self, stage: Stage) {
+        self.stage.set(stage);
         if let Some(record) = self.record() {
-            record.reach(Stage::Ended);
+            record.reach(stage);
         }
         if self.plan.parent != self.plan.id {
             self.runtime.control.wiring.ring(self.plan.parent.0);
@@ -230,12 +237,16 @@ impl Unit {
 
     /// Looks how far the unit is and takes the next step of its life.
     fn advance(self: &Rc<Self>, inbox: &mut Inbox) {
-        if let Some(manager) = &self.manager {
-            manager.advance(self);
-        }
-        match &self.root {
-            Some(root) => root.advance(self),
-            None => self.obey(inbox),
+        loop {
+            if let Some(manager) = &self.manager {
+                manager.advance(self);
+            }
+            match &self.root {
+                // A step of the root may be what the manager beside it waits for.
+                Some(root) if root.advance(self) => {}
+                Some(_) => return,
+                None => return self.obey(inbox),
+            }
         }
     }
 
@@ -259,17 +270,13 @@ impl Unit {
         if self.stage.get() >= Stage::Quiet {
             return;
         }
-        self.stage.set(Stage::Quiet);
         if let Some(acceptor) = &self.acceptor {
             acceptor.close(self);
         }
         if let Some(reactor) = &self.reactor {
             reactor.quiesce();
         }
-        if let Some(record) = self.record() {
-            record.reach(Stage::Quiet);
-        }
-        self.runtime.control.wiring.ring(self.plan.parent.0);
+        self.reach(Stage::Quiet);
     }
 
     /// Takes the unit's own roles down, step by step. True when nothing is left of them.
