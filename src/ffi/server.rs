@@ -222,6 +222,8 @@ pub extern "C" fn sw_server_on(
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event).
 ///
 /// Where: any process, phase and thread.
+///
+/// Memory: the name is copied.
 #[no_mangle]
 pub extern "C" fn sw_server_get_callback(
     server: *const sw_server_t,

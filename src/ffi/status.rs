@@ -39,7 +39,9 @@ pub extern "C" fn sw_server_stats(server: *mut sw_server_t, out: *mut sw_stats_t
 ///
 /// Where: any process, phase and thread.
 #[no_mangle]
-pub extern "C" fn sw_server_get_last_error(_server: *const sw_server_t) -> c_int {
+pub extern "C" fn sw_server_get_last_error(server: *const sw_server_t) -> c_int {
+    // The error belongs to the thread. The parameter is there for programs that think in objects.
+    let _ = server;
     crate::error::last_code()
 }
 
