@@ -47,8 +47,8 @@ pub extern "C" fn sw_server_send(
 ///
 /// - `server`: the server.
 /// - `fd`: the session id.
-/// - `reset`: false sends what is queued first; true throws it away and closes at once, also after a
-///   close whose output is still queued.
+/// - `reset`: false sends what is queued first; true throws it away and closes at once, also after
+///   a close whose output is still queued.
 ///
 /// Returns: true if it was closed or the request was forwarded.
 ///

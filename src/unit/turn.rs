@@ -224,7 +224,7 @@ impl Unit {
         }
     }
 
-    /// Publishes what waits and rings whoever sleeps: once for all that was said since the last time.
+    /// Publishes what waits and rings whoever sleeps, once for all that was said meanwhile.
     #[inline]
     fn tell_others(&self) {
         let mut outbox = self.outbox.borrow_mut();
