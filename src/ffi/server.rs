@@ -246,8 +246,8 @@ pub extern "C" fn sw_server_get_callback(
 ///
 /// Errors: SW_ERROR_WRONG_OPERATION (it runs or has ended already),
 /// SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE
-/// (another server runs in this process), or the errno of the system; EDEADLK says that the program has
-/// several threads, with which SW_PROCESS and SW_BASE cannot fork.
+/// (another server runs in this process), or the errno of the system; EDEADLK says that the program
+/// has several threads, with which SW_PROCESS and SW_BASE cannot fork.
 ///
 /// Where: before start, from the only thread of the program (SW_THREAD: from any).
 ///
