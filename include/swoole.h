@@ -19,7 +19,9 @@
  *
  * Threads.  In a process one callback runs at a time; in SW_THREAD mode the callbacks of different
  * workers run at the same time, in threads of one process.  A function is called by the thread that
- * a callback runs on, unless its comment says otherwise.
+ * a callback runs on, unless its comment says otherwise; on another thread it fails with
+ * SW_ERROR_SERVER_UNRELATED_THREAD, in a process that a callback has forked with
+ * SW_ERROR_WRONG_OPERATION.
  *
  * fd in this interface is a session id: 64 bits, above 0, never used again while the server runs.
  * It is not a descriptor of the operating system.  Each function documents in this order: what it

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -66,7 +66,9 @@ impl Address {
     /// block for as long as the resolver takes.
     pub fn resolve(family: Family, host: &str, port: u16) -> Result<Self, AddressError> {
         match Self::parse(family, host, port) {
-            Err(AddressError::NotIpv4 | AddressError::NotIpv6) => {}
+            Err(AddressError::NotIpv4 | AddressError::NotIpv6)
+                if host.parse::<IpAddr>().is_err() => {}
+            // Also an address of the other family: that is no name to look up.
             result => return result,
         }
         let found = (host, port).to_socket_addrs().map_err(AddressError::Unresolved)?;

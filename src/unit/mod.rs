@@ -39,6 +39,7 @@ use crate::model::settings::InForce;
 use crate::model::worker::{Command, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::net::listener::Listener;
+use crate::os::memory::Home;
 use crate::os::signal::Signals;
 use crate::os::{clock, process};
 
@@ -90,6 +91,11 @@ impl Runtime {
         Ok(Self { plan, settings, hooks, listeners, control, handovers, dispatches, root_process })
     }
 
+    /// Whether the root has ended: no unit runs any more.
+    pub fn has_ended(&self) -> bool {
+        self.control.unit(UnitId::ROOT).map_or(true, |record| record.stage() == Stage::Ended)
+    }
+
     /// Asks the root for an orderly end. Safe in a signal handler.
     pub fn request_end(&self) {
         self.control.root().request_end();
@@ -122,6 +128,7 @@ enum Timer {
 
 /// One thread of control of the server.
 pub struct Unit {
+    home: Home,
     plan: UnitPlan,
     runtime: Arc<Runtime>,
     watcher: Watcher,
@@ -148,12 +155,21 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Unit>>> = const { RefCell::new(None) };
 }
 
-/// Hands the unit that this thread is to `act`; `None` if it is none.
+/// Hands the unit that this thread is to `act`; `None` if it is none, or the copy of one in a
+/// process that a callback has forked.
 #[inline]
 pub fn with_current<R>(act: impl FnOnce(&Unit) -> R) -> Option<R> {
     CURRENT.with(|current| match current.try_borrow() {
-        Ok(unit) => unit.as_deref().map(act),
+        Ok(unit) => unit.as_deref().filter(|unit| unit.home.is_here()).map(act),
         Err(_) => None,
+    })
+}
+
+/// Whether this thread is the copy of a unit, in a process that a callback has forked.
+pub fn is_copy() -> bool {
+    CURRENT.with(|current| match current.try_borrow() {
+        Ok(unit) => unit.as_deref().is_some_and(|unit| !unit.home.is_here()),
+        Err(_) => false,
     })
 }
 
@@ -177,6 +193,7 @@ impl Unit {
         let watcher = events.watcher().map_err(failed)?;
         let has = |role: Roles| plan.roles.has(role);
         let unit = Rc::new(Self {
+            home: Home::new().map_err(failed)?,
             watcher,
             loop_descriptor: events.descriptor(),
             outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),

@@ -72,6 +72,9 @@ impl Family {
                 self.leave(parent);
                 run_child(Arc::clone(&parent.runtime), plan, held)
             }
+            Err(error) if error.raw_os_error() == Some(process::HAS_THREADS) => {
+                Err(Error::system("fork a program that has several threads", &error))
+            }
             Err(error) => Err(Error::system("fork", &error)),
         }
     }
