@@ -869,20 +869,18 @@ bool sw_server_get_setting(const sw_server_t *server, const char *name, sw_buffe
 // - `event`: the name in any case, without "on": start, shutdown, managerStart, managerStop,
 //   workerStart, workerStop, workerError, connect, receive, close, beforeShutdown.
 // - `callback`: what is called; not NULL.
-// - `user_data`: handed to the callback as it is; may be NULL. In forked workers it is the copy that
-//   the process inherited.
+// - `user_data`: handed to the callback as it is; may be NULL. A forked worker gets the copy that
+//   its process inherited.
 //
 // Returns: true if it was registered.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event), SW_ERROR_WRONG_OPERATION (after start).
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event), SW_ERROR_WRONG_OPERATION (after
+// start).
 //
 // Where: before start, any thread.
 //
 // Memory: the name is copied; `user_data` stays the caller's and must live as long as the server.
-bool sw_server_on(sw_server_t *server,
-                  const char *event,
-                  sw_callback_t callback,
-                  void *user_data);
+bool sw_server_on(sw_server_t *server, const char *event, sw_callback_t callback, void *user_data);
 
 // Tells the callback that was registered last for an event.
 //
@@ -894,6 +892,8 @@ bool sw_server_on(sw_server_t *server,
 // Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event).
 //
 // Where: any process, phase and thread.
+//
+// Memory: the name is copied.
 sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *event);
 
 // Runs the server. Returns when it has ended: after SIGTERM or sw_server_shutdown, when every
@@ -904,8 +904,8 @@ sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *even
 // Returns: true after an orderly end; false at once if it could not start.
 //
 // Errors: SW_ERROR_WRONG_OPERATION (it runs or has ended already),
-// SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE (another
-// server runs in this process), or the errno of the system; EDEADLK says that the program has
+// SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE
+// (another server runs in this process), or the errno of the system; EDEADLK says that the program has
 // several threads, with which SW_PROCESS and SW_BASE cannot fork.
 //
 // Where: before start, from the only thread of the program (SW_THREAD: from any).
@@ -952,8 +952,8 @@ bool sw_server_send(sw_server_t *server, int64_t fd, const void *data, size_t le
 //
 // - `server`: the server.
 // - `fd`: the session id.
-// - `reset`: false sends what is queued first; true throws it away and closes at once, also after a
-//   close whose output is still queued.
+// - `reset`: false sends what is queued first; true throws it away and closes at once, also after
+//   a close whose output is still queued.
 //
 // Returns: true if it was closed or the request was forwarded.
 //
@@ -1010,6 +1010,8 @@ bool sw_server_get_client_info(sw_server_t *server,
 // SW_ERROR_SESSION_NOT_EXIST (`start_fd`), SW_ERROR_WRONG_OPERATION (not running).
 //
 // Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
+//
+// Memory: `fds` is the caller's and holds copies.
 int sw_server_get_client_list(sw_server_t *server, int64_t start_fd, int64_t *fds, int page_size);
 
 // Reads the counts of the server: shared memory alone, one after the other while it runs.
@@ -1035,7 +1037,7 @@ bool sw_server_stats(sw_server_t *server, sw_stats_t *out);
 // Errors: none.
 //
 // Where: any process, phase and thread.
-int sw_server_get_last_error(const sw_server_t *_server);
+int sw_server_get_last_error(const sw_server_t *server);
 
 // The id of the worker that calls.
 //
@@ -1055,20 +1057,19 @@ int sw_server_get_worker_id(const sw_server_t *server);
 //
 // Returns: the id; -1 on an error.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such worker), SW_ERROR_WRONG_OPERATION (-1 outside of
-// workers, or not running).
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such worker), SW_ERROR_WRONG_OPERATION (-1 outside
+// of workers, or not running).
 //
 // Where: in callbacks, of any process.
-pid_t sw_server_get_worker_pid(const sw_server_t *server,
-                               int worker_id);
+pid_t sw_server_get_worker_pid(const sw_server_t *server, int worker_id);
 
 // The process id of the manager: in SW_PROCESS mode a child of the master, in SW_BASE mode the
 // process that called sw_server_start.
 //
 // - `server`: the server.
 //
-// Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or SW_BASE
-// mode with one worker).
+// Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or
+// SW_BASE mode with one worker).
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL).
 //

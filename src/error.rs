@@ -18,12 +18,16 @@ macro_rules! error_table {
             $(#[doc = $text] pub const $name: i32 = $number;)*
         }
         const TABLE: &[(i32, &str, &CStr)] = &[
-            $(($number, stringify!($name), match CStr::from_bytes_with_nul(concat!($text, "\0").as_bytes()) {
-                Ok(text) => text,
-                Err(_) => panic!("an error text holds a NUL byte"),
-            }),)*
+            $(($number, stringify!($name), c_text(concat!($text, "\0"))),)*
         ];
     };
+}
+
+const fn c_text(text: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => panic!("an error text holds a NUL byte"),
+    }
 }
 
 error_table! {

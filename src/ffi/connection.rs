@@ -47,8 +47,8 @@ pub extern "C" fn sw_server_send(
 ///
 /// - `server`: the server.
 /// - `fd`: the session id.
-/// - `reset`: false sends what is queued first; true throws it away and closes at once, also after a
-///   close whose output is still queued.
+/// - `reset`: false sends what is queued first; true throws it away and closes at once, also after
+///   a close whose output is still queued.
 ///
 /// Returns: true if it was closed or the request was forwarded.
 ///
@@ -126,6 +126,8 @@ pub extern "C" fn sw_server_get_client_info(
 /// SW_ERROR_SESSION_NOT_EXIST (`start_fd`), SW_ERROR_WRONG_OPERATION (not running).
 ///
 /// Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
+///
+/// Memory: `fds` is the caller's and holds copies.
 #[no_mangle]
 pub extern "C" fn sw_server_get_client_list(
     server: *mut sw_server_t,

@@ -19,6 +19,10 @@
 //! /// Memory: who owns what, and for how long; left out where no pointer but the handle passes.
 //! ```
 
+// The callers are C programs: `unsafe` in the signature would tell them nothing, and what they must
+// keep stands in the comments. Each place that follows a pointer says why it may.
+#![allow(clippy::not_unsafe_ptr_arg_deref)]
+
 mod handle;
 
 pub mod types;

@@ -177,12 +177,13 @@ pub extern "C" fn sw_server_get_setting(
 /// - `event`: the name in any case, without "on": start, shutdown, managerStart, managerStop,
 ///   workerStart, workerStop, workerError, connect, receive, close, beforeShutdown.
 /// - `callback`: what is called; not NULL.
-/// - `user_data`: handed to the callback as it is; may be NULL. In forked workers it is the copy that
-///   the process inherited.
+/// - `user_data`: handed to the callback as it is; may be NULL. A forked worker gets the copy that
+///   its process inherited.
 ///
 /// Returns: true if it was registered.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event), SW_ERROR_WRONG_OPERATION (after start).
+/// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event), SW_ERROR_WRONG_OPERATION (after
+/// start).
 ///
 /// Where: before start, any thread.
 ///
@@ -222,6 +223,8 @@ pub extern "C" fn sw_server_on(
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event).
 ///
 /// Where: any process, phase and thread.
+///
+/// Memory: the name is copied.
 #[no_mangle]
 pub extern "C" fn sw_server_get_callback(
     server: *const sw_server_t,
@@ -242,9 +245,9 @@ pub extern "C" fn sw_server_get_callback(
 /// Returns: true after an orderly end; false at once if it could not start.
 ///
 /// Errors: SW_ERROR_WRONG_OPERATION (it runs or has ended already),
-/// SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE (another
-/// server runs in this process), or the errno of the system; EDEADLK says that the program has
-/// several threads, with which SW_PROCESS and SW_BASE cannot fork.
+/// SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE
+/// (another server runs in this process), or the errno of the system; EDEADLK says that the program
+/// has several threads, with which SW_PROCESS and SW_BASE cannot fork.
 ///
 /// Where: before start, from the only thread of the program (SW_THREAD: from any).
 ///

@@ -39,7 +39,9 @@ pub extern "C" fn sw_server_stats(server: *mut sw_server_t, out: *mut sw_stats_t
 ///
 /// Where: any process, phase and thread.
 #[no_mangle]
-pub extern "C" fn sw_server_get_last_error(_server: *const sw_server_t) -> c_int {
+pub extern "C" fn sw_server_get_last_error(server: *const sw_server_t) -> c_int {
+    // The error belongs to the thread. The parameter is there for programs that think in objects.
+    let _ = server;
     crate::error::last_code()
 }
 
@@ -64,8 +66,8 @@ pub extern "C" fn sw_server_get_worker_id(server: *const sw_server_t) -> c_int {
 ///
 /// Returns: the id; -1 on an error.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such worker), SW_ERROR_WRONG_OPERATION (-1 outside of
-/// workers, or not running).
+/// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such worker), SW_ERROR_WRONG_OPERATION (-1 outside
+/// of workers, or not running).
 ///
 /// Where: in callbacks, of any process.
 #[no_mangle]
@@ -78,8 +80,8 @@ pub extern "C" fn sw_server_get_worker_pid(server: *const sw_server_t, worker_id
 ///
 /// - `server`: the server.
 ///
-/// Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or SW_BASE
-/// mode with one worker).
+/// Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or
+/// SW_BASE mode with one worker).
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL).
 ///

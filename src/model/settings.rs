@@ -151,7 +151,7 @@ fn row_of(name: &str) -> Option<&'static Row> {
 
 impl Kind {
     /// A number as a value of this kind; sizes and counts are moved into range, never refused.
-    fn from_int(self, number: i64) -> Value {
+    fn value_of_number(self, number: i64) -> Value {
         match self {
             Kind::Int { min, max } => Value::Int(number.clamp(min, max)),
             Kind::Size { unlimited: Some(all), .. } if number <= 0 => Value::Int(all),
@@ -161,11 +161,11 @@ impl Kind {
         }
     }
 
-    fn from_text(self, text: &str) -> Option<Value> {
+    fn value_of_text(self, text: &str) -> Option<Value> {
         let text = text.trim();
         match self {
-            Kind::Int { .. } => parse_int(text).map(|number| self.from_int(number)),
-            Kind::Size { .. } => parse_size(text).map(|number| self.from_int(number)),
+            Kind::Int { .. } => parse_int(text).map(|number| self.value_of_number(number)),
+            Kind::Size { .. } => parse_size(text).map(|number| self.value_of_number(number)),
             Kind::Bool => parse_bool(text).map(Value::Bool),
             Kind::Path => Some(Value::Text(text.to_owned())),
         }
@@ -230,12 +230,12 @@ impl Settings {
 
     /// Takes a value as text. `Ok(false)`: there is no such setting, nothing was changed.
     pub fn set_text(&mut self, name: &str, text: &str) -> Result<bool> {
-        self.set_with(name, |kind| kind.from_text(text), || format!("\"{text}\""))
+        self.set_with(name, |kind| kind.value_of_text(text), || format!("\"{text}\""))
     }
 
     /// Takes a value as a number. `Ok(false)`: there is no such setting.
     pub fn set_int(&mut self, name: &str, number: i64) -> Result<bool> {
-        self.set_with(name, |kind| Some(kind.from_int(number)), || number.to_string())
+        self.set_with(name, |kind| Some(kind.value_of_number(number)), || number.to_string())
     }
 
     fn set_with(

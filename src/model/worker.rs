@@ -129,8 +129,8 @@ impl UnitRecord {
 }
 
 shared_record! {
-    /// What a unit counts. It alone writes them; sums are made when they are read. A successor goes on
-    /// from the numbers of its predecessor, so no total ever falls.
+    /// What a unit counts. It alone writes them; sums are made when they are read. A successor goes
+    /// on from the numbers of its predecessor, so no total ever falls.
     #[repr(align(64))]
     #[derive(Debug, Default)]
     pub struct UnitCounters {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -229,11 +230,19 @@ fn run_thread(runtime: Arc<Runtime>, id: UnitId) {
     if let Some(plan) = runtime.plan.unit(id) {
         log_as(plan);
     }
-    let result = Unit::new(Arc::clone(&runtime), id).and_then(|(unit, events)| unit.live(events));
-    if let Err(error) = result {
-        log::error!("unit {} could not run: {error}", id.0);
-        runtime.request_end();
+    let live = || Unit::new(Arc::clone(&runtime), id).and_then(|(unit, events)| unit.live(events));
+    // A panic ends the unit, not silently: its parent is told like after any other end.
+    let result = catch_unwind(AssertUnwindSafe(live));
+    match result {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => log::error!("unit {} could not run: {error}", id.0),
+        Err(_) => log::error!("unit {} ended by a panic", id.0),
     }
+    if let (Some(record), Some(plan)) = (runtime.control.unit(id), runtime.plan.unit(id)) {
+        record.reach(Stage::Ended);
+        runtime.control.wiring.ring(plan.parent.0);
+    }
+    runtime.request_end();
 }
 
 fn name_of(plan: &UnitPlan) -> &'static str {

@@ -32,8 +32,11 @@ impl Unit {
             while self.stage.get() < Stage::Ended {
                 self.turn(&mut events, &mut inbox);
             }
+        } else {
+            // What was started already has nobody left to watch it.
+            self.family.kill_all();
         }
-        self.end();
+        self.reach(Stage::Ended);
         CURRENT.with(|current| current.replace(None));
         match (&self.root, result) {
             (Some(root), Ok(())) => root.verdict(),
@@ -60,10 +63,6 @@ impl Unit {
         }
         self.reach(Stage::Running);
         Ok(())
-    }
-
-    fn end(&self) {
-        self.reach(Stage::Ended);
     }
 
     /// Says how far the unit is, to the parent and whoever looks.
@@ -224,7 +223,7 @@ impl Unit {
         }
     }
 
-    /// Publishes what waits and rings whoever sleeps: once for all that was said since the last time.
+    /// Publishes what waits and rings whoever sleeps, once for all that was said meanwhile.
     #[inline]
     fn tell_others(&self) {
         let mut outbox = self.outbox.borrow_mut();
@@ -303,7 +302,10 @@ impl Unit {
         if let Some(worker) = &self.worker {
             worker.end(self);
         }
-        self.outbox.borrow_mut().flush();
+        let deadline_ns = self.finish_deadline_ns.get().unwrap_or(0);
+        if !self.outbox.borrow_mut().flush_blocking(deadline_ns) {
+            log::warn!("messages to other processes were not taken in time");
+        }
         true
     }
 
