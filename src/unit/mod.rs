@@ -9,6 +9,7 @@ mod manager;
 mod reactor;
 mod root;
 mod spawn;
+pub mod timer;
 mod turn;
 mod worker;
 
@@ -23,7 +24,6 @@ use parking_lot::Mutex;
 
 use crate::error::{code, Error, Result};
 use crate::event::post::Post;
-use crate::event::timer::Timers;
 use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Header;
 use crate::ipc::Outbox;
@@ -48,6 +48,7 @@ use manager::Manager;
 use reactor::Reactor;
 use root::Root;
 use spawn::Family;
+use timer::{Agenda, Timer};
 use worker::Worker;
 
 /// What a connection leaves its acceptor by, in the process that has both.
@@ -117,15 +118,6 @@ struct Now {
     wall_ns: u64,
 }
 
-/// Why a timer was set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// Accepting was suspended and goes on.
-    Accept,
-    /// Something that is waited for should have happened.
-    Deadline,
-}
-
 /// One thread of control of the server.
 pub struct Unit {
     home: Home,
@@ -136,7 +128,7 @@ pub struct Unit {
     outbox: RefCell<Outbox>,
     /// Bytes of sends that went into the outbox while it had messages that wait for room.
     held_back: RefCell<HashMap<SessionId, u64>>,
-    timers: RefCell<Timers<Timer>>,
+    agenda: Agenda,
     signals: RefCell<Option<Signals>>,
     now: Cell<Now>,
     /// What this process alone was told, by a signal to itself.
@@ -198,7 +190,7 @@ impl Unit {
             loop_descriptor: events.descriptor(),
             outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),
             held_back: RefCell::default(),
-            timers: RefCell::default(),
+            agenda: Agenda::default(),
             signals: RefCell::default(),
             now: Cell::default(),
             told: Cell::new(Command::Run),
@@ -259,7 +251,7 @@ impl Unit {
 
     fn set_timer(&self, delay_ns: u64, timer: Timer) {
         let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
-        self.timers.borrow_mut().add(due_ns, timer);
+        self.agenda.set(due_ns, timer);
     }
 
     /// Sends a message to another unit; it leaves at the end of the turn.

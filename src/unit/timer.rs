@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::error::{code, Error, Result};
 use crate::event::timer::{TimerId, Timers};
 use crate::event::{Interests, Ready, Token};
-use crate::os::clock;
+use crate::os::{clock, socket};
 
 use super::{Now, Unit};
 
@@ -126,7 +126,8 @@ impl Unit {
     pub fn add_timer(&self, ms: i64, is_repeated: bool, hook: TimerHook) -> Result<TimerId> {
         self.check_loop()?;
         let Some(ms) = u64::try_from(ms).ok().filter(|ms| *ms > 0) else {
-            let text = format!("a timer takes 1 millisecond or more, not {ms}; see sw_server_defer");
+            let text =
+                format!("a timer takes 1 millisecond or more, not {ms}; see sw_server_defer");
             return Err(Error::new(code::INVALID_PARAMS, text));
         };
         let interval_ns = ms.saturating_mul(NS_PER_MS);
@@ -160,8 +161,8 @@ impl Unit {
             let text = format!("descriptor {fd} is watched already, see sw_event_set");
             return Err(Error::new(code::EVENT_ADD_FAILED, text));
         }
-        self.watcher
-            .watch_level(fd, interests, Token::Program(fd))
+        socket::set_nonblocking(fd)
+            .and_then(|()| self.watcher.watch_level(fd, interests, Token::Program(fd)))
             .map_err(|error| Error::system(&format!("watch descriptor {fd}"), &error))?;
         self.agenda.watched.borrow_mut().insert(fd, Watched { interests, hook });
         Ok(())
