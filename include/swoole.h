@@ -1119,11 +1119,11 @@ int sw_server_get_mode(const sw_server_t *server);
 //
 // Returns: the id of the timer, 1 or above and ascending in each process; -1 on an error.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (less than 1 ms, NULL), SW_ERROR_WRONG_OPERATION (not running, or
-// inside the worker's stop callback).
+// Errors: SW_ERROR_INVALID_PARAMS (less than 1 ms, NULL), SW_ERROR_WRONG_OPERATION (not running,
+// or inside the worker's stop callback).
 //
-// Where: in callbacks, of any process. The timer belongs to the calling process, in SW_THREAD mode to
-// the calling thread, and ends with it.
+// Where: in callbacks, of any process. The timer belongs to the calling process, in SW_THREAD
+// mode to the calling thread, and ends with it.
 //
 // Memory: `user_data` stays the caller's and must live as long as the timer.
 int64_t sw_server_tick(sw_server_t *server,
@@ -1163,8 +1163,8 @@ int64_t sw_server_after(sw_server_t *server,
 // Where: in callbacks, of the process that set the timer.
 bool sw_server_clear_timer(sw_server_t *server, int64_t timer_id);
 
-// Calls the program once, after the events and timers of the present round of the loop and before it
-// waits again; several calls come in the order of registration.
+// Calls the program once, after the events and timers of the present round of the loop and before
+// it waits again; several calls come in the order of registration.
 //
 // - `server`: the server.
 // - `callback`: what is called; not NULL.
@@ -1178,12 +1178,11 @@ bool sw_server_clear_timer(sw_server_t *server, int64_t timer_id);
 // Where: in callbacks, of any process.
 //
 // Memory: `user_data` stays the caller's and must live until the call.
-bool sw_server_defer(sw_server_t *server,
-                     sw_defer_fn_t callback,
-                     void *user_data);
+bool sw_server_defer(sw_server_t *server, sw_defer_fn_t callback, void *user_data);
 
-// Watches a descriptor of the program in the loop of the calling process. It becomes non-blocking and
-// is watched level-triggered: the callback is called again as long as the descriptor is ready.
+// Watches a descriptor of the program in the loop of the calling process. It becomes non-blocking
+// and is watched level-triggered: the callback is called again as long as the descriptor is
+// ready.
 //
 // - `os_fd`: a descriptor of the system that can be waited for; regular files cannot.
 // - `events`: SW_IO_READ, SW_IO_WRITE or both.
@@ -1199,10 +1198,7 @@ bool sw_server_defer(sw_server_t *server,
 // registration.
 //
 // Memory: `user_data` stays the caller's and must live as long as the registration.
-bool sw_event_add(int os_fd,
-                  int events,
-                  sw_io_fn_t callback,
-                  void *user_data);
+bool sw_event_add(int os_fd, int events, sw_io_fn_t callback, void *user_data);
 
 // Changes what a descriptor of the program is watched for.
 //

@@ -1,9 +1,9 @@
 //! Timers of one unit: what is due, in order. No clock here, the time is handed in.
 //!
-//! A pass takes what is due at one moment: [`Timers::begin_pass`], then [`Timers::take_due`] until it
-//! gives nothing, each followed by [`Timers::done`] when the callback has run. A timer that is added
-//! meanwhile waits for the next pass. Everything costs log n at most, and a timer that is cleared is
-//! gone at once.
+//! A pass takes what is due at one moment: [`Timers::begin_pass`], then [`Timers::take_due`] until
+//! it gives nothing, each followed by [`Timers::done`] when the callback has run. A timer that is
+//! added meanwhile waits for the next pass. Everything costs log n at most, and a timer that is
+//! cleared is gone at once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -71,8 +71,8 @@ impl<K> Timers<K> {
         self.queue.insert(place, entry);
     }
 
-    /// The timer never fires again. False if there is none: it was cleared, or it has fired and does
-    /// not repeat.
+    /// The timer never fires again. False if there is none: it was cleared, or it has fired and
+    /// does not repeat.
     pub fn clear(&mut self, id: TimerId) -> bool {
         match self.places.remove(&id) {
             Some(place) => {
@@ -104,8 +104,8 @@ impl<K> Timers<K> {
         Some(Due { id, key, due_ns: place.0, interval_ns })
     }
 
-    /// The callback has run, it is `now_ns`: a repeating timer that was not cleared meanwhile is due
-    /// at the next point of its grid; points that have passed are left out.
+    /// The callback has run, it is `now_ns`: a repeating timer that was not cleared meanwhile is
+    /// due at the next point of its grid; points that have passed are left out.
     pub fn done(&mut self, due: Due<K>, now_ns: u64) {
         let Due { id, key, due_ns, interval_ns: Some(interval_ns) } = due else { return };
         if !self.places.contains_key(&id) {

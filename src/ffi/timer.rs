@@ -41,11 +41,11 @@ fn add_timer(
 ///
 /// Returns: the id of the timer, 1 or above and ascending in each process; -1 on an error.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (less than 1 ms, NULL), SW_ERROR_WRONG_OPERATION (not running, or
-/// inside the worker's stop callback).
+/// Errors: SW_ERROR_INVALID_PARAMS (less than 1 ms, NULL), SW_ERROR_WRONG_OPERATION (not running,
+/// or inside the worker's stop callback).
 ///
-/// Where: in callbacks, of any process. The timer belongs to the calling process, in SW_THREAD mode to
-/// the calling thread, and ends with it.
+/// Where: in callbacks, of any process. The timer belongs to the calling process, in SW_THREAD
+/// mode to the calling thread, and ends with it.
 ///
 /// Memory: `user_data` stays the caller's and must live as long as the timer.
 #[no_mangle]
@@ -101,8 +101,8 @@ pub extern "C" fn sw_server_clear_timer(server: *mut sw_server_t, timer_id: i64)
     })
 }
 
-/// Calls the program once, after the events and timers of the present round of the loop and before it
-/// waits again; several calls come in the order of registration.
+/// Calls the program once, after the events and timers of the present round of the loop and before
+/// it waits again; several calls come in the order of registration.
 ///
 /// - `server`: the server.
 /// - `callback`: what is called; not NULL.
@@ -138,8 +138,9 @@ fn interests_of(events: c_int) -> Result<Interests> {
     Ok(Interests { is_reading: events & SW_IO_READ != 0, is_writing: events & SW_IO_WRITE != 0 })
 }
 
-/// Watches a descriptor of the program in the loop of the calling process. It becomes non-blocking and
-/// is watched level-triggered: the callback is called again as long as the descriptor is ready.
+/// Watches a descriptor of the program in the loop of the calling process. It becomes non-blocking
+/// and is watched level-triggered: the callback is called again as long as the descriptor is
+/// ready.
 ///
 /// - `os_fd`: a descriptor of the system that can be waited for; regular files cannot.
 /// - `events`: SW_IO_READ, SW_IO_WRITE or both.

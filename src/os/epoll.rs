@@ -1,5 +1,5 @@
-//! What the event loop's own crate does not offer: a listener that many processes watch, of which one
-//! is woken for a connection instead of all, and descriptors that are watched level-triggered.
+//! What the event loop's own crate does not offer: a listener that many processes watch, of which
+//! one is woken for a connection instead of all, and descriptors that are watched level-triggered.
 
 use std::io;
 use std::os::fd::RawFd;
