@@ -4,10 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::error::Result;
-use crate::model::connection::Connection;
 use crate::model::hooks::{Event, EventKind, WorkerError};
 use crate::model::plan::{Roles, Start, UnitPlan};
-use crate::model::worker::Command;
+use crate::model::worker::{Command, UnitCounters};
 use crate::model::SessionId;
 use crate::os::process;
 
@@ -142,15 +141,10 @@ fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
 fn purge(unit: &Unit, plan: &UnitPlan) {
     let control = &unit.runtime.control;
     let last = control.root().session_round.load(std::sync::atomic::Ordering::Relaxed);
-    let bury = |id: i64, record: &Connection| record.bury(SessionId(id));
-    let mut live = 0_u64;
-    let freed = control.connections.reap(plan.id.0, last, |id, record| {
-        bury(id, record);
-        live += 1;
-    });
-    control.root().purged.add(live);
-    if freed > 0 {
-        log::info!("{live} connections were lost with unit {}", plan.id.0);
+    control.connections.reap(plan.id.0, last, |id, record| record.bury(SessionId(id)));
+    let lost = control.counters(plan.id).map_or(0, UnitCounters::write_off);
+    if lost > 0 {
+        log::info!("{lost} connections were lost with unit {}", plan.id.0);
     }
 }
 
