@@ -107,11 +107,11 @@ impl Port {
 }
 
 /// Claims a port among tests by a socket name, which vanishes with the process, and looks whether
-/// anybody else has it.
+/// anybody else has it. The look itself takes the port for a moment, so it waits for the claim.
 fn claim(number: u16) -> io::Result<Option<UnixListener>> {
     let name = SocketAddr::from_abstract_name(format!("swoole-test-port-{number}"))?;
-    let is_free = TcpListener::bind(("127.0.0.1", number)).is_ok();
-    Ok(UnixListener::bind_addr(&name).ok().filter(|_| is_free))
+    let claimed = UnixListener::bind_addr(&name).ok();
+    Ok(claimed.filter(|_| TcpListener::bind(("127.0.0.1", number)).is_ok()))
 }
 
 /// The names in the folders where a server could leave something, that could be one of ours.
