@@ -271,7 +271,7 @@ server_tests! {
     statistics_count_what_happened: run_commands;
     a_foreign_connection_can_be_sent_to_and_closed_but_seen_by_its_owner_only_in_base: run_commands;
 
-    a_stale_id_never_reaches_the_next_connection: run_commands;
+    a_stale_id_never_reaches_the_next_connection: command_in_one_worker;
     a_peer_that_does_not_read_overflows_and_recovers: command_in_one_worker;
     one_send_is_limited_where_it_crosses_processes: command_with_small_output;
 }
