@@ -12,7 +12,7 @@ mod knowledge;
 mod sending;
 
 use closing::*;
-use commands::{new_port, open_descriptors, run_commands};
+use commands::{new_port, run_commands};
 use common::api::Handle;
 use common::prelude::*;
 use knowledge::*;
@@ -156,7 +156,7 @@ fn an_ipv6_port_echoes(server: &Running) -> Outcome {
 }
 
 fn echo_on_any_port(setup: &Setup) -> Outcome {
-    let before = open_descriptors()?;
+    let before = common::process::open_descriptors()?;
     let server = Server::new("127.0.0.1", 0, setup.mode.number(), SW_SOCK_TCP)?;
     report!("port {}", new_port(&before)?);
     server.on("start", |_, _| {})?;

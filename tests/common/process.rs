@@ -76,6 +76,17 @@ pub fn wait_gone(pid: i32, limit: Duration) -> io::Result<bool> {
     }
 }
 
+/// The descriptors that are open in this process, but for the one that reads the list.
+pub fn open_descriptors() -> io::Result<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    // SAFETY: F_GETFD takes no argument.
+    numbers.retain(|number| unsafe { libc::fcntl(*number, libc::F_GETFD) } != -1);
+    Ok(numbers)
+}
+
 /// A TCP port of 127.0.0.1 that no other test takes until this is dropped.
 pub struct Port {
     pub number: u16,
