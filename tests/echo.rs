@@ -12,7 +12,7 @@ mod knowledge;
 mod sending;
 
 use closing::*;
-use commands::{new_port, open_descriptors, run_commands};
+use commands::{new_port, run_commands};
 use common::api::Handle;
 use common::prelude::*;
 use knowledge::*;
@@ -156,7 +156,7 @@ fn an_ipv6_port_echoes(server: &Running) -> Outcome {
 }
 
 fn echo_on_any_port(setup: &Setup) -> Outcome {
-    let before = open_descriptors()?;
+    let before = common::process::open_descriptors()?;
     let server = Server::new("127.0.0.1", 0, setup.mode.number(), SW_SOCK_TCP)?;
     report!("port {}", new_port(&before)?);
     server.on("start", |_, _| {})?;
@@ -271,7 +271,7 @@ server_tests! {
     statistics_count_what_happened: run_commands;
     a_foreign_connection_can_be_sent_to_and_closed_but_seen_by_its_owner_only_in_base: run_commands;
 
-    a_stale_id_never_reaches_the_next_connection: run_commands;
+    a_stale_id_never_reaches_the_next_connection: command_in_one_worker;
     a_peer_that_does_not_read_overflows_and_recovers: command_in_one_worker;
     one_send_is_limited_where_it_crosses_processes: command_with_small_output;
 }

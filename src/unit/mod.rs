@@ -27,7 +27,6 @@ use crate::event::post::Post;
 use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Header;
 use crate::ipc::Outbox;
-use crate::log::{set_identity, Mark};
 use crate::model::connection::Connection;
 use crate::model::control::Control;
 use crate::model::dispatch::Dispatch;
@@ -84,6 +83,7 @@ impl Runtime {
         listeners: Vec<Listener>,
     ) -> Result<Self> {
         let control = Control::new(&plan, &settings)?;
+        control.root().set_start_time((clock::wall_ns() / 1_000_000_000) as i64);
         let root_process = process::open_pidfd(process::pid())
             .map_err(|error| Error::system("open a descriptor of the own process", &error))?;
         let ids = plan.units().iter().map(|unit| unit.id);
@@ -101,6 +101,13 @@ impl Runtime {
     pub fn request_end(&self) {
         self.control.root().request_end();
         self.control.wiring.ring(UnitId::ROOT.0);
+    }
+
+    /// Lets everybody see the pid of the unit that stands for the master, if this is that one.
+    fn note_face(&self, id: UnitId, pid: i32) {
+        if self.plan.face() == id {
+            self.control.root().set_master_pid(pid);
+        }
     }
 
     /// The worker that runs the callbacks of a connection.
@@ -135,6 +142,7 @@ pub struct Unit {
     told: Cell<Command>,
     stage: Cell<Stage>,
     finish_deadline_ns: Cell<Option<u64>>,
+    has_announced_end: Cell<bool>,
     family: Family,
     root: Option<Root>,
     manager: Option<Manager>,
@@ -169,10 +177,14 @@ pub fn is_copy() -> bool {
 pub fn run_root(runtime: Arc<Runtime>, signals: Signals) -> Result<()> {
     let (unit, events) = Unit::new(runtime, UnitId::ROOT)?;
     unit.watch_signals(signals)?;
-    spawn::log_as(&unit.plan);
-    let result = unit.live(events);
-    set_identity(Mark::Outside, 0);
-    result
+    unit.live(events)
+}
+
+/// Says in log lines that the root of this plan is speaking.
+pub fn log_as_root(plan: &Plan) {
+    if let Some(root) = plan.unit(UnitId::ROOT) {
+        spawn::log_as(root);
+    }
 }
 
 impl Unit {
@@ -196,6 +208,7 @@ impl Unit {
             told: Cell::new(Command::Run),
             stage: Cell::new(Stage::Down),
             finish_deadline_ns: Cell::new(None),
+            has_announced_end: Cell::new(false),
             family: Family::default(),
             root: has(Roles::ROOT).then(Root::default),
             manager: has(Roles::MANAGER).then(Manager::default),

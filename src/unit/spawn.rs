@@ -57,6 +57,7 @@ impl Family {
             if let Some(record) = parent.runtime.control.unit(plan.id) {
                 record.set_pid(*pid);
             }
+            parent.runtime.note_face(plan.id, *pid);
             parent
                 .watcher
                 .watch(pidfd.as_raw_fd(), Token::Child(plan.id.0))
@@ -149,9 +150,9 @@ impl Family {
         Some(Ended { plan, process })
     }
 
-    /// Tells every child, and rings it.
-    pub(super) fn tell_all(&self, runtime: &Runtime, command: Command, roles: Roles) {
-        for (plan, _) in self.members.borrow().iter().filter(|row| row.0.roles.has(roles)) {
+    /// Tells every child whose roles are meant, and rings it.
+    pub(super) fn tell_all(&self, runtime: &Runtime, command: Command, meant: fn(Roles) -> bool) {
+        for (plan, _) in self.members.borrow().iter().filter(|row| meant(row.0.roles)) {
             if let Some(record) = runtime.control.unit(plan.id) {
                 record.tell(command);
             }
@@ -179,10 +180,15 @@ impl Family {
         }
     }
 
-    /// Whether all children with these roles have reached `stage`.
-    pub(super) fn have_reached(&self, runtime: &Runtime, stage: Stage, roles: Roles) -> bool {
+    /// Whether all children whose roles are meant have reached `stage`.
+    pub(super) fn have_reached(
+        &self,
+        runtime: &Runtime,
+        stage: Stage,
+        meant: fn(Roles) -> bool,
+    ) -> bool {
         let members = self.members.borrow();
-        let mut wanted = members.iter().filter(|row| row.0.roles.has(roles));
+        let mut wanted = members.iter().filter(|row| meant(row.0.roles));
         wanted.all(|(plan, _)| {
             runtime.control.unit(plan.id).is_some_and(|record| record.stage() >= stage)
         })
@@ -193,9 +199,9 @@ impl Family {
         self.members.borrow().iter().any(|row| row.0.id == id)
     }
 
-    /// Whether there is a child with these roles.
-    pub(super) fn has(&self, roles: Roles) -> bool {
-        self.members.borrow().iter().any(|row| row.0.roles.has(roles))
+    /// Whether there is a child whose roles are meant.
+    pub(super) fn has(&self, meant: fn(Roles) -> bool) -> bool {
+        self.members.borrow().iter().any(|row| meant(row.0.roles))
     }
 
     /// Whether there is no child left.
@@ -284,12 +290,10 @@ fn name_of(plan: &UnitPlan) -> &'static str {
 
 /// Says in log lines who is speaking.
 pub(super) fn log_as(plan: &UnitPlan) {
-    let (mark, id) = if plan.roles.has(Roles::ROOT) {
-        (Mark::Master, 0)
+    let (mark, id) = if let Some(worker) = plan.worker {
+        (Mark::EventWorker, i32::from(worker.0))
     } else if plan.roles.has(Roles::MANAGER) {
         (Mark::Manager, 0)
-    } else if let Some(worker) = plan.worker {
-        (Mark::EventWorker, i32::from(worker.0))
     } else {
         (Mark::Master, plan.reactor.map_or(0, i32::from))
     };

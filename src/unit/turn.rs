@@ -237,6 +237,9 @@ impl Unit {
     /// Does what the parent, or a signal to this process alone, says.
     fn obey(self: &Rc<Self>, inbox: &mut Inbox) {
         let command = self.record().map_or(Command::Run, |record| record.command());
+        if command > Command::Run {
+            self.announce_end();
+        }
         match command.max(self.told.get()) {
             Command::Run => {}
             Command::Quiesce => self.quiesce(),
@@ -260,6 +263,8 @@ impl Unit {
         if let Some(reactor) = &self.reactor {
             reactor.quiesce();
         }
+        // Whoever sees this unit quiet has got all that it said.
+        self.tell_others();
         self.reach(Stage::Quiet);
     }
 

@@ -3,7 +3,7 @@
 
 use crate::common::api::{remote_ip, Error, Handle};
 use crate::common::prelude::*;
-use crate::common::Client;
+use crate::common::{process, Client};
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -269,7 +269,7 @@ pub fn field<'a>(info: &'a str, name: &str) -> Answer<&'a str> {
 
 /// The port that a bound socket of this process listens on: the one that is not in `before`.
 pub fn new_port(before: &[i32]) -> std::io::Result<u16> {
-    for number in open_descriptors()? {
+    for number in process::open_descriptors()? {
         if before.contains(&number) {
             continue;
         }
@@ -281,15 +281,4 @@ pub fn new_port(before: &[i32]) -> std::io::Result<u16> {
         }
     }
     Err(std::io::Error::other("there is no new socket"))
-}
-
-/// The descriptors that are open in this process, but for the one that reads the list.
-pub fn open_descriptors() -> std::io::Result<Vec<i32>> {
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
-    }
-    // SAFETY: F_GETFD takes no argument.
-    numbers.retain(|number| unsafe { libc::fcntl(*number, libc::F_GETFD) } != -1);
-    Ok(numbers)
 }
