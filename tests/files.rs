@@ -85,13 +85,13 @@ fn with_log_dates(setup: &Setup) -> Outcome {
     Ok(())
 }
 
-/// `[at 12-59 <.000123> #77.0]` and a tab stand in front of each line.
+/// `[at 12-59<.000123> #77.0]` and a tab stand in front of each line.
 fn has_the_date_asked_for(line: &str) -> bool {
     let Some((date, _)) = line.strip_prefix("[at ").and_then(|rest| rest.split_once(">")) else {
         return false;
     };
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let Some((minute, micros)) = date.split_once(" <.") else { return false };
+    let Some((minute, micros)) = date.split_once("<.") else { return false };
     minute.len() == 5 && digits(&minute.replace('-', "")) && micros.len() == 6 && digits(micros)
 }
 
