@@ -19,14 +19,16 @@ static FIRST: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: the system's allocator does the work; counting changes nothing of it.
 unsafe impl GlobalAlloc for Counting {
-    // SAFETY: as the system's.
+    /// # Safety
+    /// - As the system's.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
 
-    // SAFETY: as the system's.
+    /// # Safety
+    /// - As the system's.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(pointer, layout) }

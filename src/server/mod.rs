@@ -5,6 +5,7 @@
 pub mod connection;
 mod run;
 pub mod status;
+pub mod timer;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;

@@ -6,11 +6,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::error::{code, Error, Result};
-use crate::model::hooks::{Event, EventKind};
 use crate::model::plan::{Roles, UnitPlan};
 use crate::model::worker::{Command, Stage};
-use crate::os::{clock, process};
+use crate::os::process;
 
+use super::spawn::FORCE_AFTER_NS;
 use super::{Timer, Unit};
 
 /// How far the server is.
@@ -34,17 +34,25 @@ enum Step {
 pub(super) struct Root {
     step: Cell<Step>,
     failure: RefCell<Option<Error>>,
+    /// When workers that the root has to end itself are ended by force.
+    force_at_ns: Cell<Option<u64>>,
 }
 
 impl Default for Root {
     fn default() -> Self {
-        Self { step: Cell::new(Step::Starting), failure: RefCell::default() }
+        Self {
+            step: Cell::new(Step::Starting),
+            failure: RefCell::default(),
+            force_at_ns: Cell::new(None),
+        }
     }
 }
 
 impl Root {
     /// Starts the children of the root: first what is forked, then what is a thread.
     pub(super) fn begin(&self, unit: &Rc<Unit>) -> Result<()> {
+        // Before anything that could raise the start event.
+        write_pid_file(&unit.runtime.settings.pid_file);
         let children: Vec<UnitPlan> = unit.runtime.plan.children(unit.plan.id).copied().collect();
         for plan in children.iter().filter(|plan| !plan.roles.has(Roles::WORKER)) {
             if let Err(error) = unit.family.start(unit, plan) {
@@ -80,6 +88,7 @@ impl Root {
             while let Some(ended) = unit.family.take_ended(&unit.runtime) {
                 self.note_loss(unit, &ended.plan);
             }
+            self.force_late(unit);
         }
         self.take_step(unit)
     }
@@ -87,19 +96,20 @@ impl Root {
     fn take_step(&self, unit: &Rc<Unit>) -> bool {
         let runtime = &unit.runtime;
         let is_ending = runtime.control.root().is_ending();
-        let all = Roles::NONE;
         let next = match self.step.get() {
-            Step::Starting | Step::Serving if is_ending => self.begin_end(unit),
-            Step::Starting if unit.family.have_reached(runtime, Stage::Running, all) => {
+            // An end that is asked for at once still ends a server that has begun.
+            Step::Starting if self.is_up(unit) => {
                 self.open(unit);
                 Step::Serving
             }
-            Step::Quiescing if unit.family.have_reached(runtime, Stage::Quiet, Roles::REACTOR) => {
-                unit.family.tell_all(runtime, Command::Finish, Roles::MANAGER);
+            Step::Starting | Step::Serving if is_ending => self.begin_end(unit),
+            Step::Quiescing if self.have_reactors_reached(unit, Stage::Quiet) => {
+                unit.family.tell_all(runtime, Command::Finish, Roles::is_manager);
+                self.end_adopted(unit);
                 Step::EndingWorkers
             }
             Step::EndingWorkers if self.are_workers_gone(unit) => {
-                unit.family.tell_all(runtime, Command::Finish, Roles::REACTOR);
+                unit.family.tell_all(runtime, Command::Finish, Roles::is_reactor_only);
                 Step::EndingReactors
             }
             Step::EndingReactors if unit.family.is_empty() => Step::EndingSelf,
@@ -115,10 +125,23 @@ impl Root {
         true
     }
 
-    /// All units run: the program is told, then connections are taken.
+    /// Whether the reactors run and all workers were started; how far those are matters to nobody.
+    fn is_up(&self, unit: &Unit) -> bool {
+        let is_manager_up =
+            unit.family.have_reached(&unit.runtime, Stage::Running, Roles::is_manager);
+        self.failure.borrow().is_none()
+            && is_manager_up
+            && self.have_reactors_reached(unit, Stage::Running)
+    }
+
+    fn have_reactors_reached(&self, unit: &Unit, stage: Stage) -> bool {
+        unit.family.have_reached(&unit.runtime, stage, Roles::is_reactor_only)
+    }
+
+    /// The server is up: the program is told, then connections are taken.
     fn open(&self, unit: &Unit) {
         let control = &unit.runtime.control;
-        control.root().set_started((clock::wall_ns() / 1_000_000_000) as i64);
+        control.root().set_started();
         if let Some(manager) = unit.runtime.plan.manager() {
             control.wiring.ring(manager.0);
         }
@@ -132,10 +155,10 @@ impl Root {
     fn begin_end(&self, unit: &Unit) -> Step {
         log::info!("server is ending, pid {}", process::pid());
         if self.step.get() == Step::Serving {
-            unit.raise(&Event::Plain(EventKind::BeforeShutdown));
+            unit.announce_end();
         }
         unit.quiesce();
-        unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::REACTOR);
+        unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::is_reactor_only);
         unit.set_timer(0, Timer::Deadline);
         Step::Quiescing
     }
@@ -143,12 +166,53 @@ impl Root {
     fn are_workers_gone(&self, unit: &Unit) -> bool {
         match &unit.manager {
             Some(manager) => manager.has_ended(),
-            None => !unit.family.has(Roles::MANAGER),
+            None => !unit.family.has(Roles::is_manager) && !unit.family.has(Roles::is_worker),
+        }
+    }
+
+    /// Ends workers whose manager is gone.
+    fn end_adopted(&self, unit: &Unit) {
+        let wait_s = unit.runtime.settings.max_wait_time_s;
+        if unit.manager.is_some() || !unit.family.has(Roles::is_worker) {
+            return;
+        }
+        unit.family.tell_all(&unit.runtime, Command::Finish, Roles::is_worker);
+        if wait_s > 0 {
+            let wait_ns = wait_s.saturating_mul(FORCE_AFTER_NS);
+            self.force_at_ns.set(Some(unit.now.get().monotonic_ns.saturating_add(wait_ns)));
+            unit.set_timer(wait_ns, Timer::Deadline);
+        }
+    }
+
+    fn force_late(&self, unit: &Unit) {
+        let is_late = self.force_at_ns.get().is_some_and(|at| unit.now.get().monotonic_ns >= at);
+        if is_late {
+            self.force_at_ns.set(None);
+            unit.family.force_all();
+        }
+    }
+
+    /// The manager is gone. Workers that it has left are watched, and in the end ended, from here.
+    fn adopt_workers(&self, unit: &Unit, manager: &UnitPlan) {
+        let control = &unit.runtime.control;
+        if control.unit(manager.id).is_some_and(|record| record.stage() == Stage::Ended) {
+            return;
+        }
+        for plan in unit.runtime.plan.children(manager.id) {
+            if let Err(error) = unit.family.adopt(unit, plan) {
+                log::error!("unit {} is without a manager and is not watched: {error}", plan.id.0);
+            }
+        }
+        if self.step.get() == Step::EndingWorkers {
+            self.end_adopted(unit);
         }
     }
 
     /// A child of the root has ended, which only the end of the server should bring about.
     fn note_loss(&self, unit: &Unit, plan: &UnitPlan) {
+        if plan.roles.has(Roles::MANAGER) {
+            self.adopt_workers(unit, plan);
+        }
         match self.step.get() {
             Step::Starting => {
                 let text = format!("unit {} ended before the server was up", plan.id.0);
@@ -157,11 +221,23 @@ impl Root {
             Step::Serving if plan.roles.has(Roles::MANAGER) => {
                 log::error!("the manager process has ended, workers are not replaced any more");
             }
+            Step::Serving if plan.roles.has(Roles::WORKER) => {
+                log::error!("unit {} has ended and nobody replaces it", plan.id.0);
+            }
             Step::Serving => {
                 log::error!("a reactor has ended, the server ends");
                 unit.runtime.control.root().request_end();
             }
             _ => {}
         }
+    }
+}
+
+fn write_pid_file(path: &str) {
+    if path.is_empty() {
+        return;
+    }
+    if let Err(error) = std::fs::write(path, process::pid().to_string()) {
+        log::warn!("pid_file {path:?} cannot be written: {error}");
     }
 }

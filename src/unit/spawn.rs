@@ -21,6 +21,9 @@ use super::{Runtime, Unit};
 
 /// A unit that could not begin its life ends with this code.
 const FAILED: i32 = 255;
+/// How long workers are waited for before they are ended by force, for each second of
+/// `max_wait_time`.
+pub(super) const FORCE_AFTER_NS: u64 = 2_000_000_000;
 
 enum Child {
     Process { pid: Pid, pidfd: OwnedFd, may_have_ended: bool },
@@ -55,11 +58,24 @@ impl Family {
             if let Some(record) = parent.runtime.control.unit(plan.id) {
                 record.set_pid(*pid);
             }
+            parent.runtime.note_face(plan.id, *pid);
             parent
                 .watcher
                 .watch(pidfd.as_raw_fd(), Token::Child(plan.id.0))
                 .map_err(|error| Error::system("watch a child process", &error))?;
         }
+        self.members.borrow_mut().push((*plan, child));
+        Ok(())
+    }
+
+    /// Takes in a process that its parent, which is gone, had started. Nothing happens if it has
+    /// ended, too.
+    pub(super) fn adopt(&self, unit: &Unit, plan: &UnitPlan) -> Result<()> {
+        let pid = unit.runtime.control.unit(plan.id).map_or(0, |record| record.pid());
+        let failed = |error| Error::system("watch a process", &error);
+        let Some(pidfd) = process::find_pidfd(pid).map_err(failed)? else { return Ok(()) };
+        unit.watcher.watch(pidfd.as_raw_fd(), Token::Child(plan.id.0)).map_err(failed)?;
+        let child = Child::Process { pid, pidfd, may_have_ended: false };
         self.members.borrow_mut().push((*plan, child));
         Ok(())
     }
@@ -135,14 +151,23 @@ impl Family {
         Some(Ended { plan, process })
     }
 
-    /// Tells every child, and rings it.
-    pub(super) fn tell_all(&self, runtime: &Runtime, command: Command, roles: Roles) {
-        for (plan, _) in self.members.borrow().iter().filter(|row| row.0.roles.has(roles)) {
+    /// Tells every child whose roles are meant, and rings it.
+    pub(super) fn tell_all(&self, runtime: &Runtime, command: Command, meant: fn(Roles) -> bool) {
+        for (plan, _) in self.members.borrow().iter().filter(|row| meant(row.0.roles)) {
             if let Some(record) = runtime.control.unit(plan.id) {
                 record.tell(command);
             }
             runtime.control.wiring.ring(plan.id.0);
         }
+    }
+
+    /// Ends every child process by force because the wait for their end took too long.
+    pub(super) fn force_all(&self) {
+        let number = code::SERVER_WORKER_EXIT_TIMEOUT;
+        log::warn!(
+            "wait timeout, all worker processes will be forcibly terminated (error {number})"
+        );
+        self.kill_all();
     }
 
     /// Ends every child process by force.
@@ -156,10 +181,15 @@ impl Family {
         }
     }
 
-    /// Whether all children with these roles have reached `stage`.
-    pub(super) fn have_reached(&self, runtime: &Runtime, stage: Stage, roles: Roles) -> bool {
+    /// Whether all children whose roles are meant have reached `stage`.
+    pub(super) fn have_reached(
+        &self,
+        runtime: &Runtime,
+        stage: Stage,
+        meant: fn(Roles) -> bool,
+    ) -> bool {
         let members = self.members.borrow();
-        let mut wanted = members.iter().filter(|row| row.0.roles.has(roles));
+        let mut wanted = members.iter().filter(|row| meant(row.0.roles));
         wanted.all(|(plan, _)| {
             runtime.control.unit(plan.id).is_some_and(|record| record.stage() >= stage)
         })
@@ -170,9 +200,9 @@ impl Family {
         self.members.borrow().iter().any(|row| row.0.id == id)
     }
 
-    /// Whether there is a child with these roles.
-    pub(super) fn has(&self, roles: Roles) -> bool {
-        self.members.borrow().iter().any(|row| row.0.roles.has(roles))
+    /// Whether there is a child whose roles are meant.
+    pub(super) fn has(&self, meant: fn(Roles) -> bool) -> bool {
+        self.members.borrow().iter().any(|row| meant(row.0.roles))
     }
 
     /// Whether there is no child left.
@@ -277,12 +307,10 @@ fn name_of(plan: &UnitPlan) -> &'static str {
 
 /// Says in log lines who is speaking.
 pub(super) fn log_as(plan: &UnitPlan) {
-    let (mark, id) = if plan.roles.has(Roles::ROOT) {
-        (Mark::Master, 0)
+    let (mark, id) = if let Some(worker) = plan.worker {
+        (Mark::EventWorker, i32::from(worker.0))
     } else if plan.roles.has(Roles::MANAGER) {
         (Mark::Manager, 0)
-    } else if let Some(worker) = plan.worker {
-        (Mark::EventWorker, i32::from(worker.0))
     } else {
         (Mark::Master, plan.reactor.map_or(0, i32::from))
     };
