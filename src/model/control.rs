@@ -35,8 +35,6 @@ shared_record! {
         start_time_s: AtomicI64,
         /// Next id of a message that travels in pieces; begins at 1.
         pub message_round: AtomicU64,
-        /// Connections that the manager gave up for dead workers.
-        pub purged: Counter,
     }
 }
 

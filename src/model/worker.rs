@@ -155,6 +155,18 @@ shared_record! {
     }
 }
 
+impl UnitCounters {
+    /// Counts the connections as closed that the unit has accepted and that have died with it; how
+    /// many they were. For the parent, while the unit is dead. The difference is taken and not the
+    /// live slots: a slot is published and freed a moment before that is counted, and the unit may
+    /// have died in that moment.
+    pub fn write_off(&self) -> u64 {
+        let lost = self.accepted.get().saturating_sub(self.closed.get());
+        self.closed.add(lost);
+        lost
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +180,18 @@ mod tests {
         record.begin_life(11, &counters);
         assert_eq!((record.life_requests(&counters), counters.requests.get()), (0, 3));
         assert_eq!(record.pid(), 11);
+    }
+
+    #[test]
+    fn of_a_dead_unit_no_connection_is_left() {
+        let counters = UnitCounters::default();
+        counters.accepted.add(5);
+        counters.closed.add(2);
+        assert_eq!(counters.write_off(), 3);
+        assert_eq!((counters.write_off(), counters.closed.get()), (0, 5));
+        // A reactor whose connections another unit accepts has closed more than it has accepted.
+        counters.closed.add(4);
+        assert_eq!((counters.write_off(), counters.closed.get()), (0, 9));
     }
 
     #[test]

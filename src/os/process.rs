@@ -23,6 +23,9 @@ pub type Pid = i32;
 /// The largest descriptor number that is ever planned with.
 pub const MAX_DESCRIPTORS: usize = 1_048_576;
 
+/// The `errno` of [`fork`] in a process with several threads.
+pub const HAS_THREADS: i32 = libc::EDEADLK;
+
 /// How long a thread that was joined may stay in the system's list before it counts as running.
 const THREAD_END_LIMIT: Duration = Duration::from_millis(50);
 const THREAD_END_STEP: Duration = Duration::from_millis(1);
@@ -147,6 +150,15 @@ pub fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// As [`open_pidfd`]; `None` if there is no such process (any more).
+pub fn find_pidfd(pid: Pid) -> io::Result<Option<OwnedFd>> {
+    match open_pidfd(pid) {
+        Ok(pidfd) => Ok(Some(pidfd)),
+        Err(error) if pid < 1 || error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Waits until the process behind `pidfd` has ended, at most `timeout`, for ever without one.
 /// `false` means that it still runs.
 pub fn wait_for(pidfd: &impl AsFd, timeout: Option<Duration>) -> io::Result<bool> {
@@ -257,6 +269,18 @@ mod tests {
                 assert!(wait_for(&pidfd, LONG).unwrap());
                 reap(pid).unwrap().unwrap();
             }
+        }));
+    }
+
+    #[test]
+    fn a_process_is_found_until_it_is_reaped() {
+        assert!(passes_in_child(|| {
+            let (pid, pidfd) = child_of(|| 0);
+            assert!(find_pidfd(pid).unwrap().is_some());
+            assert!(wait_for(&pidfd, LONG).unwrap());
+            reap(pid).unwrap().unwrap();
+            assert!(find_pidfd(pid).unwrap().is_none());
+            assert!(find_pidfd(0).unwrap().is_none() && find_pidfd(-1).unwrap().is_none());
         }));
     }
 

@@ -96,7 +96,7 @@ fn stats_of(unit: &Unit) -> Stats {
     let runtime = unit.runtime();
     let control = &runtime.control;
     let accepted = control.sum(|counters| &counters.accepted);
-    let closed = control.sum(|counters| &counters.closed) + control.root().purged.get();
+    let closed = control.sum(|counters| &counters.closed);
     let own = control.counters(unit.plan().id).zip(control.unit(unit.plan().id));
     let is_worker = unit.worker_id().is_some();
     let descriptors = runtime.listeners.iter().map(|listener| i64::from(listener.as_raw_fd()));

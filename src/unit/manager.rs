@@ -3,15 +3,14 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::error::{code, Result};
-use crate::model::connection::Connection;
+use crate::error::Result;
 use crate::model::hooks::{Event, EventKind, WorkerError};
 use crate::model::plan::{Roles, Start, UnitPlan};
-use crate::model::worker::{Command, Stage};
+use crate::model::worker::{Command, Stage, UnitCounters};
 use crate::model::SessionId;
 use crate::os::process;
 
-use super::spawn::Ended;
+use super::spawn::{Ended, FORCE_AFTER_NS};
 use super::{Timer, Unit};
 
 /// How long the manager waits before it tries again to start a worker.
@@ -76,13 +75,14 @@ impl Manager {
         }
         unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::is_reactor);
         let now_ns = unit.now.get().monotonic_ns;
-        let wait_ns = unit.runtime.settings.max_wait_time_s.saturating_mul(1_000_000_000);
+        let wait_s = unit.runtime.settings.max_wait_time_s;
+        let wait_ns = wait_s.saturating_mul(1_000_000_000);
         self.finish_at_ns.set(Some(now_ns.saturating_add(wait_ns)));
         unit.set_timer(wait_ns, Timer::Deadline);
         if wait_ns > 0 {
-            let twice_ns = wait_ns.saturating_mul(2);
-            self.kill_at_ns.set(Some(now_ns.saturating_add(twice_ns)));
-            unit.set_timer(twice_ns, Timer::Deadline);
+            let force_ns = wait_s.saturating_mul(FORCE_AFTER_NS);
+            self.kill_at_ns.set(Some(now_ns.saturating_add(force_ns)));
+            unit.set_timer(force_ns, Timer::Deadline);
         }
     }
 
@@ -103,11 +103,7 @@ impl Manager {
         let is_late = self.kill_at_ns.get().is_some_and(|at| unit.now.get().monotonic_ns >= at);
         if is_late && !unit.family.is_empty() {
             self.kill_at_ns.set(None);
-            let number = code::SERVER_WORKER_EXIT_TIMEOUT;
-            log::warn!(
-                "wait timeout, all worker processes will be forcibly terminated (error {number})"
-            );
-            unit.family.kill_all();
+            unit.family.force_all();
         }
     }
 
@@ -163,15 +159,10 @@ fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
 fn purge(unit: &Unit, plan: &UnitPlan) {
     let control = &unit.runtime.control;
     let last = control.root().session_round.load(std::sync::atomic::Ordering::Relaxed);
-    let bury = |id: i64, record: &Connection| record.bury(SessionId(id));
-    let mut live = 0_u64;
-    let freed = control.connections.reap(plan.id.0, last, |id, record| {
-        bury(id, record);
-        live += 1;
-    });
-    control.root().purged.add(live);
-    if freed > 0 {
-        log::info!("{live} connections were lost with unit {}", plan.id.0);
+    control.connections.reap(plan.id.0, last, |id, record| record.bury(SessionId(id)));
+    let lost = control.counters(plan.id).map_or(0, UnitCounters::write_off);
+    if lost > 0 {
+        log::info!("{lost} connections were lost with unit {}", plan.id.0);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::model::plan::{Roles, UnitPlan};
 use crate::model::worker::{Command, Stage};
 use crate::os::process;
 
+use super::spawn::FORCE_AFTER_NS;
 use super::{Timer, Unit};
 
 /// How far the server is.
@@ -33,11 +34,17 @@ enum Step {
 pub(super) struct Root {
     step: Cell<Step>,
     failure: RefCell<Option<Error>>,
+    /// When workers that the root has to end itself are ended by force.
+    force_at_ns: Cell<Option<u64>>,
 }
 
 impl Default for Root {
     fn default() -> Self {
-        Self { step: Cell::new(Step::Starting), failure: RefCell::default() }
+        Self {
+            step: Cell::new(Step::Starting),
+            failure: RefCell::default(),
+            force_at_ns: Cell::new(None),
+        }
     }
 }
 
@@ -79,6 +86,7 @@ impl Root {
             while let Some(ended) = unit.family.take_ended(&unit.runtime) {
                 self.note_loss(unit, &ended.plan);
             }
+            self.force_late(unit);
         }
         self.take_step(unit)
     }
@@ -96,6 +104,7 @@ impl Root {
             Step::Serving if is_ending => self.begin_end(unit),
             Step::Quiescing if self.have_reactors_reached(unit, Stage::Quiet) => {
                 unit.family.tell_all(runtime, Command::Finish, Roles::is_manager);
+                self.end_adopted(unit);
                 Step::EndingWorkers
             }
             Step::EndingWorkers if self.are_workers_gone(unit) => {
@@ -153,12 +162,53 @@ impl Root {
     fn are_workers_gone(&self, unit: &Unit) -> bool {
         match &unit.manager {
             Some(manager) => manager.has_ended(),
-            None => !unit.family.has(Roles::is_manager),
+            None => !unit.family.has(Roles::is_manager) && !unit.family.has(Roles::is_worker),
+        }
+    }
+
+    /// Ends workers whose manager is gone.
+    fn end_adopted(&self, unit: &Unit) {
+        let wait_s = unit.runtime.settings.max_wait_time_s;
+        if unit.manager.is_some() || !unit.family.has(Roles::is_worker) {
+            return;
+        }
+        unit.family.tell_all(&unit.runtime, Command::Finish, Roles::is_worker);
+        if wait_s > 0 {
+            let wait_ns = wait_s.saturating_mul(FORCE_AFTER_NS);
+            self.force_at_ns.set(Some(unit.now.get().monotonic_ns.saturating_add(wait_ns)));
+            unit.set_timer(wait_ns, Timer::Deadline);
+        }
+    }
+
+    fn force_late(&self, unit: &Unit) {
+        let is_late = self.force_at_ns.get().is_some_and(|at| unit.now.get().monotonic_ns >= at);
+        if is_late {
+            self.force_at_ns.set(None);
+            unit.family.force_all();
+        }
+    }
+
+    /// The manager is gone. Workers that it has left are watched, and in the end ended, from here.
+    fn adopt_workers(&self, unit: &Unit, manager: &UnitPlan) {
+        let control = &unit.runtime.control;
+        if control.unit(manager.id).is_some_and(|record| record.stage() == Stage::Ended) {
+            return;
+        }
+        for plan in unit.runtime.plan.children(manager.id) {
+            if let Err(error) = unit.family.adopt(unit, plan) {
+                log::error!("unit {} is without a manager and is not watched: {error}", plan.id.0);
+            }
+        }
+        if self.step.get() == Step::EndingWorkers {
+            self.end_adopted(unit);
         }
     }
 
     /// A child of the root has ended, which only the end of the server should bring about.
     fn note_loss(&self, unit: &Unit, plan: &UnitPlan) {
+        if plan.roles.has(Roles::MANAGER) {
+            self.adopt_workers(unit, plan);
+        }
         match self.step.get() {
             Step::Starting => {
                 let text = format!("unit {} ended before the server was up", plan.id.0);
@@ -166,6 +216,9 @@ impl Root {
             }
             Step::Serving if plan.roles.has(Roles::MANAGER) => {
                 log::error!("the manager process has ended, workers are not replaced any more");
+            }
+            Step::Serving if plan.roles.has(Roles::WORKER) => {
+                log::error!("unit {} has ended and nobody replaces it", plan.id.0);
             }
             Step::Serving => {
                 log::error!("a reactor has ended, the server ends");

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use crate::error::{Error, Result};
+use crate::error::{code, Error, Result};
 use crate::event::Token;
 use crate::log::{set_identity, Mark};
 use crate::model::plan::{Roles, Start, UnitPlan};
@@ -20,6 +20,9 @@ use super::{Runtime, Unit};
 
 /// A unit that could not begin its life ends with this code.
 const FAILED: i32 = 255;
+/// How long workers are waited for before they are ended by force, for each second of
+/// `max_wait_time`.
+pub(super) const FORCE_AFTER_NS: u64 = 2_000_000_000;
 
 enum Child {
     Process { pid: Pid, pidfd: OwnedFd, may_have_ended: bool },
@@ -64,6 +67,18 @@ impl Family {
         Ok(())
     }
 
+    /// Takes in a process that its parent, which is gone, had started. Nothing happens if it has
+    /// ended, too.
+    pub(super) fn adopt(&self, unit: &Unit, plan: &UnitPlan) -> Result<()> {
+        let pid = unit.runtime.control.unit(plan.id).map_or(0, |record| record.pid());
+        let failed = |error| Error::system("watch a process", &error);
+        let Some(pidfd) = process::find_pidfd(pid).map_err(failed)? else { return Ok(()) };
+        unit.watcher.watch(pidfd.as_raw_fd(), Token::Child(plan.id.0)).map_err(failed)?;
+        let child = Child::Process { pid, pidfd, may_have_ended: false };
+        self.members.borrow_mut().push((*plan, child));
+        Ok(())
+    }
+
     fn fork(&self, parent: &Rc<Unit>, plan: &UnitPlan) -> Result<Child> {
         match process::fork() {
             Ok(Forked::Parent { pid, pidfd }) => {
@@ -72,6 +87,9 @@ impl Family {
             Ok(Forked::Child { held }) => {
                 self.leave(parent);
                 run_child(Arc::clone(&parent.runtime), plan, held)
+            }
+            Err(error) if error.raw_os_error() == Some(process::HAS_THREADS) => {
+                Err(Error::system("fork a program that has several threads", &error))
             }
             Err(error) => Err(Error::system("fork", &error)),
         }
@@ -140,6 +158,15 @@ impl Family {
             }
             runtime.control.wiring.ring(plan.id.0);
         }
+    }
+
+    /// Ends every child process by force because the wait for their end took too long.
+    pub(super) fn force_all(&self) {
+        let number = code::SERVER_WORKER_EXIT_TIMEOUT;
+        log::warn!(
+            "wait timeout, all worker processes will be forcibly terminated (error {number})"
+        );
+        self.kill_all();
     }
 
     /// Ends every child process by force.

@@ -13,7 +13,7 @@ use crate::model::worker::{Command, Stage};
 use crate::model::{SessionId, UnitId};
 use crate::os::{process, signal};
 
-use super::{Now, Timer, Unit, CURRENT};
+use super::{Timer, Unit, CURRENT};
 
 /// Messages that one turn takes before it looks at sockets and timers again.
 const MESSAGES_PER_TURN: usize = 1024;
@@ -89,6 +89,7 @@ impl Unit {
         self.tell_others();
         self.take_messages(inbox);
         self.take_timers();
+        self.take_deferred();
         if let Some(reactor) = &self.reactor {
             reactor.settle(self);
         }
@@ -103,7 +104,7 @@ impl Unit {
         if is_busy || (self.may_take_messages() && !inbox.prepare_sleep()) {
             return Some(Duration::ZERO);
         }
-        let due_ns = self.timers.borrow().next_due_ns()?;
+        let due_ns = self.agenda.next_due_ns()?;
         let left_ns = due_ns.saturating_sub(self.now.get().monotonic_ns);
         // Rounded up: the loop counts milliseconds, and waking up too early means turning twice.
         Some(Duration::from_millis(left_ns.div_ceil(1_000_000)))
@@ -125,6 +126,7 @@ impl Unit {
             Token::Child(unit) => self.family.note_end(UnitId(unit)),
             Token::Signal => self.take_signals(),
             Token::RootEnd => self.end_orphaned(),
+            Token::Program(fd) => self.take_io(fd, ready),
         }
     }
 
@@ -204,23 +206,6 @@ impl Unit {
         crate::warn_limited!(
             "dropped a message of kind {kind} from unit {source} (error {number})"
         );
-    }
-
-    fn take_timers(&self) {
-        let Now { monotonic_ns, .. } = self.now.get();
-        loop {
-            let due = self.timers.borrow_mut().pop_due(monotonic_ns);
-            match due {
-                Some(Timer::Accept) => {
-                    if let Some(acceptor) = &self.acceptor {
-                        acceptor.resume(self);
-                    }
-                }
-                // Whoever set it looks at the time in `advance`.
-                Some(Timer::Deadline) => {}
-                None => return,
-            }
-        }
     }
 
     /// Publishes what waits and rings whoever sleeps, once for all that was said meanwhile.

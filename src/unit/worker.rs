@@ -28,6 +28,11 @@ impl Worker {
         Self { id, has_ended: Cell::new(false) }
     }
 
+    /// Whether the stop callback has begun.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.get()
+    }
+
     /// The worker's id.
     pub(super) fn id(&self) -> WorkerId {
         self.id
