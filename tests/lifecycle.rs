@@ -294,7 +294,8 @@ server_tests! {
     an_end_asked_for_in_connect_is_orderly: end_in_connect;
     an_end_asked_for_in_receive_is_orderly_and_the_answer_arrives: end_in_receive;
     an_end_asked_for_in_close_is_orderly: end_in_close;
-    an_end_asked_for_in_worker_error_is_orderly: end_in_worker_error, in [Mode::Process, Mode::Base];
+    an_end_asked_for_in_worker_error_is_orderly: end_in_worker_error,
+        in [Mode::Process, Mode::Base];
     an_end_asked_for_while_it_ends_is_harmless: end_while_ending;
     an_end_asked_for_in_a_signal_handler_is_orderly: end_in_handler;
     a_signal_in_start_ends_in_order: get_signal_in_start;

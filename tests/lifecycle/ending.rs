@@ -5,7 +5,7 @@ use super::{MANAGER_START, MANAGER_STOP, SHUTDOWN, START};
 use super::{WORKER_ERROR, WORKER_START, WORKER_STOP};
 use crate::common::api::Handle;
 use crate::common::prelude::*;
-use crate::common::{process, Client, GRACE};
+use crate::common::{process, GRACE};
 use std::ffi::CString;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -183,7 +183,7 @@ pub fn end_in_handler(setup: &Setup) -> Outcome {
     server.on("shutdown", |_, _| report!("shutdown"))?;
     IN_HANDLER.store(server.raw, Ordering::Relaxed);
     // SAFETY: the handler asks for the end only, which the library allows there.
-    unsafe { libc::signal(libc::SIGINT, handle_interrupt as libc::sighandler_t) };
+    unsafe { libc::signal(libc::SIGINT, handle_interrupt as *const () as libc::sighandler_t) };
     server.start()?;
     report!("start returned");
     Ok(())

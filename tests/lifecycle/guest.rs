@@ -120,8 +120,8 @@ fn signal_state() -> Vec<Vec<u8>> {
 
 pub fn keep_signals(setup: &Setup) -> Outcome {
     for (signal, action) in [
-        (libc::SIGTERM, count_signal as libc::sighandler_t),
-        (libc::SIGUSR1, count_signal as libc::sighandler_t),
+        (libc::SIGTERM, count_signal as *const () as libc::sighandler_t),
+        (libc::SIGUSR1, count_signal as *const () as libc::sighandler_t),
         (libc::SIGHUP, libc::SIG_DFL),
         (libc::SIGCHLD, libc::SIG_IGN),
         (libc::SIGPIPE, libc::SIG_DFL),
