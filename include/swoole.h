@@ -1162,7 +1162,8 @@ int64_t sw_server_after(sw_server_t *server,
                         sw_timer_fn_t callback,
                         void *user_data);
 
-// Ends a timer: it never fires again. A timer may end itself in its own callback.
+// Ends a timer: it never fires again. A timer may end itself in its own callback, where also one
+// that fires once still exists.
 //
 // - `server`: the server.
 // - `timer_id`: the id that sw_server_tick or sw_server_after gave.
@@ -1170,7 +1171,7 @@ int64_t sw_server_after(sw_server_t *server,
 // Returns: true if there was such a timer.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (no such timer in this process, or it has fired already),
-// SW_ERROR_WRONG_OPERATION (not running).
+// SW_ERROR_WRONG_OPERATION (not running, or inside the worker's stop callback).
 //
 // Where: in callbacks, of the process that set the timer.
 bool sw_server_clear_timer(sw_server_t *server, int64_t timer_id);

@@ -82,7 +82,8 @@ pub extern "C" fn sw_server_after(
     add_timer(server, milliseconds, false, callback, user_data)
 }
 
-/// Ends a timer: it never fires again. A timer may end itself in its own callback.
+/// Ends a timer: it never fires again. A timer may end itself in its own callback, where also one
+/// that fires once still exists.
 ///
 /// - `server`: the server.
 /// - `timer_id`: the id that sw_server_tick or sw_server_after gave.
@@ -90,7 +91,7 @@ pub extern "C" fn sw_server_after(
 /// Returns: true if there was such a timer.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (no such timer in this process, or it has fired already),
-/// SW_ERROR_WRONG_OPERATION (not running).
+/// SW_ERROR_WRONG_OPERATION (not running, or inside the worker's stop callback).
 ///
 /// Where: in callbacks, of the process that set the timer.
 #[no_mangle]

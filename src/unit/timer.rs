@@ -21,15 +21,13 @@ pub type DeferHook = Box<dyn FnOnce()>;
 /// A callback for a descriptor of the program: what it is ready for.
 pub type IoHook = Rc<dyn Fn(RawFd, Interests)>;
 
-/// Why a timer was set.
-#[derive(Clone)]
+/// Why the unit has set a timer of its own.
+#[derive(Clone, Copy)]
 pub(super) enum Timer {
     /// Accepting was suspended and goes on.
     Accept,
     /// Something that is waited for should have happened.
     Deadline,
-    /// The program wants to be called.
-    Program(TimerHook),
 }
 
 /// A descriptor of the program.
@@ -38,10 +36,12 @@ struct Watched {
     hook: IoHook,
 }
 
-/// What the program has in this loop.
+/// What the program has in this loop, and the timers of the unit itself, which the program does not
+/// see.
 #[derive(Default)]
 pub(super) struct Agenda {
-    timers: RefCell<Timers<Timer>>,
+    own_timers: RefCell<Timers<Timer>>,
+    timers: RefCell<Timers<TimerHook>>,
     deferred: RefCell<VecDeque<DeferHook>>,
     watched: RefCell<HashMap<RawFd, Watched>>,
 }
@@ -49,35 +49,61 @@ pub(super) struct Agenda {
 impl Agenda {
     /// Sets a timer of the unit itself.
     pub(super) fn set(&self, due_ns: u64, timer: Timer) {
-        self.timers.borrow_mut().add(due_ns, None, timer);
+        self.own_timers.borrow_mut().add(due_ns, None, timer);
     }
 
     /// When the loop has to wake up by itself; 0 if there is something to do now.
     pub(super) fn next_due_ns(&self) -> Option<u64> {
         match self.deferred.borrow().is_empty() {
-            true => self.timers.borrow().next_due_ns(),
+            true => self.next_timer_ns(),
             false => Some(0),
         }
+    }
+
+    #[inline]
+    fn next_timer_ns(&self) -> Option<u64> {
+        let own_ns = self.own_timers.borrow().next_due_ns();
+        let program_ns = self.timers.borrow().next_due_ns();
+        own_ns.into_iter().chain(program_ns).min()
     }
 }
 
 impl Unit {
+    /// Runs what is due by now.
+    #[inline]
     pub(super) fn take_timers(&self) {
+        if let Some(due_ns) = self.agenda.next_timer_ns() {
+            if due_ns <= clock::monotonic_ns() {
+                self.refresh_now();
+                self.sweep_own();
+                self.sweep();
+            }
+        }
+    }
+
+    fn sweep_own(&self) {
+        let Now { monotonic_ns, .. } = self.now.get();
+        let pass = self.agenda.own_timers.borrow().begin_pass(monotonic_ns);
+        loop {
+            let due = self.agenda.own_timers.borrow_mut().take_due(pass);
+            let Some(due) = due else { return };
+            match (due.key, &self.acceptor) {
+                (Timer::Accept, Some(acceptor)) => acceptor.resume(self),
+                // Whoever set a deadline looks at the time in `advance`.
+                (Timer::Accept, None) | (Timer::Deadline, _) => {}
+            }
+            self.agenda.own_timers.borrow_mut().done(due, monotonic_ns);
+        }
+    }
+
+    /// One sweep over the program's timers; what is added meanwhile waits for the next one.
+    fn sweep(&self) {
         let Now { monotonic_ns, .. } = self.now.get();
         let pass = self.agenda.timers.borrow().begin_pass(monotonic_ns);
         loop {
             let due = self.agenda.timers.borrow_mut().take_due(pass);
             let Some(due) = due else { return };
-            match &due.key {
-                Timer::Accept => {
-                    if let Some(acceptor) = &self.acceptor {
-                        acceptor.resume(self);
-                    }
-                }
-                // Whoever set it looks at the time in `advance`.
-                Timer::Deadline => {}
-                Timer::Program(hook) => hook(due.id),
-            }
+            (due.key)(due.id);
             let now_ns = clock::monotonic_ns();
             self.agenda.timers.borrow_mut().done(due, now_ns);
         }
@@ -111,7 +137,7 @@ impl Unit {
         }
     }
 
-    /// The loop ends with the worker's stop callback: nothing can be added any more.
+    /// The loop ends with the worker's stop callback: nothing can be changed in it any more.
     fn check_loop(&self) -> Result<()> {
         match self.worker.as_ref().is_some_and(|worker| worker.has_ended()) {
             true => Err(Error::new(
@@ -133,11 +159,12 @@ impl Unit {
         let interval_ns = ms.saturating_mul(NS_PER_MS);
         let due_ns = clock::monotonic_ns().saturating_add(interval_ns);
         let interval_ns = is_repeated.then_some(interval_ns);
-        Ok(self.agenda.timers.borrow_mut().add(due_ns, interval_ns, Timer::Program(hook)))
+        Ok(self.agenda.timers.borrow_mut().add(due_ns, interval_ns, hook))
     }
 
     /// The timer never fires again.
     pub fn clear_timer(&self, id: TimerId) -> Result<()> {
+        self.check_loop()?;
         match self.agenda.timers.borrow_mut().clear(id) {
             true => Ok(()),
             false => {

@@ -11,7 +11,7 @@ use crate::ipc::{Inbox, Message};
 use crate::model::kind::MessageKind;
 use crate::model::worker::{Command, Stage};
 use crate::model::{SessionId, UnitId};
-use crate::os::{process, signal};
+use crate::os::{clock, process, signal};
 
 use super::{Timer, Unit, CURRENT};
 
@@ -19,6 +19,9 @@ use super::{Timer, Unit, CURRENT};
 const MESSAGES_PER_TURN: usize = 1024;
 /// Messages after which the units that were written to are rung, so that they work meanwhile.
 const MESSAGES_PER_RING: usize = 64;
+/// Events or messages after which timers that are due by then fire: each may be a callback that
+/// takes its time.
+const CALLS_PER_LOOK: usize = 8;
 /// A process that has lost its root ends with this code.
 const ORPHANED: i32 = 1;
 
@@ -80,8 +83,11 @@ impl Unit {
         }
         inbox.wake();
         self.refresh_now();
-        for ready in events.ready() {
+        for (count, ready) in (1..).zip(events.ready()) {
             self.take_event(ready);
+            if count % CALLS_PER_LOOK == 0 {
+                self.take_timers();
+            }
         }
         self.tell_others();
         self.take_messages(inbox);
@@ -102,7 +108,8 @@ impl Unit {
             return Some(Duration::ZERO);
         }
         let due_ns = self.agenda.next_due_ns()?;
-        let left_ns = due_ns.saturating_sub(self.now.get().monotonic_ns);
+        // The callbacks of this turn have taken their time.
+        let left_ns = due_ns.saturating_sub(clock::monotonic_ns());
         // Rounded up: the loop counts milliseconds, and waking up too early means turning twice.
         Some(Duration::from_millis(left_ns.div_ceil(1_000_000)))
     }
@@ -158,6 +165,9 @@ impl Unit {
             let Some(message) = inbox.next() else { break };
             self.take_message(message);
             count += 1;
+            if count % CALLS_PER_LOOK == 0 {
+                self.take_timers();
+            }
             if count % MESSAGES_PER_RING == 0 {
                 inbox.release();
                 self.tell_others();
