@@ -1205,10 +1205,11 @@ bool sw_server_defer(sw_server_t *server, sw_defer_fn_t callback, void *user_dat
 // Returns: true if it is watched.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (events, NULL), SW_ERROR_EVENT_ADD_FAILED (watched already), the
-// errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread).
+// errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread, or inside the worker's
+// stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 //
-// Where: in callbacks, of any process. Remove it before it is closed; a forked child inherits no
-// registration.
+// Where: in callbacks, of any process but the manager. Remove it before it is closed; a forked
+// child inherits no registration.
 //
 // Memory: `user_data` stays the caller's and must live as long as the registration.
 bool sw_event_add(int os_fd, int events, sw_io_fn_t callback, void *user_data);
@@ -1220,8 +1221,9 @@ bool sw_event_add(int os_fd, int events, sw_io_fn_t callback, void *user_data);
 //
 // Returns: true if it was changed.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (events), SW_ERROR_EVENT_UPDATE_FAILED (not watched),
-// SW_ERROR_WRONG_OPERATION (no loop in this thread).
+// Errors: SW_ERROR_INVALID_PARAMS (events), SW_ERROR_EVENT_UPDATE_FAILED (not watched), the errno
+// of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread, or inside the worker's stop
+// callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 //
 // Where: in callbacks, of the process that added it.
 bool sw_event_set(int os_fd, int events);
@@ -1232,8 +1234,9 @@ bool sw_event_set(int os_fd, int events);
 //
 // Returns: true if it was watched.
 //
-// Errors: SW_ERROR_EVENT_REMOVE_FAILED (not watched), SW_ERROR_WRONG_OPERATION (no loop in this
-// thread).
+// Errors: SW_ERROR_EVENT_REMOVE_FAILED (not watched), the errno of the system (it was closed
+// before, and is not watched any more), SW_ERROR_WRONG_OPERATION (no loop in this thread, or
+// inside the worker's stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 //
 // Where: in callbacks, of the process that added it, also in its own callback.
 bool sw_event_del(int os_fd);

@@ -151,10 +151,11 @@ fn interests_of(events: c_int) -> Result<Interests> {
 /// Returns: true if it is watched.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (events, NULL), SW_ERROR_EVENT_ADD_FAILED (watched already), the
-/// errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread).
+/// errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread, or inside the worker's
+/// stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 ///
-/// Where: in callbacks, of any process. Remove it before it is closed; a forked child inherits no
-/// registration.
+/// Where: in callbacks, of any process but the manager. Remove it before it is closed; a forked
+/// child inherits no registration.
 ///
 /// Memory: `user_data` stays the caller's and must live as long as the registration.
 #[no_mangle]
@@ -184,8 +185,9 @@ pub extern "C" fn sw_event_add(
 ///
 /// Returns: true if it was changed.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (events), SW_ERROR_EVENT_UPDATE_FAILED (not watched),
-/// SW_ERROR_WRONG_OPERATION (no loop in this thread).
+/// Errors: SW_ERROR_INVALID_PARAMS (events), SW_ERROR_EVENT_UPDATE_FAILED (not watched), the errno
+/// of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread, or inside the worker's stop
+/// callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 ///
 /// Where: in callbacks, of the process that added it.
 #[no_mangle]
@@ -202,8 +204,9 @@ pub extern "C" fn sw_event_set(os_fd: c_int, events: c_int) -> bool {
 ///
 /// Returns: true if it was watched.
 ///
-/// Errors: SW_ERROR_EVENT_REMOVE_FAILED (not watched), SW_ERROR_WRONG_OPERATION (no loop in this
-/// thread).
+/// Errors: SW_ERROR_EVENT_REMOVE_FAILED (not watched), the errno of the system (it was closed
+/// before, and is not watched any more), SW_ERROR_WRONG_OPERATION (no loop in this thread, or
+/// inside the worker's stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 ///
 /// Where: in callbacks, of the process that added it, also in its own callback.
 #[no_mangle]

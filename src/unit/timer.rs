@@ -1,7 +1,8 @@
 //! The program's own work in a unit's loop: timers, deferred calls, descriptors.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
@@ -32,6 +33,8 @@ pub(super) enum Timer {
 
 /// A descriptor of the program.
 struct Watched {
+    /// The round of the loop in which it was added.
+    since: u64,
     interests: Interests,
     hook: IoHook,
 }
@@ -44,12 +47,18 @@ pub(super) struct Agenda {
     timers: RefCell<Timers<TimerHook>>,
     deferred: RefCell<VecDeque<DeferHook>>,
     watched: RefCell<HashMap<RawFd, Watched>>,
+    round: Cell<u64>,
 }
 
 impl Agenda {
     /// Sets a timer of the unit itself.
     pub(super) fn set(&self, due_ns: u64, timer: Timer) {
         self.own_timers.borrow_mut().add(due_ns, None, timer);
+    }
+
+    /// The loop has waited, a round begins.
+    pub(super) fn begin_round(&self) {
+        self.round.set(self.round.get().wrapping_add(1));
     }
 
     /// When the loop has to wake up by itself; 0 if there is something to do now.
@@ -65,6 +74,19 @@ impl Agenda {
         let own_ns = self.own_timers.borrow().next_due_ns();
         let program_ns = self.timers.borrow().next_due_ns();
         own_ns.into_iter().chain(program_ns).min()
+    }
+
+    /// Whom an event is for, and what is told. The event may be older than what a callback has
+    /// changed since: nobody is told of what he does not watch for, nor of what was before him.
+    /// Nothing is lost by that, the next round tells it again.
+    fn hook_of(&self, fd: RawFd, ready: Ready) -> Option<(Interests, IoHook)> {
+        let all = self.watched.borrow();
+        let watched = all.get(&fd).filter(|watched| watched.since != self.round.get())?;
+        let told = Interests {
+            is_reading: watched.interests.is_reading && ready.is_readable,
+            is_writing: watched.interests.is_writing && ready.is_writable,
+        };
+        (told.is_reading || told.is_writing).then(|| (told, Rc::clone(&watched.hook)))
     }
 }
 
@@ -122,17 +144,7 @@ impl Unit {
     }
 
     pub(super) fn take_io(&self, fd: RawFd, ready: Ready) {
-        let hook = match self.agenda.watched.borrow().get(&fd) {
-            Some(watched) => {
-                let told = Interests {
-                    is_reading: watched.interests.is_reading && ready.is_readable,
-                    is_writing: watched.interests.is_writing && ready.is_writable,
-                };
-                Some((told, Rc::clone(&watched.hook)))
-            }
-            None => None,
-        };
-        if let Some((told, hook)) = hook {
+        if let Some((told, hook)) = self.agenda.hook_of(fd, ready) {
             hook(fd, told);
         }
     }
@@ -145,6 +157,17 @@ impl Unit {
                 "the worker has stopped, its loop takes no timers, calls or descriptors any more",
             )),
             false => Ok(()),
+        }
+    }
+
+    /// As [`Unit::check_loop`]; and a manager looks after its children and nothing else.
+    fn check_watching(&self) -> Result<()> {
+        match self.manager {
+            None => self.check_loop(),
+            Some(_) => Err(Error::new(
+                code::OPERATION_NOT_SUPPORT,
+                "the manager watches no descriptors of the program, do it in a worker",
+            )),
         }
     }
 
@@ -183,20 +206,30 @@ impl Unit {
 
     /// Watches a descriptor of the program, level-triggered. It becomes non-blocking.
     pub fn add_io(&self, fd: RawFd, interests: Interests, hook: IoHook) -> Result<()> {
-        self.check_loop()?;
+        self.check_watching()?;
         if self.agenda.watched.borrow().contains_key(&fd) {
             let text = format!("descriptor {fd} is watched already, see sw_event_set");
             return Err(Error::new(code::EVENT_ADD_FAILED, text));
         }
-        socket::set_nonblocking(fd)
-            .and_then(|()| self.watcher.watch_level(fd, interests, Token::Program(fd)))
+        self.begin_watch(fd, interests)
             .map_err(|error| Error::system(&format!("watch descriptor {fd}"), &error))?;
-        self.agenda.watched.borrow_mut().insert(fd, Watched { interests, hook });
+        let since = self.agenda.round.get();
+        self.agenda.watched.borrow_mut().insert(fd, Watched { since, interests, hook });
         Ok(())
+    }
+
+    /// What cannot be watched stays as it is.
+    fn begin_watch(&self, fd: RawFd, interests: Interests) -> io::Result<()> {
+        self.watcher.watch_level(fd, interests, Token::Program(fd))?;
+        match socket::set_nonblocking(fd) {
+            Ok(()) => Ok(()),
+            Err(error) => self.watcher.forget(fd).and(Err(error)),
+        }
     }
 
     /// Changes what a descriptor of the program is watched for.
     pub fn set_io(&self, fd: RawFd, interests: Interests) -> Result<()> {
+        self.check_watching()?;
         let mut all = self.agenda.watched.borrow_mut();
         let Some(watched) = all.get_mut(&fd) else {
             let text = format!("descriptor {fd} is not watched");
@@ -211,6 +244,7 @@ impl Unit {
 
     /// Watches a descriptor of the program no longer.
     pub fn remove_io(&self, fd: RawFd) -> Result<()> {
+        self.check_watching()?;
         if self.agenda.watched.borrow_mut().remove(&fd).is_none() {
             let text = format!("descriptor {fd} is not watched");
             return Err(Error::new(code::EVENT_REMOVE_FAILED, text));

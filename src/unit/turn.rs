@@ -83,6 +83,7 @@ impl Unit {
         }
         inbox.wake();
         self.refresh_now();
+        self.agenda.begin_round();
         for (count, ready) in (1..).zip(events.ready()) {
             self.take_event(ready);
             if count % CALLS_PER_LOOK == 0 {
