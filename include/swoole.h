@@ -937,6 +937,18 @@ bool sw_server_start(sw_server_t *server);
 // Where: any process and thread of the running server, also in a signal handler of its process.
 bool sw_server_shutdown(sw_server_t *server);
 
+// Tells whether the server runs and no end has been asked for.
+//
+// - `server`: the server.
+//
+// Returns: true from the call of sw_server_start on; false before it, once an orderly end has begun,
+// and after it.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+bool sw_server_is_running(const sw_server_t *server);
+
 // Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
 // stay together. It never blocks: true means accepted, not delivered.
 //

@@ -279,6 +279,21 @@ pub extern "C" fn sw_server_shutdown(server: *mut sw_server_t) -> bool {
     })
 }
 
+/// Tells whether the server runs and no end has been asked for.
+///
+/// - `server`: the server.
+///
+/// Returns: true from the call of sw_server_start on; false before it, once an orderly end has begun,
+/// and after it.
+///
+/// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+///
+/// Where: any process, phase and thread.
+#[no_mangle]
+pub extern "C" fn sw_server_is_running(server: *const sw_server_t) -> bool {
+    guard(false, || Ok(borrow(server)?.server.is_serving()))
+}
+
 /// The C form of an event.
 #[inline]
 fn translate(event: &Event<'_>) -> sw_event_t {

@@ -118,8 +118,14 @@ impl Server {
             runtime.hooks.raise(&Event::Plain(EventKind::Shutdown));
             log::info!("server has ended");
         }
+        remove_pid_file(&runtime.settings.pid_file);
         self.runtime.write().take();
         result
+    }
+
+    /// Whether it runs and no end was asked for.
+    pub fn is_serving(&self) -> bool {
+        self.with_runtime(|runtime| !runtime.control.root().is_ending()).unwrap_or(false)
     }
 
     /// Asks for an orderly end. Safe in a signal handler.
@@ -140,11 +146,28 @@ fn check_hooks(hooks: &Hooks) -> Result<()> {
 
 fn open_log(settings: &InForce) {
     sink::set_level(settings.log_level);
+    sink::set_microseconds(settings.log_has_microseconds);
+    if let Err(error) = sink::set_date_format(&settings.log_date_format) {
+        log::warn!("{error}");
+    }
     if settings.log_file.is_empty() {
         return;
     }
-    if let Err(error) = sink::open(Path::new(&settings.log_file)) {
+    // The rotation first: it is part of the name.
+    let rotation = sink::Rotation::of_number(settings.log_rotation);
+    let path = Path::new(&settings.log_file);
+    let opened = sink::set_rotation(rotation).and_then(|()| sink::open(path));
+    if let Err(error) = opened {
         log::warn!("log_file {:?} cannot be opened: {error}", settings.log_file);
+    }
+}
+
+fn remove_pid_file(path: &str) {
+    if path.is_empty() {
+        return;
+    }
+    if let Err(error) = std::fs::remove_file(path) {
+        log::warn!("pid_file {path:?} cannot be removed: {error}");
     }
 }
 

@@ -226,6 +226,9 @@ impl Unit {
             let root = unit.runtime.root_process.as_raw_fd();
             unit.watcher.watch(root, Token::RootEnd).map_err(failed)?;
         }
+        if let Some(reactor) = &unit.reactor {
+            reactor.begin(&unit)?;
+        }
         Ok((unit, events))
     }
 

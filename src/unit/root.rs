@@ -51,6 +51,8 @@ impl Default for Root {
 impl Root {
     /// Starts the children of the root: first what is forked, then what is a thread.
     pub(super) fn begin(&self, unit: &Rc<Unit>) -> Result<()> {
+        // Before anything that could raise the start event.
+        write_pid_file(&unit.runtime.settings.pid_file);
         let children: Vec<UnitPlan> = unit.runtime.plan.children(unit.plan.id).copied().collect();
         for plan in children.iter().filter(|plan| !plan.roles.has(Roles::WORKER)) {
             if let Err(error) = unit.family.start(unit, plan) {
@@ -226,5 +228,14 @@ impl Root {
             }
             _ => {}
         }
+    }
+}
+
+fn write_pid_file(path: &str) {
+    if path.is_empty() {
+        return;
+    }
+    if let Err(error) = std::fs::write(path, process::pid().to_string()) {
+        log::warn!("pid_file {path:?} cannot be written: {error}");
     }
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
+use std::sync::mpsc::{self, Sender};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -249,21 +250,31 @@ fn die_with_root(runtime: &Runtime, plan: &UnitPlan) -> Result<()> {
         .map_err(|error| Error::system("end with the parent", &error))
 }
 
+/// Returns when the thread has all that its unit needs, so that no connection takes the descriptors
+/// that a unit is about to make; or with what it could not have.
 fn start_thread(runtime: &Arc<Runtime>, id: UnitId) -> Result<Child> {
     let runtime = Arc::clone(runtime);
     let name = runtime.plan.unit(id).map_or("unit", |plan| name_of(plan));
+    let (sender, receiver) = mpsc::channel();
     let handle = thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || run_thread(runtime, id))
+        .spawn(move || run_thread(runtime, id, &sender))
         .map_err(|error| Error::system("start a thread", &error))?;
+    let ended = || Error::new(code::FATAL_ERROR, format!("the thread of unit {} ended", id.0));
+    receiver.recv().unwrap_or_else(|_| Err(ended()))?;
     Ok(Child::Thread { handle })
 }
 
-fn run_thread(runtime: Arc<Runtime>, id: UnitId) {
+fn run_thread(runtime: Arc<Runtime>, id: UnitId, parent: &Sender<Result<()>>) {
     if let Some(plan) = runtime.plan.unit(id) {
         log_as(plan);
     }
-    let live = || Unit::new(Arc::clone(&runtime), id).and_then(|(unit, events)| unit.live(events));
+    let (unit, events) = match Unit::new(Arc::clone(&runtime), id) {
+        Ok(made) => made,
+        Err(error) => return tell(parent, Err(error)),
+    };
+    tell(parent, Ok(()));
+    let live = || unit.live(events);
     // A panic ends the unit, not silently: its parent is told like after any other end.
     let result = catch_unwind(AssertUnwindSafe(live));
     match result {
@@ -276,6 +287,12 @@ fn run_thread(runtime: Arc<Runtime>, id: UnitId) {
         runtime.control.wiring.ring(plan.parent.0);
     }
     runtime.request_end();
+}
+
+fn tell(parent: &Sender<Result<()>>, outcome: Result<()>) {
+    if parent.send(outcome).is_err() {
+        log::debug!("the parent does not wait for this thread");
+    }
 }
 
 fn name_of(plan: &UnitPlan) -> &'static str {

@@ -52,9 +52,6 @@ impl Unit {
         if let Some(manager) = &self.manager {
             manager.begin(self)?;
         }
-        if let Some(reactor) = &self.reactor {
-            reactor.begin(self)?;
-        }
         if let Some(worker) = &self.worker {
             worker.begin(self);
         }

@@ -9,6 +9,7 @@ use swoole::ffi::error_codes::*;
 use swoole::ffi::library::*;
 use swoole::ffi::server::*;
 use swoole::ffi::status::*;
+use swoole::ffi::timer::*;
 use swoole::ffi::types::*;
 
 pub type Raw = *mut sw_server_t;
@@ -52,7 +53,7 @@ pub struct Function {
     pub name: &'static str,
     pub when: When,
     /// A call with nothing wrong but, maybe, the server; true if it succeeded. It is only ever made
-    /// with a bad server or in a wrong phase. None: the function needs no server.
+    /// with a bad server or in a wrong phase. None: there is no such thing.
     pub call: Option<fn(Raw) -> bool>,
     pub bad: &'static [Bad],
 }
@@ -123,6 +124,27 @@ pub extern "C" fn ignore(_: Raw, _: *const sw_event_t, _: *mut c_void) {}
 
 fn on(server: Raw, event: *const c_char) -> bool {
     sw_server_on(server, event, Some(ignore), null_mut())
+}
+
+extern "C" fn pass(_: i64, _: *mut c_void) {}
+
+extern "C" fn put_off(_: *mut c_void) {}
+
+extern "C" fn look(_: i32, _: i32, _: *mut c_void) {}
+
+/// A timer that is cleared at once.
+fn tick(server: Raw, milliseconds: i64) -> bool {
+    let id = sw_server_tick(server, milliseconds, Some(pass), null_mut());
+    id != -1 && sw_server_clear_timer(server, id)
+}
+
+fn after(server: Raw, milliseconds: i64) -> bool {
+    let id = sw_server_after(server, milliseconds, Some(pass), null_mut());
+    id != -1 && sw_server_clear_timer(server, id)
+}
+
+fn watch(fd: i32, events: i32) -> bool {
+    sw_event_add(fd, events, Some(look), null_mut())
 }
 
 fn has_text(text: *const c_char) -> bool {
@@ -331,4 +353,46 @@ pub const TABLE: &[Function] = &[
     row("sw_server_get_manager_pid", Always, Some(|s| sw_server_get_manager_pid(s) != 0), &[]),
     row("sw_server_get_master_pid", Always, Some(|s| sw_server_get_master_pid(s) != 0), &[]),
     row("sw_server_get_mode", Always, Some(|s| sw_server_get_mode(s) != 0), &[]),
+    row("sw_server_is_running", Always, Some(|s| sw_server_is_running(s)), &[]),
+    row("sw_server_tick", Callback, Some(|s| tick(s, 1000)), &[
+        bad("no callback", |s| sw_server_tick(s, 9, None, null_mut()) != -1, PARAMS, "callback"),
+        bad("0 ms", |s| tick(s, 0), PARAMS, "0"),
+        bad("-1 ms", |s| tick(s, -1), PARAMS, "-1"),
+        bad("the least time", |s| tick(s, i64::MIN), PARAMS, "-9223372036854775808"),
+        harmless("the longest time", |s| tick(s, i64::MAX)),
+    ]),
+    row("sw_server_after", Callback, Some(|s| after(s, 1000)), &[
+        bad("no callback", |s| sw_server_after(s, 9, None, null_mut()) != -1, PARAMS, "callback"),
+        bad("0 ms", |s| after(s, 0), PARAMS, "0"),
+        bad("the least time", |s| after(s, i64::MIN), PARAMS, "-9223372036854775808"),
+        harmless("the longest time", |s| after(s, i64::MAX)),
+    ]),
+    row("sw_server_clear_timer", Callback, Some(|s| sw_server_clear_timer(s, 1)), &[
+        bad("timer 0", |s| sw_server_clear_timer(s, 0), PARAMS, "0"),
+        bad("timer -1", |s| sw_server_clear_timer(s, -1), PARAMS, "-1"),
+        bad("timer 99999", |s| sw_server_clear_timer(s, 99_999), PARAMS, "99999"),
+        bad("least timer", |s| sw_server_clear_timer(s, i64::MIN), PARAMS, "-9223372036854775808"),
+        bad("largest timer", |s| sw_server_clear_timer(s, i64::MAX), PARAMS, "9223372036854775807"),
+    ]),
+    row("sw_server_defer", Callback, Some(|s| sw_server_defer(s, Some(put_off), null_mut())), &[
+        bad("no callback", |s| sw_server_defer(s, None, null_mut()), PARAMS, "callback"),
+    ]),
+    row("sw_event_add", Callback, Some(|_| watch(0, SW_IO_READ)), &[
+        bad("no callback", |_| sw_event_add(0, SW_IO_READ, None, null_mut()), PARAMS, "callback"),
+        bad("no events", |_| watch(0, 0), PARAMS, "0"),
+        bad("other events", |_| watch(0, SW_IO_READ | 1), PARAMS, "513"),
+        bad("all events", |_| watch(0, -1), PARAMS, "-1"),
+        bad("descriptor -1", |_| watch(-1, SW_IO_READ), libc::EBADF, "-1"),
+        bad("least descriptor", |_| watch(i32::MIN, SW_IO_READ), libc::EBADF, "-2147483648"),
+        bad("largest descriptor", |_| watch(i32::MAX, SW_IO_WRITE), libc::EBADF, "2147483647"),
+    ]),
+    row("sw_event_set", Callback, Some(|_| sw_event_set(0, SW_IO_READ)), &[
+        bad("no events", |_| sw_event_set(0, 0), PARAMS, "0"),
+        bad("not watched", |_| sw_event_set(0, SW_IO_READ), SW_ERROR_EVENT_UPDATE_FAILED, "0"),
+        bad("descriptor -1", |_| sw_event_set(-1, SW_IO_READ), SW_ERROR_EVENT_UPDATE_FAILED, "-1"),
+    ]),
+    row("sw_event_del", Callback, Some(|_| sw_event_del(0)), &[
+        bad("not watched", |_| sw_event_del(0), SW_ERROR_EVENT_REMOVE_FAILED, "0"),
+        bad("descriptor -1", |_| sw_event_del(-1), SW_ERROR_EVENT_REMOVE_FAILED, "-1"),
+    ]),
 ];
