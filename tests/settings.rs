@@ -148,7 +148,7 @@ fn single_thread(setup: &Setup) -> Outcome {
 }
 
 fn a_single_thread_serves_all(server: &Running) -> Outcome {
-    let mut clients = vec![server.connect()?, server.connect()?, server.connect()?];
+    let mut clients = [server.connect()?, server.connect()?, server.connect()?];
     clients.iter_mut().try_for_each(|client| client.echo(b"hello"))?;
     let wanted = if server.mode() == Mode::Thread { 1 + 1 + 2 } else { 1 };
     assert_eq!(threads(server.pid())?, wanted);
