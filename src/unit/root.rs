@@ -97,12 +97,13 @@ impl Root {
         let runtime = &unit.runtime;
         let is_ending = runtime.control.root().is_ending();
         let next = match self.step.get() {
-            // An end that is asked for at once still ends a server that has begun.
+            Step::Starting if self.failure.borrow().is_some() => self.begin_end(unit),
+            // Also if the end was asked for: what is raised at the end was begun then.
             Step::Starting if self.is_up(unit) => {
                 self.open(unit);
                 Step::Serving
             }
-            Step::Starting | Step::Serving if is_ending => self.begin_end(unit),
+            Step::Serving if is_ending => self.begin_end(unit),
             Step::Quiescing if self.have_reactors_reached(unit, Stage::Quiet) => {
                 unit.family.tell_all(runtime, Command::Finish, Roles::is_manager);
                 self.end_adopted(unit);
@@ -127,10 +128,7 @@ impl Root {
 
     /// Whether the reactors run and all workers were started; how far those are matters to nobody.
     fn is_up(&self, unit: &Unit) -> bool {
-        let is_manager_up =
-            unit.family.have_reached(&unit.runtime, Stage::Running, Roles::is_manager);
-        self.failure.borrow().is_none()
-            && is_manager_up
+        unit.family.have_reached(&unit.runtime, Stage::Running, Roles::is_manager)
             && self.have_reactors_reached(unit, Stage::Running)
     }
 

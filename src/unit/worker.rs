@@ -180,7 +180,7 @@ impl Unit {
         }
     }
 
-    /// Raises the event before the end, if this unit stands for the master. Nothing has stopped yet.
+    /// Raises the event before the end, if this unit stands for the master. Nothing has stopped.
     pub(super) fn announce_end(&self) {
         let is_face = self.runtime.plan.face() == self.plan.id;
         if is_face && !self.has_announced_end.replace(true) {

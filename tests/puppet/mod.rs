@@ -288,11 +288,22 @@ pub fn kill(pid: i32) -> io::Result<()> {
 }
 
 /// Bytes of memory that all processes of the server have written to, shared ones counted once.
+///
+/// The processes are looked at one after the other, and bytes that move on meanwhile from one to
+/// the next can be seen in both. Looking in both directions, one of the two does not see them
+/// twice, whichever way they move.
 pub fn memory_bytes(server: &Running) -> io::Result<u64> {
     let mut pids: Vec<i32> = server.descendants()?.iter().map(|process| process.pid).collect();
     pids.push(server.pid());
-    let texts = pids.iter().map(|pid| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")));
-    Ok(texts.map_while(io::Result::ok).map(|text| written_bytes(&text)).sum())
+    let there = pids.iter().map(|pid| written_by(*pid)).sum::<u64>();
+    let back = pids.iter().rev().map(|pid| written_by(*pid)).sum::<u64>();
+    Ok(there.min(back))
+}
+
+fn written_by(pid: i32) -> u64 {
+    // A process that has ended meanwhile has no memory.
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+    rollup.map_or(0, |rollup| written_bytes(&rollup))
 }
 
 /// Files are left out: how much of them counts depends on who else has them mapped.
