@@ -7,6 +7,7 @@ mod run;
 pub mod status;
 pub mod timer;
 
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 
@@ -94,6 +95,7 @@ impl Server {
         let machine = Machine {
             cpu_count: i64::try_from(process::cpu_count()).unwrap_or(1),
             descriptor_limit: i64::try_from(process::descriptor_limit()).unwrap_or(i64::MAX),
+            port_descriptor: i64::from(listener.as_raw_fd()),
         };
         let settings = Settings::new(mode, machine);
         let setup = Setup { settings, hooks: Hooks::default(), listeners: vec![listener] };

@@ -75,6 +75,8 @@ impl Manager {
             return;
         }
         unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::is_reactor);
+        // A callback of the manager may have taken long in this turn.
+        unit.refresh_now();
         let now_ns = unit.now.get().monotonic_ns;
         let wait_s = unit.runtime.settings.max_wait_time_s;
         let wait_ns = wait_s.saturating_mul(1_000_000_000);

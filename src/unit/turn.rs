@@ -360,13 +360,15 @@ impl Unit {
 
     /// Whether the unit has had its `max_wait_time` for finishing, counted from the first question.
     fn is_past_finish_deadline(&self) -> bool {
-        let now_ns = self.now.get().monotonic_ns;
-        let deadline_ns = self.finish_deadline_ns.get().unwrap_or_else(|| {
-            let wait_ns = self.runtime.settings.max_wait_time_s.saturating_mul(1_000_000_000);
-            self.set_timer(wait_ns, Timer::Deadline);
-            now_ns.saturating_add(wait_ns)
-        });
+        if let Some(deadline_ns) = self.finish_deadline_ns.get() {
+            return self.now.get().monotonic_ns >= deadline_ns;
+        }
+        // The patience begins now, and not with a turn in which a callback took long.
+        self.refresh_now();
+        let wait_ns = self.runtime.settings.max_wait_time_s.saturating_mul(1_000_000_000);
+        self.set_timer(wait_ns, Timer::Deadline);
+        let deadline_ns = self.now.get().monotonic_ns.saturating_add(wait_ns);
         self.finish_deadline_ns.set(Some(deadline_ns));
-        now_ns >= deadline_ns
+        wait_ns == 0
     }
 }
