@@ -204,7 +204,8 @@ impl Server {
         match (self.is_running(), result) {
             (false, _) => Err(self.not_running()),
             (true, Some(runtime)) => Ok(act(&runtime)),
-            (true, None) => match self.runtime.read().as_deref() {
+            // Never waits: the lock is held for a moment at start and end alone.
+            (true, None) => match self.runtime.try_read().as_deref().and_then(Option::as_deref) {
                 Some(runtime) => Ok(act(runtime)),
                 None => Err(self.not_running()),
             },

@@ -24,6 +24,7 @@ pub(super) struct Manager {
     finish_at_ns: Cell<Option<u64>>,
     kill_at_ns: Cell<Option<u64>>,
     is_ending: Cell<bool>,
+    has_forced: Cell<bool>,
     retry_at_ns: Cell<Option<u64>>,
 }
 
@@ -106,6 +107,7 @@ impl Manager {
     fn force_late(&self, unit: &Unit) {
         let is_late = self.kill_at_ns.get().is_some_and(|at| unit.now.get().monotonic_ns >= at);
         if is_late && !unit.family.is_empty() {
+            self.has_forced.set(true);
             self.kill_at_ns.set(None);
             unit.family.force_all();
         }
@@ -133,16 +135,23 @@ impl Manager {
         purge(unit, &ended.plan);
     }
 
-    /// Starts a successor for each worker that is missing.
+    /// Starts a successor for each worker that is missing; while the server ends, only for those that
+    /// left messages unanswered.
     fn replace_missing(&self, unit: &Rc<Unit>) {
         let now_ns = unit.now.get().monotonic_ns;
         let may_try = self.retry_at_ns.get().map_or(true, |at| now_ns >= at);
-        if self.is_ending.get() || unit.runtime.control.root().is_ending() || !may_try {
+        if self.has_forced.get() || !may_try {
             return;
         }
+        let is_wanted = |plan: &UnitPlan| {
+            let unread_bytes = unit.runtime.control.wiring.unread_bytes(plan.id.0);
+            !self.is_ending.get() || (!plan.roles.is_reactor() && unread_bytes > 0)
+        };
         self.retry_at_ns.set(None);
-        let missing: Vec<UnitPlan> =
-            workers_of(unit).filter(|plan| !unit.family.has_unit(plan.id)).collect();
+        let missing: Vec<UnitPlan> = workers_of(unit)
+            .filter(|plan| !unit.family.has_unit(plan.id))
+            .filter(is_wanted)
+            .collect();
         for plan in &missing {
             if let Err(error) = unit.family.start(unit, plan) {
                 log::error!("unit {} could not be started again: {error}", plan.id.0);
