@@ -51,7 +51,7 @@ impl Unit {
         self.reach(Stage::Ended);
         CURRENT.with(|current| current.replace(None));
         match (&self.root, result) {
-            (Some(root), Ok(())) => root.verdict(),
+            (Some(root), Ok(())) => root.verdict(self),
             (_, result) => result,
         }
     }
@@ -62,7 +62,7 @@ impl Unit {
             root.begin(self)?;
         }
         if let Some(manager) = &self.manager {
-            manager.begin(self)?;
+            manager.begin(self);
         }
         if let Some(worker) = &self.worker {
             worker.begin(self);
