@@ -19,7 +19,9 @@
  *
  * Threads.  In a process one callback runs at a time; in SW_THREAD mode the callbacks of different
  * workers run at the same time, in threads of one process.  A function is called by the thread that
- * a callback runs on, unless its comment says otherwise.
+ * a callback runs on, unless its comment says otherwise; on another thread it fails with
+ * SW_ERROR_SERVER_UNRELATED_THREAD, in a process that a callback has forked with
+ * SW_ERROR_WRONG_OPERATION.
  *
  * fd in this interface is a session id: 64 bits, above 0, never used again while the server runs.
  * It is not a descriptor of the operating system.  Each function documents in this order: what it
@@ -703,6 +705,15 @@ typedef struct {
     uint64_t coroutine_peak_num;
 } sw_stats_t;
 
+// A timer has fired; the id is its own.
+typedef void (*sw_timer_fn_t)(int64_t timer_id, void *user_data);
+
+// A deferred call.
+typedef void (*sw_defer_fn_t)(void *user_data);
+
+// A descriptor of the program is ready: `events` is SW_IO_READ, SW_IO_WRITE or both.
+typedef void (*sw_io_fn_t)(int os_fd, int events, void *user_data);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -905,8 +916,8 @@ sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *even
 //
 // Errors: SW_ERROR_WRONG_OPERATION (it runs or has ended already),
 // SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE
-// (another server runs in this process), or the errno of the system; EDEADLK says that the program has
-// several threads, with which SW_PROCESS and SW_BASE cannot fork.
+// (another server runs in this process), or the errno of the system; EDEADLK says that the program
+// has several threads, with which SW_PROCESS and SW_BASE cannot fork.
 //
 // Where: before start, from the only thread of the program (SW_THREAD: from any).
 //
@@ -925,6 +936,18 @@ bool sw_server_start(sw_server_t *server);
 //
 // Where: any process and thread of the running server, also in a signal handler of its process.
 bool sw_server_shutdown(sw_server_t *server);
+
+// Tells whether the server runs and no end has been asked for.
+//
+// - `server`: the server.
+//
+// Returns: true from the call of sw_server_start on; false before it, once an orderly end has begun,
+// and after it.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+bool sw_server_is_running(const sw_server_t *server);
 
 // Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
 // stay together. It never blocks: true means accepted, not delivered.
@@ -1097,6 +1120,122 @@ pid_t sw_server_get_master_pid(const sw_server_t *server);
 //
 // Where: any process, phase and thread.
 int sw_server_get_mode(const sw_server_t *server);
+
+// Calls the program again and again, on a grid that begins now. Points of the grid that pass while
+// the callback runs are left out.
+//
+// - `server`: the server.
+// - `milliseconds`: between two calls; at least 1.
+// - `callback`: what is called, with the id of the timer; not NULL.
+// - `user_data`: handed to the callback; may be NULL.
+//
+// Returns: the id of the timer, 1 or above and ascending in each process; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (less than 1 ms, NULL), SW_ERROR_WRONG_OPERATION (not running,
+// or inside the worker's stop callback).
+//
+// Where: in callbacks, of any process. The timer belongs to the calling process, in SW_THREAD
+// mode to the calling thread, and ends with it.
+//
+// Memory: `user_data` stays the caller's and must live as long as the timer.
+int64_t sw_server_tick(sw_server_t *server,
+                       int64_t milliseconds,
+                       sw_timer_fn_t callback,
+                       void *user_data);
+
+// Calls the program once.
+//
+// - `server`: the server.
+// - `milliseconds`: from now; at least 1.
+// - `callback`: what is called, with the id of the timer; not NULL.
+// - `user_data`: handed to the callback; may be NULL.
+//
+// Returns: the id of the timer, 1 or above and ascending in each process; -1 on an error.
+//
+// Errors: as for sw_server_tick.
+//
+// Where: as for sw_server_tick.
+//
+// Memory: `user_data` stays the caller's and must live until the call.
+int64_t sw_server_after(sw_server_t *server,
+                        int64_t milliseconds,
+                        sw_timer_fn_t callback,
+                        void *user_data);
+
+// Ends a timer: it never fires again. A timer may end itself in its own callback.
+//
+// - `server`: the server.
+// - `timer_id`: the id that sw_server_tick or sw_server_after gave.
+//
+// Returns: true if there was such a timer.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (no such timer in this process, or it has fired already),
+// SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of the process that set the timer.
+bool sw_server_clear_timer(sw_server_t *server, int64_t timer_id);
+
+// Calls the program once, after the events and timers of the present round of the loop and before
+// it waits again; several calls come in the order of registration.
+//
+// - `server`: the server.
+// - `callback`: what is called; not NULL.
+// - `user_data`: handed to the callback; may be NULL.
+//
+// Returns: true if it was registered.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running, or inside the
+// worker's stop callback).
+//
+// Where: in callbacks, of any process.
+//
+// Memory: `user_data` stays the caller's and must live until the call.
+bool sw_server_defer(sw_server_t *server, sw_defer_fn_t callback, void *user_data);
+
+// Watches a descriptor of the program in the loop of the calling process. It becomes non-blocking
+// and is watched level-triggered: the callback is called again as long as the descriptor is
+// ready.
+//
+// - `os_fd`: a descriptor of the system that can be waited for; regular files cannot.
+// - `events`: SW_IO_READ, SW_IO_WRITE or both.
+// - `callback`: what is called, with the descriptor and what it is ready for; not NULL.
+// - `user_data`: handed to the callback; may be NULL.
+//
+// Returns: true if it is watched.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (events, NULL), SW_ERROR_EVENT_ADD_FAILED (watched already), the
+// errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread).
+//
+// Where: in callbacks, of any process. Remove it before it is closed; a forked child inherits no
+// registration.
+//
+// Memory: `user_data` stays the caller's and must live as long as the registration.
+bool sw_event_add(int os_fd, int events, sw_io_fn_t callback, void *user_data);
+
+// Changes what a descriptor of the program is watched for.
+//
+// - `os_fd`: a descriptor that sw_event_add took.
+// - `events`: SW_IO_READ, SW_IO_WRITE or both.
+//
+// Returns: true if it was changed.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (events), SW_ERROR_EVENT_UPDATE_FAILED (not watched),
+// SW_ERROR_WRONG_OPERATION (no loop in this thread).
+//
+// Where: in callbacks, of the process that added it.
+bool sw_event_set(int os_fd, int events);
+
+// Watches a descriptor of the program no longer. It stays open.
+//
+// - `os_fd`: a descriptor that sw_event_add took.
+//
+// Returns: true if it was watched.
+//
+// Errors: SW_ERROR_EVENT_REMOVE_FAILED (not watched), SW_ERROR_WRONG_OPERATION (no loop in this
+// thread).
+//
+// Where: in callbacks, of the process that added it, also in its own callback.
+bool sw_event_del(int os_fd);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -188,7 +188,9 @@ pub fn describe(code: i32) -> String {
         None if (1..500).contains(&code) => {
             let words = io::Error::from_raw_os_error(code).to_string();
             // The system's own words come with " (os error N)" behind them.
-            words.split(" (os error").next().unwrap_or(&words).to_owned()
+            let words = words.split(" (os error").next().unwrap_or(&words);
+            // It has words for a number without a meaning, too; they are ours for any other.
+            words.replace("Unknown error", "unknown error")
         }
         None => format!("unknown error {code}"),
     }

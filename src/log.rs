@@ -110,6 +110,17 @@ pub enum Rotation {
 }
 
 impl Rotation {
+    /// The rotation with the number that the setting has; numbers that are none mean never.
+    pub fn of_number(number: u8) -> Self {
+        match number {
+            1 => Self::Monthly,
+            2 => Self::Daily,
+            3 => Self::Hourly,
+            4 => Self::EveryMinute,
+            _ => Self::Single,
+        }
+    }
+
     /// How many bytes of [`DateFormat::MINUTE_STAMP`] stand in the name.
     fn stamp_len(self) -> usize {
         match self {

@@ -22,6 +22,15 @@ const EVENTS_PER_ROUND: usize = 1024;
 const TAG_SHIFT: u32 = 60;
 const VALUE_MASK: u64 = (1 << TAG_SHIFT) - 1;
 
+/// What a descriptor is watched for, or ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interests {
+    /// Reading.
+    pub is_reading: bool,
+    /// Writing.
+    pub is_writing: bool,
+}
+
 /// Whom an event is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
@@ -37,6 +46,8 @@ pub enum Token {
     Listener(u16),
     /// A child process, by its unit.
     Child(u16),
+    /// A descriptor of the program.
+    Program(RawFd),
 }
 
 impl Token {
@@ -48,6 +59,7 @@ impl Token {
             Token::RootEnd => (3, 0),
             Token::Listener(number) => (4, u64::from(number)),
             Token::Child(unit) => (5, u64::from(unit)),
+            Token::Program(fd) => (6, u64::from(fd.unsigned_abs())),
         };
         tag << TAG_SHIFT | value
     }
@@ -60,6 +72,7 @@ impl Token {
             3 => Token::RootEnd,
             4 => Token::Listener(value as u16),
             5 => Token::Child(value as u16),
+            6 => Token::Program(value as RawFd),
             _ => Token::Session(value as i64),
         }
     }
@@ -153,6 +166,18 @@ impl Watcher {
         epoll::add_exclusive(self.epoll, fd, token.encode())
     }
 
+    /// Watches a descriptor of the program, level-triggered.
+    pub fn watch_level(&self, fd: RawFd, interests: Interests, token: Token) -> io::Result<()> {
+        let Interests { is_reading, is_writing } = interests;
+        epoll::add_level(self.epoll, fd, is_reading, is_writing, token.encode())
+    }
+
+    /// Changes what [`Watcher::watch_level`] watches for.
+    pub fn change_level(&self, fd: RawFd, interests: Interests, token: Token) -> io::Result<()> {
+        let Interests { is_reading, is_writing } = interests;
+        epoll::change_level(self.epoll, fd, is_reading, is_writing, token.encode())
+    }
+
     /// Watches it no longer. Closing a descriptor does the same, if no other process holds it.
     pub fn forget(&self, fd: RawFd) -> io::Result<()> {
         epoll::remove(self.epoll, fd)
@@ -184,6 +209,7 @@ mod tests {
             Token::RootEnd,
             Token::Listener(u16::MAX),
             Token::Child(7),
+            Token::Program(RawFd::MAX),
         ] {
             assert_eq!(Token::decode(token.encode()), token);
         }

@@ -121,13 +121,16 @@ pub fn text<'a>(what: &str, pointer: *const c_char) -> Result<&'a str> {
         .map_err(|_| Error::new(code::INVALID_PARAMS, format!("{what} is not UTF-8 text")))
 }
 
+/// More bytes than any process has: such a length is a mistake, as -1 is.
+const LARGEST_LEN: usize = isize::MAX as usize >> if usize::BITS == 64 { 8 } else { 0 };
+
 /// Bytes that a C program gave.
 #[inline]
 pub fn bytes<'a>(pointer: *const c_void, len: usize) -> Result<&'a [u8]> {
     if len == 0 {
         return Ok(&[]);
     }
-    if pointer.is_null() || isize::try_from(len).is_err() {
+    if pointer.is_null() || len > LARGEST_LEN {
         return Err(Error::new(
             code::INVALID_PARAMS,
             format!("{len} bytes at {pointer:p} cannot be read"),

@@ -35,4 +35,6 @@ pub mod connection;
 
 pub mod status;
 
+pub mod timer;
+
 pub mod error_codes;

@@ -246,8 +246,8 @@ pub extern "C" fn sw_server_get_callback(
 ///
 /// Errors: SW_ERROR_WRONG_OPERATION (it runs or has ended already),
 /// SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE
-/// (another server runs in this process), or the errno of the system; EDEADLK says that the program has
-/// several threads, with which SW_PROCESS and SW_BASE cannot fork.
+/// (another server runs in this process), or the errno of the system; EDEADLK says that the program
+/// has several threads, with which SW_PROCESS and SW_BASE cannot fork.
 ///
 /// Where: before start, from the only thread of the program (SW_THREAD: from any).
 ///
@@ -277,6 +277,21 @@ pub extern "C" fn sw_server_shutdown(server: *mut sw_server_t) -> bool {
         borrow(server)?.server.shutdown()?;
         Ok(true)
     })
+}
+
+/// Tells whether the server runs and no end has been asked for.
+///
+/// - `server`: the server.
+///
+/// Returns: true from the call of sw_server_start on; false before it, once an orderly end has begun,
+/// and after it.
+///
+/// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+///
+/// Where: any process, phase and thread.
+#[no_mangle]
+pub extern "C" fn sw_server_is_running(server: *const sw_server_t) -> bool {
+    guard(false, || Ok(borrow(server)?.server.is_serving()))
 }
 
 /// The C form of an event.

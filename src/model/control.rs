@@ -104,9 +104,13 @@ impl Control {
 }
 
 impl Root {
-    /// The server is up: start events are raised, connections are taken.
-    pub fn set_started(&self, now_s: i64) {
+    /// The server begins; said before anything of it runs.
+    pub fn set_start_time(&self, now_s: i64) {
         self.start_time_s.store(now_s, Ordering::Relaxed);
+    }
+
+    /// The server is up: start events are raised, connections are taken.
+    pub fn set_started(&self) {
         self.is_started.store(1, Ordering::Release);
     }
 
@@ -130,7 +134,7 @@ impl Root {
         self.is_ending.load(Ordering::Acquire) != 0
     }
 
-    /// Unix seconds at which the server came up.
+    /// Unix seconds at which the server was started.
     pub fn start_time_s(&self) -> i64 {
         self.start_time_s.load(Ordering::Relaxed)
     }
@@ -140,7 +144,7 @@ impl Root {
         self.master_pid.load(Ordering::Acquire)
     }
 
-    /// The unit that stands for the master says its pid.
+    /// Says the pid of the unit that stands for the master.
     pub fn set_master_pid(&self, pid: i32) {
         self.master_pid.store(pid, Ordering::Release);
     }

@@ -68,9 +68,6 @@ impl Roles {
     /// Runs the data callbacks.
     pub const WORKER: Roles = Roles(16);
 
-    /// No role: every unit has it.
-    pub const NONE: Roles = Roles(0);
-
     const fn and(self, other: Roles) -> Roles {
         Roles(self.0 | other.0)
     }
@@ -78,6 +75,26 @@ impl Roles {
     /// Whether all of `other` is worn.
     pub fn has(self, other: Roles) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether it owns connections.
+    pub fn is_reactor(self) -> bool {
+        self.has(Roles::REACTOR)
+    }
+
+    /// Whether it runs the data callbacks.
+    pub fn is_worker(self) -> bool {
+        self.has(Roles::WORKER)
+    }
+
+    /// Whether it starts and replaces workers.
+    pub fn is_manager(self) -> bool {
+        self.has(Roles::MANAGER)
+    }
+
+    /// Whether it owns connections of workers elsewhere.
+    pub fn is_reactor_only(self) -> bool {
+        self.is_reactor() && !self.is_worker()
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::error::{code, Error, Result};
 use crate::model::plan::Mode;
+use crate::os::clock::DateFormat;
 
 /// The most connections that a server can be told to hold.
 pub const CONNECTION_CEILING: i64 = 1 << 20;
@@ -51,6 +52,14 @@ pub enum Name {
     OpenTcpNodelay,
     /// Patience with what should end, in seconds.
     MaxWaitTime,
+    /// The date in a log line, in the form of `strftime`.
+    LogDateFormat,
+    /// The date in a log line has microseconds.
+    LogDateWithMicroseconds,
+    /// How often a new log file is begun.
+    LogRotation,
+    /// Where the pid of the calling process is written.
+    PidFile,
 }
 
 /// The type of a setting and what happens to values outside of it.
@@ -64,6 +73,8 @@ enum Kind {
     Bool,
     /// A path.
     Path,
+    /// What `strftime` takes.
+    DateFormat,
 }
 
 /// A value, as it is kept.
@@ -94,7 +105,7 @@ struct Row {
     kind: Kind,
 }
 
-const COUNT: usize = 11;
+const COUNT: usize = 15;
 const ANY_COUNT: Kind = Kind::Int { min: 0, max: U32_MAX };
 
 /// The table. Defaults that depend on mode and machine are in [`Settings::default_of`].
@@ -122,6 +133,18 @@ const TABLE: [Row; COUNT] = [
     },
     Row { name: Name::OpenTcpNodelay, spellings: &["open_tcp_nodelay"], kind: Kind::Bool },
     Row { name: Name::MaxWaitTime, spellings: &["max_wait_time"], kind: ANY_COUNT },
+    Row { name: Name::LogDateFormat, spellings: &["log_date_format"], kind: Kind::DateFormat },
+    Row {
+        name: Name::LogDateWithMicroseconds,
+        spellings: &["log_date_with_microseconds"],
+        kind: Kind::Bool,
+    },
+    Row {
+        name: Name::LogRotation,
+        spellings: &["log_rotation"],
+        kind: Kind::Int { min: 0, max: 4 },
+    },
+    Row { name: Name::PidFile, spellings: &["pid_file"], kind: Kind::Path },
 ];
 
 /// The machine as far as defaults and clamps depend on it.
@@ -157,7 +180,7 @@ impl Kind {
             Kind::Size { unlimited: Some(all), .. } if number <= 0 => Value::Int(all),
             Kind::Size { max, .. } => Value::Int(number.clamp(0, max)),
             Kind::Bool => Value::Bool(number != 0),
-            Kind::Path => Value::Text(number.to_string()),
+            Kind::Path | Kind::DateFormat => Value::Text(number.to_string()),
         }
     }
 
@@ -168,6 +191,7 @@ impl Kind {
             Kind::Size { .. } => parse_size(text).map(|number| self.value_of_number(number)),
             Kind::Bool => parse_bool(text).map(Value::Bool),
             Kind::Path => Some(Value::Text(text.to_owned())),
+            Kind::DateFormat => DateFormat::new(text).map(|_| Value::Text(text.to_owned())),
         }
     }
 
@@ -177,6 +201,7 @@ impl Kind {
             Kind::Size { .. } => "a number of bytes, such as 65536, 64K, 2M or 1G",
             Kind::Bool => "true or false",
             Kind::Path => "a path",
+            Kind::DateFormat => "a format of strftime that gives at most 127 bytes",
         }
     }
 }
@@ -321,6 +346,10 @@ impl Settings {
             Name::OutputBufferSize => Value::Int(U32_MAX),
             Name::OpenTcpNodelay => Value::Bool(true),
             Name::MaxWaitTime => Value::Int(3),
+            Name::LogDateFormat => Value::Text("%F %T".to_owned()),
+            Name::LogDateWithMicroseconds => Value::Bool(false),
+            Name::LogRotation => Value::Int(0),
+            Name::PidFile => Value::Text(String::new()),
         }
     }
 
@@ -355,6 +384,10 @@ impl Settings {
             },
             log_file: self.text(Name::LogFile),
             log_level: self.int(Name::LogLevel) as u8,
+            log_date_format: self.text(Name::LogDateFormat),
+            log_has_microseconds: self.int(Name::LogDateWithMicroseconds) != 0,
+            log_rotation: self.int(Name::LogRotation) as u8,
+            pid_file: self.text(Name::PidFile),
             socket_buffer_size: self.int(Name::SocketBufferSize) as u64,
             output_buffer_size: self
                 .mode
@@ -436,6 +469,14 @@ pub struct InForce {
     pub log_file: String,
     /// 0 debug to 6 none.
     pub log_level: u8,
+    /// For `strftime`.
+    pub log_date_format: String,
+    /// Whether the date has microseconds.
+    pub log_has_microseconds: bool,
+    /// 0 never, 1 monthly, 2 daily, 3 hourly, 4 every minute.
+    pub log_rotation: u8,
+    /// Empty: none is written.
+    pub pid_file: String,
     /// Bytes that may wait for one peer before sends fail.
     pub socket_buffer_size: u64,
     /// Bytes of one send; `None`: no limit in this mode.
@@ -540,6 +581,17 @@ mod tests {
         assert_eq!(text(&settings, "max_connection"), "1024");
         assert_eq!(settings.set_int("max_connection", 1 << 30), Ok(true));
         assert_eq!(text(&settings, "max_connection"), "1024");
+    }
+
+    #[test]
+    fn a_date_format_that_is_too_long_is_refused_and_the_old_one_stays() {
+        let mut settings = settings(Mode::Process);
+        assert_eq!(settings.set_text("log_date_format", "%H:%M"), Ok(true));
+        let error = settings.set_text("log_date_format", &"%F".repeat(100)).unwrap_err();
+        assert_eq!(error.code(), code::INVALID_PARAMS);
+        assert_eq!(text(&settings, "log_date_format"), "%H:%M");
+        assert_eq!(text(&settings, "log_rotation"), "0");
+        assert_eq!(text(&settings, "pid_file"), "");
     }
 
     #[test]

@@ -63,6 +63,13 @@ impl Stream {
         Moved::of(socket::send_all_of(self.as_raw_fd(), parts))
     }
 
+    /// Tells the peer that nothing more will come, behind what was written; reading goes on.
+    pub fn end_writing(&self) {
+        if let Err(error) = socket::shutdown_write(self.as_raw_fd()) {
+            log::debug!("the peer of descriptor {} was gone: {error}", self.as_raw_fd());
+        }
+    }
+
     /// Closes with a reset: what the system still holds for the peer is thrown away.
     pub fn reset(self) {
         if socket::reset_on_close(self.as_raw_fd()).is_err() {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -66,7 +66,9 @@ impl Address {
     /// block for as long as the resolver takes.
     pub fn resolve(family: Family, host: &str, port: u16) -> Result<Self, AddressError> {
         match Self::parse(family, host, port) {
-            Err(AddressError::NotIpv4 | AddressError::NotIpv6) => {}
+            Err(AddressError::NotIpv4 | AddressError::NotIpv6)
+                if host.parse::<IpAddr>().is_err() => {}
+            // Also an address of the other family: that is no name to look up.
             result => return result,
         }
         let found = (host, port).to_socket_addrs().map_err(AddressError::Unresolved)?;
@@ -404,10 +406,12 @@ mod tests {
         assert_eq!(address, Address::parse(Family::V4, "127.0.0.1", 5).unwrap());
         let literal = Address::resolve(Family::V6, "::", 5).unwrap();
         assert_eq!(literal.host(), "::");
-        for (family, host) in [(Family::V4, "::1"), (Family::V6, "127.0.0.1"), (Family::V4, "")] {
-            let error = Address::resolve(family, host, 1).unwrap_err();
-            assert!(matches!(error, AddressError::Unresolved(_)), "{host:?}");
-        }
+        let of_v6 = Address::resolve(Family::V4, "::1", 1).unwrap_err();
+        assert!(matches!(of_v6, AddressError::NotIpv4), "{of_v6}");
+        let of_v4 = Address::resolve(Family::V6, "127.0.0.1", 1).unwrap_err();
+        assert!(matches!(of_v4, AddressError::NotIpv6), "{of_v4}");
+        let nothing = Address::resolve(Family::V4, "", 1).unwrap_err();
+        assert!(matches!(nothing, AddressError::Unresolved(_)), "{nothing}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The one thing that the event loop's own crate does not offer: a listener that many processes
-//! watch, and of which one is woken for a connection instead of all.
+//! What the event loop's own crate does not offer: a listener that many processes watch, of which
+//! one is woken for a connection instead of all, and descriptors that are watched level-triggered.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -14,6 +14,42 @@ pub fn add_exclusive(epoll_fd: RawFd, fd: RawFd, token: u64) -> io::Result<()> {
     let mut event = libc::epoll_event { events, u64: token };
     // SAFETY: the event outlives the call, which copies it.
     checked(unsafe { libc::epoll_ctl(epoll_fd, libc::EPOLL_CTL_ADD, fd, &mut event) }).map(drop)
+}
+
+/// Has `epoll_fd` report `token` while `fd` can be read or written, as asked for: level-triggered.
+pub fn add_level(
+    epoll_fd: RawFd,
+    fd: RawFd,
+    reads: bool,
+    writes: bool,
+    token: u64,
+) -> io::Result<()> {
+    control_level(epoll_fd, libc::EPOLL_CTL_ADD, fd, (reads, writes), token)
+}
+
+/// Changes what [`add_level`] asked for.
+pub fn change_level(
+    epoll_fd: RawFd,
+    fd: RawFd,
+    reads: bool,
+    writes: bool,
+    token: u64,
+) -> io::Result<()> {
+    control_level(epoll_fd, libc::EPOLL_CTL_MOD, fd, (reads, writes), token)
+}
+
+fn control_level(
+    epoll_fd: RawFd,
+    operation: libc::c_int,
+    fd: RawFd,
+    (reads, writes): (bool, bool),
+    token: u64,
+) -> io::Result<()> {
+    let reading = if reads { libc::EPOLLIN } else { 0 };
+    let writing = if writes { libc::EPOLLOUT } else { 0 };
+    let mut event = libc::epoll_event { events: (reading | writing) as u32, u64: token };
+    // SAFETY: the event outlives the call, which copies it.
+    checked(unsafe { libc::epoll_ctl(epoll_fd, operation, fd, &mut event) }).map(drop)
 }
 
 /// Takes `fd` out again. Do it before closing: while another process has the same socket open, the

@@ -7,6 +7,8 @@ use std::slice;
 
 use nix::errno::Errno;
 
+use super::checked;
+
 /// An anonymous mapping that belongs to this process: zero at first, and costing nothing until it
 /// is touched. A forked child sees a copy.
 #[derive(Debug)]
@@ -35,6 +37,32 @@ impl Pages {
         }
         let start = NonNull::new(start.cast()).ok_or(Errno::ENOMEM)?;
         Ok(Self { start, len })
+    }
+}
+
+/// Knows the process that made it. In a process that was forked since, also by code that knows
+/// nothing of this library, it is a stranger. Asking makes no system call.
+#[derive(Debug)]
+pub struct Home(Pages);
+
+impl Home {
+    /// The calling process.
+    pub fn new() -> io::Result<Self> {
+        let mut pages = Pages::new(1)?;
+        let page = pages.start.as_ptr().cast();
+        // SAFETY: the mapping is our own; a fork of the process gets zeroes in its place.
+        checked(unsafe { libc::madvise(page, pages.len, libc::MADV_WIPEONFORK) })?;
+        if let Some(mark) = pages.first_mut() {
+            *mark = 1;
+        }
+        Ok(Self(pages))
+    }
+
+    /// Whether this is still the process that made it.
+    #[inline]
+    pub fn is_here(&self) -> bool {
+        // SAFETY: mapped and initialised. Volatile, since a fork changes it behind our back.
+        unsafe { self.0.start.as_ptr().read_volatile() == 1 }
     }
 }
 
@@ -82,6 +110,17 @@ mod tests {
         assert_eq!(Pages::new(0).unwrap_err().raw_os_error(), Some(libc::EINVAL));
         assert_eq!(Pages::new(usize::MAX).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
         assert_eq!(Pages::new(1 << 60).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+    }
+
+    #[test]
+    fn a_forked_process_is_not_the_one_that_made_its_home() {
+        let home = Home::new().unwrap();
+        assert!(home.is_here());
+        assert!(passes_in_child(|| {
+            assert!(!home.is_here());
+            assert!(Home::new().unwrap().is_here());
+        }));
+        assert!(home.is_here());
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub type Pid = i32;
 /// The largest descriptor number that is ever planned with.
 pub const MAX_DESCRIPTORS: usize = 1_048_576;
 
+/// The `errno` of [`fork`] in a process with several threads.
+pub const HAS_THREADS: i32 = libc::EDEADLK;
+
 /// How long a thread that was joined may stay in the system's list before it counts as running.
 const THREAD_END_LIMIT: Duration = Duration::from_millis(50);
 const THREAD_END_STEP: Duration = Duration::from_millis(1);

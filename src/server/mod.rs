@@ -5,6 +5,7 @@
 pub mod connection;
 mod run;
 pub mod status;
+pub mod timer;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
@@ -51,7 +52,7 @@ fn kind_of(number: i32) -> Result<SocketKind> {
             code::OPERATION_NOT_SUPPORT,
             format!("socket type {number} is a datagram type, which this version does not serve"),
         )),
-        tls if tls & TLS != 0 => Err(Error::new(
+        tls if (1..=6).contains(&(tls ^ TLS)) => Err(Error::new(
             code::OPERATION_NOT_SUPPORT,
             format!("socket type {number} asks for TLS, which this version does not offer"),
         )),
@@ -177,12 +178,21 @@ impl Server {
         if !self.is_running() {
             return Err(self.not_running());
         }
-        unit::with_current(act).unwrap_or_else(|| {
-            Err(Error::new(
-                code::WRONG_OPERATION,
-                "this thread runs no callbacks of the server, call from one that does",
-            ))
-        })
+        unit::with_current(act).unwrap_or_else(|| Err(self.no_unit()))
+    }
+
+    /// Why the caller is no unit although the server runs.
+    #[cold]
+    fn no_unit(&self) -> Error {
+        let (number, text) = if unit::is_copy() {
+            (code::WRONG_OPERATION, "a process that a callback has forked is none of the server's")
+        } else if self.runtime.read().as_deref().map_or(true, Runtime::has_ended) {
+            (code::WRONG_OPERATION, "the workers of the server have ended, nothing is left to call")
+        } else {
+            let text = "this thread runs no callbacks of the server, call from one that does";
+            (code::SERVER_UNRELATED_THREAD, text)
+        };
+        Error::new(number, text)
     }
 
     /// Hands what all units read to `act`, in any thread, if the server runs.

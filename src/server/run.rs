@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use crate::error::{clear_last, code, Error, Result};
-use crate::log as sink;
+use crate::log::{self as sink, Mark};
 use crate::model::hooks::{Event, EventKind, Hooks};
 use crate::model::plan::Plan;
 use crate::model::settings::InForce;
@@ -47,6 +47,25 @@ impl Drop for Turn {
     }
 }
 
+/// What the log of this process was before a server took it; it is so again when this is dropped.
+struct Voice {
+    level: u8,
+}
+
+impl Voice {
+    fn take() -> Self {
+        Self { level: sink::level() }
+    }
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        sink::close();
+        sink::set_level(self.level);
+        sink::set_identity(Mark::Outside, 0);
+    }
+}
+
 impl Server {
     /// Runs the server. Returns when it has ended, in the process that called it.
     pub fn start(&self) -> Result<()> {
@@ -59,6 +78,7 @@ impl Server {
         if switched.is_err() {
             return self.check_phase();
         }
+        let _voice = Voice::take();
         let result = self.run();
         self.phase.store(FINISHED, Ordering::Release);
         if let Err(error) = &result {
@@ -76,14 +96,15 @@ impl Server {
             let Setup { settings, hooks, listeners } = &mut *self.setup.lock();
             (settings.in_force(), hooks.clone(), std::mem::take(listeners))
         };
+        let plan = Plan::new(self.mode, &settings);
         open_log(&settings);
+        unit::log_as_root(&plan);
         for warning in &settings.warnings {
             log::warn!("{warning}");
         }
         for listener in &listeners {
             listener.listen(settings.backlog, settings.is_nodelay)?;
         }
-        let plan = Plan::new(self.mode, &settings);
         if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
             log::warn!("the start event is deprecated in this mode, use workerStart");
         }
@@ -97,8 +118,14 @@ impl Server {
             runtime.hooks.raise(&Event::Plain(EventKind::Shutdown));
             log::info!("server has ended");
         }
+        remove_pid_file(&runtime.settings.pid_file);
         self.runtime.write().take();
         result
+    }
+
+    /// Whether it runs and no end was asked for.
+    pub fn is_serving(&self) -> bool {
+        self.with_runtime(|runtime| !runtime.control.root().is_ending()).unwrap_or(false)
     }
 
     /// Asks for an orderly end. Safe in a signal handler.
@@ -119,11 +146,28 @@ fn check_hooks(hooks: &Hooks) -> Result<()> {
 
 fn open_log(settings: &InForce) {
     sink::set_level(settings.log_level);
+    sink::set_microseconds(settings.log_has_microseconds);
+    if let Err(error) = sink::set_date_format(&settings.log_date_format) {
+        log::warn!("{error}");
+    }
     if settings.log_file.is_empty() {
         return;
     }
-    if let Err(error) = sink::open(Path::new(&settings.log_file)) {
+    // The rotation first: it is part of the name.
+    let rotation = sink::Rotation::of_number(settings.log_rotation);
+    let path = Path::new(&settings.log_file);
+    let opened = sink::set_rotation(rotation).and_then(|()| sink::open(path));
+    if let Err(error) = opened {
         log::warn!("log_file {:?} cannot be opened: {error}", settings.log_file);
+    }
+}
+
+fn remove_pid_file(path: &str) {
+    if path.is_empty() {
+        return;
+    }
+    if let Err(error) = std::fs::remove_file(path) {
+        log::warn!("pid_file {path:?} cannot be removed: {error}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::error::Result;
 use crate::model::hooks::{Event, EventKind, WorkerError};
 use crate::model::plan::{Roles, Start, UnitPlan};
-use crate::model::worker::{Command, UnitCounters};
+use crate::model::worker::{Command, Stage, UnitCounters};
 use crate::model::SessionId;
 use crate::os::process;
 
@@ -21,6 +21,7 @@ const RETRY_NS: u64 = 1_000_000_000;
 pub(super) struct Manager {
     has_announced: Cell<bool>,
     has_ended: Cell<bool>,
+    finish_at_ns: Cell<Option<u64>>,
     kill_at_ns: Cell<Option<u64>>,
     is_ending: Cell<bool>,
     retry_at_ns: Cell<Option<u64>>,
@@ -58,6 +59,7 @@ impl Manager {
             self.bury(unit, &ended);
         }
         self.replace_missing(unit);
+        self.finish_workers(unit);
         self.force_late(unit);
         if self.is_ending.get() && unit.family.is_empty() && !self.has_ended.replace(true) {
             if self.has_announced.get() {
@@ -71,12 +73,28 @@ impl Manager {
         if self.is_ending.replace(true) {
             return;
         }
-        unit.family.tell_all(&unit.runtime, Command::Finish, Roles::WORKER);
+        unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::is_reactor);
+        let now_ns = unit.now.get().monotonic_ns;
         let wait_s = unit.runtime.settings.max_wait_time_s;
-        if wait_s > 0 {
-            let wait_ns = wait_s.saturating_mul(FORCE_AFTER_NS);
-            self.kill_at_ns.set(Some(unit.now.get().monotonic_ns.saturating_add(wait_ns)));
-            unit.set_timer(wait_ns, Timer::Deadline);
+        let wait_ns = wait_s.saturating_mul(1_000_000_000);
+        self.finish_at_ns.set(Some(now_ns.saturating_add(wait_ns)));
+        unit.set_timer(wait_ns, Timer::Deadline);
+        if wait_ns > 0 {
+            let force_ns = wait_s.saturating_mul(FORCE_AFTER_NS);
+            self.kill_at_ns.set(Some(now_ns.saturating_add(force_ns)));
+            unit.set_timer(force_ns, Timer::Deadline);
+        }
+    }
+
+    /// Ends the workers once none of them begins anything any more: what one of them has sent to
+    /// another has arrived then. A worker that is stuck is not waited for that long.
+    fn finish_workers(&self, unit: &Unit) {
+        let Some(finish_at_ns) = self.finish_at_ns.get() else { return };
+        let runtime = &unit.runtime;
+        let are_quiet = unit.family.have_reached(runtime, Stage::Quiet, Roles::is_reactor);
+        if are_quiet || unit.now.get().monotonic_ns >= finish_at_ns {
+            self.finish_at_ns.set(None);
+            unit.family.tell_all(runtime, Command::Finish, Roles::is_worker);
         }
     }
 
@@ -154,5 +172,6 @@ impl Unit {
         if let (Some(record), Some(counters)) = (self.record(), self.counters()) {
             record.begin_life(self.own_id(), counters);
         }
+        self.runtime.note_face(self.plan.id, process::pid());
     }
 }

@@ -9,6 +9,7 @@ mod manager;
 mod reactor;
 mod root;
 mod spawn;
+pub mod timer;
 mod turn;
 mod worker;
 
@@ -23,11 +24,9 @@ use parking_lot::Mutex;
 
 use crate::error::{code, Error, Result};
 use crate::event::post::Post;
-use crate::event::timer::Timers;
 use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Header;
 use crate::ipc::Outbox;
-use crate::log::{set_identity, Mark};
 use crate::model::connection::Connection;
 use crate::model::control::Control;
 use crate::model::dispatch::Dispatch;
@@ -39,6 +38,7 @@ use crate::model::settings::InForce;
 use crate::model::worker::{Command, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::net::listener::Listener;
+use crate::os::memory::Home;
 use crate::os::signal::Signals;
 use crate::os::{clock, process};
 
@@ -47,6 +47,7 @@ use manager::Manager;
 use reactor::Reactor;
 use root::Root;
 use spawn::Family;
+use timer::{Agenda, Timer};
 use worker::Worker;
 
 /// What a connection leaves its acceptor by, in the process that has both.
@@ -82,6 +83,7 @@ impl Runtime {
         listeners: Vec<Listener>,
     ) -> Result<Self> {
         let control = Control::new(&plan, &settings)?;
+        control.root().set_start_time((clock::wall_ns() / 1_000_000_000) as i64);
         let root_process = process::open_pidfd(process::pid())
             .map_err(|error| Error::system("open a descriptor of the own process", &error))?;
         let ids = plan.units().iter().map(|unit| unit.id);
@@ -90,10 +92,22 @@ impl Runtime {
         Ok(Self { plan, settings, hooks, listeners, control, handovers, dispatches, root_process })
     }
 
+    /// Whether the root has ended: no unit runs any more.
+    pub fn has_ended(&self) -> bool {
+        self.control.unit(UnitId::ROOT).map_or(true, |record| record.stage() == Stage::Ended)
+    }
+
     /// Asks the root for an orderly end. Safe in a signal handler.
     pub fn request_end(&self) {
         self.control.root().request_end();
         self.control.wiring.ring(UnitId::ROOT.0);
+    }
+
+    /// Lets everybody see the pid of the unit that stands for the master, if this is that one.
+    fn note_face(&self, id: UnitId, pid: i32) {
+        if self.plan.face() == id {
+            self.control.root().set_master_pid(pid);
+        }
     }
 
     /// The worker that runs the callbacks of a connection.
@@ -111,17 +125,9 @@ struct Now {
     wall_ns: u64,
 }
 
-/// Why a timer was set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// Accepting was suspended and goes on.
-    Accept,
-    /// Something that is waited for should have happened.
-    Deadline,
-}
-
 /// One thread of control of the server.
 pub struct Unit {
+    home: Home,
     plan: UnitPlan,
     runtime: Arc<Runtime>,
     watcher: Watcher,
@@ -129,13 +135,14 @@ pub struct Unit {
     outbox: RefCell<Outbox>,
     /// Bytes of sends that went into the outbox while it had messages that wait for room.
     held_back: RefCell<HashMap<SessionId, u64>>,
-    timers: RefCell<Timers<Timer>>,
+    agenda: Agenda,
     signals: RefCell<Option<Signals>>,
     now: Cell<Now>,
     /// What this process alone was told, by a signal to itself.
     told: Cell<Command>,
     stage: Cell<Stage>,
     finish_deadline_ns: Cell<Option<u64>>,
+    has_announced_end: Cell<bool>,
     family: Family,
     root: Option<Root>,
     manager: Option<Manager>,
@@ -148,12 +155,21 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Unit>>> = const { RefCell::new(None) };
 }
 
-/// Hands the unit that this thread is to `act`; `None` if it is none.
+/// Hands the unit that this thread is to `act`; `None` if it is none, or the copy of one in a
+/// process that a callback has forked.
 #[inline]
 pub fn with_current<R>(act: impl FnOnce(&Unit) -> R) -> Option<R> {
     CURRENT.with(|current| match current.try_borrow() {
-        Ok(unit) => unit.as_deref().map(act),
+        Ok(unit) => unit.as_deref().filter(|unit| unit.home.is_here()).map(act),
         Err(_) => None,
+    })
+}
+
+/// Whether this thread is the copy of a unit, in a process that a callback has forked.
+pub fn is_copy() -> bool {
+    CURRENT.with(|current| match current.try_borrow() {
+        Ok(unit) => unit.as_deref().is_some_and(|unit| !unit.home.is_here()),
+        Err(_) => false,
     })
 }
 
@@ -161,10 +177,14 @@ pub fn with_current<R>(act: impl FnOnce(&Unit) -> R) -> Option<R> {
 pub fn run_root(runtime: Arc<Runtime>, signals: Signals) -> Result<()> {
     let (unit, events) = Unit::new(runtime, UnitId::ROOT)?;
     unit.watch_signals(signals)?;
-    spawn::log_as(&unit.plan);
-    let result = unit.live(events);
-    set_identity(Mark::Outside, 0);
-    result
+    unit.live(events)
+}
+
+/// Says in log lines that the root of this plan is speaking.
+pub fn log_as_root(plan: &Plan) {
+    if let Some(root) = plan.unit(UnitId::ROOT) {
+        spawn::log_as(root);
+    }
 }
 
 impl Unit {
@@ -177,16 +197,18 @@ impl Unit {
         let watcher = events.watcher().map_err(failed)?;
         let has = |role: Roles| plan.roles.has(role);
         let unit = Rc::new(Self {
+            home: Home::new().map_err(failed)?,
             watcher,
             loop_descriptor: events.descriptor(),
             outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),
             held_back: RefCell::default(),
-            timers: RefCell::default(),
+            agenda: Agenda::default(),
             signals: RefCell::default(),
             now: Cell::default(),
             told: Cell::new(Command::Run),
             stage: Cell::new(Stage::Down),
             finish_deadline_ns: Cell::new(None),
+            has_announced_end: Cell::new(false),
             family: Family::default(),
             root: has(Roles::ROOT).then(Root::default),
             manager: has(Roles::MANAGER).then(Manager::default),
@@ -203,6 +225,9 @@ impl Unit {
         if plan.start == Start::Fork {
             let root = unit.runtime.root_process.as_raw_fd();
             unit.watcher.watch(root, Token::RootEnd).map_err(failed)?;
+        }
+        if let Some(reactor) = &unit.reactor {
+            reactor.begin(&unit)?;
         }
         Ok((unit, events))
     }
@@ -242,7 +267,7 @@ impl Unit {
 
     fn set_timer(&self, delay_ns: u64, timer: Timer) {
         let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
-        self.timers.borrow_mut().add(due_ns, timer);
+        self.agenda.set(due_ns, timer);
     }
 
     /// Sends a message to another unit; it leaves at the end of the turn.

@@ -6,10 +6,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::error::{code, Error, Result};
-use crate::model::hooks::{Event, EventKind};
 use crate::model::plan::{Roles, UnitPlan};
 use crate::model::worker::{Command, Stage};
-use crate::os::{clock, process};
+use crate::os::process;
 
 use super::spawn::FORCE_AFTER_NS;
 use super::{Timer, Unit};
@@ -52,6 +51,8 @@ impl Default for Root {
 impl Root {
     /// Starts the children of the root: first what is forked, then what is a thread.
     pub(super) fn begin(&self, unit: &Rc<Unit>) -> Result<()> {
+        // Before anything that could raise the start event.
+        write_pid_file(&unit.runtime.settings.pid_file);
         let children: Vec<UnitPlan> = unit.runtime.plan.children(unit.plan.id).copied().collect();
         for plan in children.iter().filter(|plan| !plan.roles.has(Roles::WORKER)) {
             if let Err(error) = unit.family.start(unit, plan) {
@@ -95,20 +96,21 @@ impl Root {
     fn take_step(&self, unit: &Rc<Unit>) -> bool {
         let runtime = &unit.runtime;
         let is_ending = runtime.control.root().is_ending();
-        let all = Roles::NONE;
         let next = match self.step.get() {
-            Step::Starting | Step::Serving if is_ending => self.begin_end(unit),
-            Step::Starting if unit.family.have_reached(runtime, Stage::Running, all) => {
+            Step::Starting if self.failure.borrow().is_some() => self.begin_end(unit),
+            // Also if the end was asked for: what is raised at the end was begun then.
+            Step::Starting if self.is_up(unit) => {
                 self.open(unit);
                 Step::Serving
             }
-            Step::Quiescing if unit.family.have_reached(runtime, Stage::Quiet, Roles::REACTOR) => {
-                unit.family.tell_all(runtime, Command::Finish, Roles::MANAGER);
+            Step::Serving if is_ending => self.begin_end(unit),
+            Step::Quiescing if self.have_reactors_reached(unit, Stage::Quiet) => {
+                unit.family.tell_all(runtime, Command::Finish, Roles::is_manager);
                 self.end_adopted(unit);
                 Step::EndingWorkers
             }
             Step::EndingWorkers if self.are_workers_gone(unit) => {
-                unit.family.tell_all(runtime, Command::Finish, Roles::REACTOR);
+                unit.family.tell_all(runtime, Command::Finish, Roles::is_reactor_only);
                 Step::EndingReactors
             }
             Step::EndingReactors if unit.family.is_empty() => Step::EndingSelf,
@@ -124,10 +126,20 @@ impl Root {
         true
     }
 
-    /// All units run: the program is told, then connections are taken.
+    /// Whether the reactors run and all workers were started; how far those are matters to nobody.
+    fn is_up(&self, unit: &Unit) -> bool {
+        unit.family.have_reached(&unit.runtime, Stage::Running, Roles::is_manager)
+            && self.have_reactors_reached(unit, Stage::Running)
+    }
+
+    fn have_reactors_reached(&self, unit: &Unit, stage: Stage) -> bool {
+        unit.family.have_reached(&unit.runtime, stage, Roles::is_reactor_only)
+    }
+
+    /// The server is up: the program is told, then connections are taken.
     fn open(&self, unit: &Unit) {
         let control = &unit.runtime.control;
-        control.root().set_started((clock::wall_ns() / 1_000_000_000) as i64);
+        control.root().set_started();
         if let Some(manager) = unit.runtime.plan.manager() {
             control.wiring.ring(manager.0);
         }
@@ -141,10 +153,10 @@ impl Root {
     fn begin_end(&self, unit: &Unit) -> Step {
         log::info!("server is ending, pid {}", process::pid());
         if self.step.get() == Step::Serving {
-            unit.raise(&Event::Plain(EventKind::BeforeShutdown));
+            unit.announce_end();
         }
         unit.quiesce();
-        unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::REACTOR);
+        unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::is_reactor_only);
         unit.set_timer(0, Timer::Deadline);
         Step::Quiescing
     }
@@ -152,17 +164,17 @@ impl Root {
     fn are_workers_gone(&self, unit: &Unit) -> bool {
         match &unit.manager {
             Some(manager) => manager.has_ended(),
-            None => !unit.family.has(Roles::MANAGER) && !unit.family.has(Roles::WORKER),
+            None => !unit.family.has(Roles::is_manager) && !unit.family.has(Roles::is_worker),
         }
     }
 
     /// Ends workers whose manager is gone.
     fn end_adopted(&self, unit: &Unit) {
         let wait_s = unit.runtime.settings.max_wait_time_s;
-        if unit.manager.is_some() || !unit.family.has(Roles::WORKER) {
+        if unit.manager.is_some() || !unit.family.has(Roles::is_worker) {
             return;
         }
-        unit.family.tell_all(&unit.runtime, Command::Finish, Roles::WORKER);
+        unit.family.tell_all(&unit.runtime, Command::Finish, Roles::is_worker);
         if wait_s > 0 {
             let wait_ns = wait_s.saturating_mul(FORCE_AFTER_NS);
             self.force_at_ns.set(Some(unit.now.get().monotonic_ns.saturating_add(wait_ns)));
@@ -216,5 +228,14 @@ impl Root {
             }
             _ => {}
         }
+    }
+}
+
+fn write_pid_file(path: &str) {
+    if path.is_empty() {
+        return;
+    }
+    if let Err(error) = std::fs::write(path, process::pid().to_string()) {
+        log::warn!("pid_file {path:?} cannot be written: {error}");
     }
 }

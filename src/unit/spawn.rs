@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
+use std::sync::mpsc::{self, Sender};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -56,6 +58,7 @@ impl Family {
             if let Some(record) = parent.runtime.control.unit(plan.id) {
                 record.set_pid(*pid);
             }
+            parent.runtime.note_face(plan.id, *pid);
             parent
                 .watcher
                 .watch(pidfd.as_raw_fd(), Token::Child(plan.id.0))
@@ -85,6 +88,9 @@ impl Family {
             Ok(Forked::Child { held }) => {
                 self.leave(parent);
                 run_child(Arc::clone(&parent.runtime), plan, held)
+            }
+            Err(error) if error.raw_os_error() == Some(process::HAS_THREADS) => {
+                Err(Error::system("fork a program that has several threads", &error))
             }
             Err(error) => Err(Error::system("fork", &error)),
         }
@@ -145,9 +151,9 @@ impl Family {
         Some(Ended { plan, process })
     }
 
-    /// Tells every child, and rings it.
-    pub(super) fn tell_all(&self, runtime: &Runtime, command: Command, roles: Roles) {
-        for (plan, _) in self.members.borrow().iter().filter(|row| row.0.roles.has(roles)) {
+    /// Tells every child whose roles are meant, and rings it.
+    pub(super) fn tell_all(&self, runtime: &Runtime, command: Command, meant: fn(Roles) -> bool) {
+        for (plan, _) in self.members.borrow().iter().filter(|row| meant(row.0.roles)) {
             if let Some(record) = runtime.control.unit(plan.id) {
                 record.tell(command);
             }
@@ -175,10 +181,15 @@ impl Family {
         }
     }
 
-    /// Whether all children with these roles have reached `stage`.
-    pub(super) fn have_reached(&self, runtime: &Runtime, stage: Stage, roles: Roles) -> bool {
+    /// Whether all children whose roles are meant have reached `stage`.
+    pub(super) fn have_reached(
+        &self,
+        runtime: &Runtime,
+        stage: Stage,
+        meant: fn(Roles) -> bool,
+    ) -> bool {
         let members = self.members.borrow();
-        let mut wanted = members.iter().filter(|row| row.0.roles.has(roles));
+        let mut wanted = members.iter().filter(|row| meant(row.0.roles));
         wanted.all(|(plan, _)| {
             runtime.control.unit(plan.id).is_some_and(|record| record.stage() >= stage)
         })
@@ -189,9 +200,9 @@ impl Family {
         self.members.borrow().iter().any(|row| row.0.id == id)
     }
 
-    /// Whether there is a child with these roles.
-    pub(super) fn has(&self, roles: Roles) -> bool {
-        self.members.borrow().iter().any(|row| row.0.roles.has(roles))
+    /// Whether there is a child whose roles are meant.
+    pub(super) fn has(&self, meant: fn(Roles) -> bool) -> bool {
+        self.members.borrow().iter().any(|row| meant(row.0.roles))
     }
 
     /// Whether there is no child left.
@@ -239,24 +250,48 @@ fn die_with_root(runtime: &Runtime, plan: &UnitPlan) -> Result<()> {
         .map_err(|error| Error::system("end with the parent", &error))
 }
 
+/// Returns when the thread has all that its unit needs, so that no connection takes the descriptors
+/// that a unit is about to make; or with what it could not have.
 fn start_thread(runtime: &Arc<Runtime>, id: UnitId) -> Result<Child> {
     let runtime = Arc::clone(runtime);
     let name = runtime.plan.unit(id).map_or("unit", |plan| name_of(plan));
+    let (sender, receiver) = mpsc::channel();
     let handle = thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || run_thread(runtime, id))
+        .spawn(move || run_thread(runtime, id, &sender))
         .map_err(|error| Error::system("start a thread", &error))?;
+    let ended = || Error::new(code::FATAL_ERROR, format!("the thread of unit {} ended", id.0));
+    receiver.recv().unwrap_or_else(|_| Err(ended()))?;
     Ok(Child::Thread { handle })
 }
 
-fn run_thread(runtime: Arc<Runtime>, id: UnitId) {
+fn run_thread(runtime: Arc<Runtime>, id: UnitId, parent: &Sender<Result<()>>) {
     if let Some(plan) = runtime.plan.unit(id) {
         log_as(plan);
     }
-    let result = Unit::new(Arc::clone(&runtime), id).and_then(|(unit, events)| unit.live(events));
-    if let Err(error) = result {
-        log::error!("unit {} could not run: {error}", id.0);
-        runtime.request_end();
+    let (unit, events) = match Unit::new(Arc::clone(&runtime), id) {
+        Ok(made) => made,
+        Err(error) => return tell(parent, Err(error)),
+    };
+    tell(parent, Ok(()));
+    let live = || unit.live(events);
+    // A panic ends the unit, not silently: its parent is told like after any other end.
+    let result = catch_unwind(AssertUnwindSafe(live));
+    match result {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => log::error!("unit {} could not run: {error}", id.0),
+        Err(_) => log::error!("unit {} ended by a panic", id.0),
+    }
+    if let (Some(record), Some(plan)) = (runtime.control.unit(id), runtime.plan.unit(id)) {
+        record.reach(Stage::Ended);
+        runtime.control.wiring.ring(plan.parent.0);
+    }
+    runtime.request_end();
+}
+
+fn tell(parent: &Sender<Result<()>>, outcome: Result<()>) {
+    if parent.send(outcome).is_err() {
+        log::debug!("the parent does not wait for this thread");
     }
 }
 
@@ -272,12 +307,10 @@ fn name_of(plan: &UnitPlan) -> &'static str {
 
 /// Says in log lines who is speaking.
 pub(super) fn log_as(plan: &UnitPlan) {
-    let (mark, id) = if plan.roles.has(Roles::ROOT) {
-        (Mark::Master, 0)
+    let (mark, id) = if let Some(worker) = plan.worker {
+        (Mark::EventWorker, i32::from(worker.0))
     } else if plan.roles.has(Roles::MANAGER) {
         (Mark::Manager, 0)
-    } else if let Some(worker) = plan.worker {
-        (Mark::EventWorker, i32::from(worker.0))
     } else {
         (Mark::Master, plan.reactor.map_or(0, i32::from))
     };

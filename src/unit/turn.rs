@@ -13,7 +13,7 @@ use crate::model::worker::{Command, Stage};
 use crate::model::{SessionId, UnitId};
 use crate::os::{process, signal};
 
-use super::{Now, Timer, Unit, CURRENT};
+use super::{Timer, Unit, CURRENT};
 
 /// Messages that one turn takes before it looks at sockets and timers again.
 const MESSAGES_PER_TURN: usize = 1024;
@@ -32,8 +32,11 @@ impl Unit {
             while self.stage.get() < Stage::Ended {
                 self.turn(&mut events, &mut inbox);
             }
+        } else {
+            // What was started already has nobody left to watch it.
+            self.family.kill_all();
         }
-        self.end();
+        self.reach(Stage::Ended);
         CURRENT.with(|current| current.replace(None));
         match (&self.root, result) {
             (Some(root), Ok(())) => root.verdict(),
@@ -49,9 +52,6 @@ impl Unit {
         if let Some(manager) = &self.manager {
             manager.begin(self)?;
         }
-        if let Some(reactor) = &self.reactor {
-            reactor.begin(self)?;
-        }
         if let Some(worker) = &self.worker {
             worker.begin(self);
         }
@@ -60,10 +60,6 @@ impl Unit {
         }
         self.reach(Stage::Running);
         Ok(())
-    }
-
-    fn end(&self) {
-        self.reach(Stage::Ended);
     }
 
     /// Says how far the unit is, to the parent and whoever looks.
@@ -90,6 +86,7 @@ impl Unit {
         self.tell_others();
         self.take_messages(inbox);
         self.take_timers();
+        self.take_deferred();
         if let Some(reactor) = &self.reactor {
             reactor.settle(self);
         }
@@ -104,7 +101,7 @@ impl Unit {
         if is_busy || (self.may_take_messages() && !inbox.prepare_sleep()) {
             return Some(Duration::ZERO);
         }
-        let due_ns = self.timers.borrow().next_due_ns()?;
+        let due_ns = self.agenda.next_due_ns()?;
         let left_ns = due_ns.saturating_sub(self.now.get().monotonic_ns);
         // Rounded up: the loop counts milliseconds, and waking up too early means turning twice.
         Some(Duration::from_millis(left_ns.div_ceil(1_000_000)))
@@ -126,6 +123,7 @@ impl Unit {
             Token::Child(unit) => self.family.note_end(UnitId(unit)),
             Token::Signal => self.take_signals(),
             Token::RootEnd => self.end_orphaned(),
+            Token::Program(fd) => self.take_io(fd, ready),
         }
     }
 
@@ -207,23 +205,6 @@ impl Unit {
         );
     }
 
-    fn take_timers(&self) {
-        let Now { monotonic_ns, .. } = self.now.get();
-        loop {
-            let due = self.timers.borrow_mut().pop_due(monotonic_ns);
-            match due {
-                Some(Timer::Accept) => {
-                    if let Some(acceptor) = &self.acceptor {
-                        acceptor.resume(self);
-                    }
-                }
-                // Whoever set it looks at the time in `advance`.
-                Some(Timer::Deadline) => {}
-                None => return,
-            }
-        }
-    }
-
     /// Publishes what waits and rings whoever sleeps, once for all that was said meanwhile.
     #[inline]
     fn tell_others(&self) {
@@ -253,6 +234,9 @@ impl Unit {
     /// Does what the parent, or a signal to this process alone, says.
     fn obey(self: &Rc<Self>, inbox: &mut Inbox) {
         let command = self.record().map_or(Command::Run, |record| record.command());
+        if command > Command::Run {
+            self.announce_end();
+        }
         match command.max(self.told.get()) {
             Command::Run => {}
             Command::Quiesce => self.quiesce(),
@@ -276,6 +260,8 @@ impl Unit {
         if let Some(reactor) = &self.reactor {
             reactor.quiesce();
         }
+        // Whoever sees this unit quiet has got all that it said.
+        self.tell_others();
         self.reach(Stage::Quiet);
     }
 
@@ -303,7 +289,10 @@ impl Unit {
         if let Some(worker) = &self.worker {
             worker.end(self);
         }
-        self.outbox.borrow_mut().flush();
+        let deadline_ns = self.finish_deadline_ns.get().unwrap_or(0);
+        if !self.outbox.borrow_mut().flush_blocking(deadline_ns) {
+            log::warn!("messages to other processes were not taken in time");
+        }
         true
     }
 

@@ -28,6 +28,11 @@ impl Worker {
         Self { id, has_ended: Cell::new(false) }
     }
 
+    /// Whether the stop callback has begun.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.get()
+    }
+
     /// The worker's id.
     pub(super) fn id(&self) -> WorkerId {
         self.id
@@ -171,10 +176,15 @@ impl Unit {
     pub(super) fn announce_start(&self) {
         let root = self.runtime.control.root();
         if self.runtime.plan.face() == self.plan.id && root.claim_start_event() {
-            root.set_master_pid(process::pid());
             self.raise(&Event::Plain(EventKind::Start));
-        } else if self.runtime.plan.face() == self.plan.id {
-            root.set_master_pid(process::pid());
+        }
+    }
+
+    /// Raises the event before the end, if this unit stands for the master. Nothing has stopped.
+    pub(super) fn announce_end(&self) {
+        let is_face = self.runtime.plan.face() == self.plan.id;
+        if is_face && !self.has_announced_end.replace(true) {
+            self.raise(&Event::Plain(EventKind::BeforeShutdown));
         }
     }
 

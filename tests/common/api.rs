@@ -39,6 +39,7 @@ extern "C" {
     fn sw_server_get_callback(server: *const sw_server_t, event: *const c_char) -> sw_callback_t;
     fn sw_server_start(server: *mut sw_server_t) -> bool;
     fn sw_server_shutdown(server: *mut sw_server_t) -> bool;
+    fn sw_server_is_running(server: *const sw_server_t) -> bool;
     fn sw_server_send(server: *mut sw_server_t, fd: i64, data: *const c_void, len: usize) -> bool;
     fn sw_server_close(server: *mut sw_server_t, fd: i64, reset: bool) -> bool;
     fn sw_server_exist(server: *mut sw_server_t, fd: i64) -> bool;
@@ -282,6 +283,11 @@ impl Handle {
     pub fn start(self) -> Result<()> {
         // SAFETY: see the head of this block.
         checked(unsafe { sw_server_start(self.raw) })
+    }
+
+    pub fn is_running(self) -> bool {
+        // SAFETY: any handle may be asked.
+        unsafe { sw_server_is_running(self.raw) }
     }
 
     pub fn shutdown(self) -> Result<()> {

@@ -76,6 +76,17 @@ pub fn wait_gone(pid: i32, limit: Duration) -> io::Result<bool> {
     }
 }
 
+/// The descriptors that are open in this process, but for the one that reads the list.
+pub fn open_descriptors() -> io::Result<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    // SAFETY: F_GETFD takes no argument.
+    numbers.retain(|number| unsafe { libc::fcntl(*number, libc::F_GETFD) } != -1);
+    Ok(numbers)
+}
+
 /// A TCP port of 127.0.0.1 that no other test takes until this is dropped.
 pub struct Port {
     pub number: u16,
@@ -107,11 +118,11 @@ impl Port {
 }
 
 /// Claims a port among tests by a socket name, which vanishes with the process, and looks whether
-/// anybody else has it.
+/// anybody else has it. The look itself takes the port for a moment, so it waits for the claim.
 fn claim(number: u16) -> io::Result<Option<UnixListener>> {
     let name = SocketAddr::from_abstract_name(format!("swoole-test-port-{number}"))?;
-    let is_free = TcpListener::bind(("127.0.0.1", number)).is_ok();
-    Ok(UnixListener::bind_addr(&name).ok().filter(|_| is_free))
+    let claimed = UnixListener::bind_addr(&name).ok();
+    Ok(claimed.filter(|_| TcpListener::bind(("127.0.0.1", number)).is_ok()))
 }
 
 /// The names in the folders where a server could leave something, that could be one of ours.

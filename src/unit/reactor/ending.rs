@@ -155,8 +155,10 @@ impl State {
             return;
         }
         if !has_ended {
-            // What the peer sent and nobody will read would turn the close into a reset, and a
-            // reset can overtake the last answer.
+            // What the peer sent and nobody will read turns the close into a reset, which can
+            // overtake the last answer. So the end goes out first: a peer that has it does not
+            // see the reset. Then what is there is thrown away.
+            stream.end_writing();
             for _ in 0..DISCARDING_READS {
                 if !matches!(stream.read(&mut self.scratch), Moved::Bytes(_)) {
                     break;

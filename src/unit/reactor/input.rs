@@ -8,7 +8,7 @@ use crate::net::stream::Moved;
 use crate::proto::framer::{Framer, Verdict};
 use crate::proto::raw::LARGEST_MESSAGE;
 
-use super::peers::Life;
+use super::peers::{Life, Peer};
 use super::{Reactor, State};
 use crate::unit::Unit;
 
@@ -34,23 +34,15 @@ impl Reactor {
         if self.is_quiet.get() {
             return;
         }
-        let stop = if self.reads_into_lane(session) {
-            self.read_into_lane(unit, session, is_final)
-        } else {
-            self.read_through_framer(unit, session, is_final)
-        };
+        let into_lane =
+            if self.is_own_worker { None } else { self.read_into_lane(unit, session, is_final) };
+        let stop = into_lane.unwrap_or_else(|| self.read_through_framer(unit, session, is_final));
         match stop {
             Stop::Drained => {}
             Stop::Turn => self.queue(session, None),
             Stop::Full(worker) => self.queue(session, Some(worker)),
             Stop::Ended(errno) => self.end_of_peer(unit, session, errno),
         }
-    }
-
-    fn reads_into_lane(&self, session: SessionId) -> bool {
-        let mut state = self.state.borrow_mut();
-        !self.is_own_worker
-            && state.peers.get_mut(session).is_some_and(|peer| peer.framer.takes_anything())
     }
 
     /// Remembers that a connection is to be read later, once.
@@ -66,31 +58,15 @@ impl Reactor {
         }
     }
 
-    fn read_into_lane(&self, unit: &Unit, session: SessionId, is_final: bool) -> Stop {
+    /// Reads straight to where the worker finds it; `None` if messages have to be cut first.
+    fn read_into_lane(&self, unit: &Unit, session: SessionId, is_final: bool) -> Option<Stop> {
         let state = &mut *self.state.borrow_mut();
-        let outbox = &mut *unit.outbox.borrow_mut();
-        let Some(peer) = state.peers.get_mut(session) else { return Stop::Drained };
-        if peer.life != Life::Open {
-            return Stop::Drained;
+        let peer = state.peers.get_mut(session).filter(|peer| peer.life == Life::Open);
+        let Some(peer) = peer else { return Some(Stop::Drained) };
+        if !peer.framer.takes_anything() {
+            return None;
         }
-        for _ in 0..READS_PER_TURN {
-            let reserved = outbox.reserve(peer.worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE);
-            let Some(mut grant) = reserved else { return Stop::Full(peer.worker) };
-            match peer.stream.read(&mut grant) {
-                Moved::Bytes(count) => {
-                    // Counted first: the worker must not have taken more than was handed over.
-                    count_read(unit, session, count);
-                    grant.publish(&unit.header(MessageKind::Receive, session, 0), count);
-                    if count < LARGEST_MESSAGE && !is_final {
-                        return Stop::Drained;
-                    }
-                }
-                Moved::WouldBlock => return Stop::Drained,
-                Moved::End => return Stop::Ended(0),
-                Moved::Broken(errno) => return Stop::Ended(errno),
-            }
-        }
-        Stop::Turn
+        Some(read_all(unit, peer, is_final))
     }
 
     fn read_through_framer(&self, unit: &Unit, session: SessionId, is_final: bool) -> Stop {
@@ -244,4 +220,27 @@ fn count_read(unit: &Unit, session: SessionId, count: usize) {
         counters.received_bytes.add(count as u64);
         counters.dispatched.add(1);
     }
+}
+
+/// Reads a connection into the lane of its worker, message by message.
+fn read_all(unit: &Unit, peer: &Peer, is_final: bool) -> Stop {
+    let outbox = &mut *unit.outbox.borrow_mut();
+    for _ in 0..READS_PER_TURN {
+        let reserved = outbox.reserve(peer.worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE);
+        let Some(mut grant) = reserved else { return Stop::Full(peer.worker) };
+        match peer.stream.read(&mut grant) {
+            Moved::Bytes(count) => {
+                // Counted first: the worker must not have taken more than was handed over.
+                count_read(unit, peer.session, count);
+                grant.publish(&unit.header(MessageKind::Receive, peer.session, 0), count);
+                if count < LARGEST_MESSAGE && !is_final {
+                    return Stop::Drained;
+                }
+            }
+            Moved::WouldBlock => return Stop::Drained,
+            Moved::End => return Stop::Ended(0),
+            Moved::Broken(errno) => return Stop::Ended(errno),
+        }
+    }
+    Stop::Turn
 }

@@ -171,7 +171,8 @@ impl Reactor {
 
     /// Something has happened to a connection.
     pub(super) fn take_event(&self, unit: &Unit, session: SessionId, ready: Ready) {
-        if self.state.borrow_mut().peers.get_mut(session).is_none() {
+        let is_known = self.state.borrow_mut().peers.get_mut(session).is_some();
+        if !is_known {
             self.take_post(unit);
         }
         if ready.is_writable {

@@ -7,7 +7,8 @@ use crate::net::out_buffer::OutBuffer;
 use crate::net::stream::Stream;
 use crate::proto::framer::Choice;
 
-const NONE: u32 = u32::MAX;
+/// In the index by slot: no connection. Zero, so that memory is touched only where there is one.
+const NONE: u32 = 0;
 
 /// How far the life of a connection is; see LIFECYCLE.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,9 @@ impl Peers {
     /// The connection, if it is one of this reactor's.
     #[inline]
     pub(super) fn get_mut(&mut self, session: SessionId) -> Option<&mut Peer> {
-        let key = *self.by_slot.get(self.slot(session))?;
-        self.peers.get_mut(key as usize).filter(|peer| peer.session == session)
+        let place = *self.by_slot.get(self.slot(session))?;
+        let peer = self.peers.get_mut(place.checked_sub(1)? as usize);
+        peer.filter(|peer| peer.session == session)
     }
 
     /// Takes a connection in.
@@ -67,7 +69,7 @@ impl Peers {
         let slot = self.slot(peer.session);
         let key = self.peers.insert(peer);
         if let Some(place) = self.by_slot.get_mut(slot) {
-            *place = key as u32;
+            *place = key as u32 + 1;
         }
     }
 
@@ -75,8 +77,8 @@ impl Peers {
     pub(super) fn remove(&mut self, session: SessionId) -> Option<Peer> {
         self.get_mut(session)?;
         let slot = self.slot(session);
-        let key = std::mem::replace(self.by_slot.get_mut(slot)?, NONE);
-        self.peers.try_remove(key as usize)
+        let place = std::mem::replace(self.by_slot.get_mut(slot)?, NONE);
+        self.peers.try_remove(place.checked_sub(1)? as usize)
     }
 
     /// All of them.

@@ -1,0 +1,195 @@
+//! The program's own work in a unit's loop: timers, deferred calls, descriptors.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use crate::error::{code, Error, Result};
+use crate::event::timer::{TimerId, Timers};
+use crate::event::{Interests, Ready, Token};
+use crate::os::{clock, socket};
+
+use super::{Now, Unit};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// A timer callback of the program; it is told its own id.
+pub type TimerHook = Rc<dyn Fn(TimerId)>;
+/// A deferred call.
+pub type DeferHook = Box<dyn FnOnce()>;
+/// A callback for a descriptor of the program: what it is ready for.
+pub type IoHook = Rc<dyn Fn(RawFd, Interests)>;
+
+/// Why a timer was set.
+#[derive(Clone)]
+pub(super) enum Timer {
+    /// Accepting was suspended and goes on.
+    Accept,
+    /// Something that is waited for should have happened.
+    Deadline,
+    /// The program wants to be called.
+    Program(TimerHook),
+}
+
+/// A descriptor of the program.
+struct Watched {
+    interests: Interests,
+    hook: IoHook,
+}
+
+/// What the program has in this loop.
+#[derive(Default)]
+pub(super) struct Agenda {
+    timers: RefCell<Timers<Timer>>,
+    deferred: RefCell<VecDeque<DeferHook>>,
+    watched: RefCell<HashMap<RawFd, Watched>>,
+}
+
+impl Agenda {
+    /// Sets a timer of the unit itself.
+    pub(super) fn set(&self, due_ns: u64, timer: Timer) {
+        self.timers.borrow_mut().add(due_ns, None, timer);
+    }
+
+    /// When the loop has to wake up by itself; 0 if there is something to do now.
+    pub(super) fn next_due_ns(&self) -> Option<u64> {
+        match self.deferred.borrow().is_empty() {
+            true => self.timers.borrow().next_due_ns(),
+            false => Some(0),
+        }
+    }
+}
+
+impl Unit {
+    pub(super) fn take_timers(&self) {
+        let Now { monotonic_ns, .. } = self.now.get();
+        let pass = self.agenda.timers.borrow().begin_pass(monotonic_ns);
+        loop {
+            let due = self.agenda.timers.borrow_mut().take_due(pass);
+            let Some(due) = due else { return };
+            match &due.key {
+                Timer::Accept => {
+                    if let Some(acceptor) = &self.acceptor {
+                        acceptor.resume(self);
+                    }
+                }
+                // Whoever set it looks at the time in `advance`.
+                Timer::Deadline => {}
+                Timer::Program(hook) => hook(due.id),
+            }
+            let now_ns = clock::monotonic_ns();
+            self.agenda.timers.borrow_mut().done(due, now_ns);
+        }
+    }
+
+    /// Runs what was deferred before this round; what is deferred by it waits for the next round,
+    /// which follows without waiting.
+    pub(super) fn take_deferred(&self) {
+        let count = self.agenda.deferred.borrow().len();
+        for _ in 0..count {
+            let hook = self.agenda.deferred.borrow_mut().pop_front();
+            if let Some(hook) = hook {
+                hook();
+            }
+        }
+    }
+
+    pub(super) fn take_io(&self, fd: RawFd, ready: Ready) {
+        let hook = match self.agenda.watched.borrow().get(&fd) {
+            Some(watched) => {
+                let told = Interests {
+                    is_reading: watched.interests.is_reading && ready.is_readable,
+                    is_writing: watched.interests.is_writing && ready.is_writable,
+                };
+                Some((told, Rc::clone(&watched.hook)))
+            }
+            None => None,
+        };
+        if let Some((told, hook)) = hook {
+            hook(fd, told);
+        }
+    }
+
+    /// The loop ends with the worker's stop callback: nothing can be added any more.
+    fn check_loop(&self) -> Result<()> {
+        match self.worker.as_ref().is_some_and(|worker| worker.has_ended()) {
+            true => Err(Error::new(
+                code::WRONG_OPERATION,
+                "the worker has stopped, its loop takes no timers, calls or descriptors any more",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Calls the program after `ms` milliseconds, at least 1; again and again if `is_repeated`.
+    pub fn add_timer(&self, ms: i64, is_repeated: bool, hook: TimerHook) -> Result<TimerId> {
+        self.check_loop()?;
+        let Some(ms) = u64::try_from(ms).ok().filter(|ms| *ms > 0) else {
+            let text =
+                format!("a timer takes 1 millisecond or more, not {ms}; see sw_server_defer");
+            return Err(Error::new(code::INVALID_PARAMS, text));
+        };
+        let interval_ns = ms.saturating_mul(NS_PER_MS);
+        let due_ns = clock::monotonic_ns().saturating_add(interval_ns);
+        let interval_ns = is_repeated.then_some(interval_ns);
+        Ok(self.agenda.timers.borrow_mut().add(due_ns, interval_ns, Timer::Program(hook)))
+    }
+
+    /// The timer never fires again.
+    pub fn clear_timer(&self, id: TimerId) -> Result<()> {
+        match self.agenda.timers.borrow_mut().clear(id) {
+            true => Ok(()),
+            false => {
+                let text = format!("there is no timer {} in this process", id.0);
+                Err(Error::new(code::INVALID_PARAMS, text))
+            }
+        }
+    }
+
+    /// Calls the program once, after the events of this round.
+    pub fn defer(&self, hook: DeferHook) -> Result<()> {
+        self.check_loop()?;
+        self.agenda.deferred.borrow_mut().push_back(hook);
+        Ok(())
+    }
+
+    /// Watches a descriptor of the program, level-triggered. It becomes non-blocking.
+    pub fn add_io(&self, fd: RawFd, interests: Interests, hook: IoHook) -> Result<()> {
+        self.check_loop()?;
+        if self.agenda.watched.borrow().contains_key(&fd) {
+            let text = format!("descriptor {fd} is watched already, see sw_event_set");
+            return Err(Error::new(code::EVENT_ADD_FAILED, text));
+        }
+        socket::set_nonblocking(fd)
+            .and_then(|()| self.watcher.watch_level(fd, interests, Token::Program(fd)))
+            .map_err(|error| Error::system(&format!("watch descriptor {fd}"), &error))?;
+        self.agenda.watched.borrow_mut().insert(fd, Watched { interests, hook });
+        Ok(())
+    }
+
+    /// Changes what a descriptor of the program is watched for.
+    pub fn set_io(&self, fd: RawFd, interests: Interests) -> Result<()> {
+        let mut all = self.agenda.watched.borrow_mut();
+        let Some(watched) = all.get_mut(&fd) else {
+            let text = format!("descriptor {fd} is not watched");
+            return Err(Error::new(code::EVENT_UPDATE_FAILED, text));
+        };
+        self.watcher
+            .change_level(fd, interests, Token::Program(fd))
+            .map_err(|error| Error::system(&format!("watch descriptor {fd}"), &error))?;
+        watched.interests = interests;
+        Ok(())
+    }
+
+    /// Watches a descriptor of the program no longer.
+    pub fn remove_io(&self, fd: RawFd) -> Result<()> {
+        if self.agenda.watched.borrow_mut().remove(&fd).is_none() {
+            let text = format!("descriptor {fd} is not watched");
+            return Err(Error::new(code::EVENT_REMOVE_FAILED, text));
+        }
+        self.watcher
+            .forget(fd)
+            .map_err(|error| Error::system(&format!("forget descriptor {fd}"), &error))
+    }
+}
