@@ -347,6 +347,19 @@ fn a_worker_killed_while_it_closes_a_connection_leaves_none(server: &Running) ->
     expect_control_alone(&mut control)
 }
 
+/// Here the lane to the reactor is full when the worker closes: that it does is known to nobody else.
+fn a_worker_killed_with_a_close_on_its_way_leaves_no_connection(server: &Running) -> Outcome {
+    let (mut control, _) = connect_to(server, 0)?;
+    let (mut client, _) = connect_to(server, 1)?;
+    let gate = Gate::new()?;
+    assert_eq!(ask(&mut client, &format!("arm close {}", gate.port()?))?, "armed");
+    client.send(b"!part 3000000")?;
+    let _held = gate.wait()?;
+    kill(pid_now(server, 1)?)?;
+    assert_eq!(client.receive_to_end()?, b"");
+    expect_control_alone(&mut control)
+}
+
 fn a_worker_killed_in_its_connect_callback_leaves_the_connection(server: &Running) -> Outcome {
     let (mut control, _) = connect_to(server, 0)?;
     let (mut first, _) = connect_to(server, 1)?;
@@ -533,6 +546,7 @@ server_tests! {
         in [Mode::Process, Mode::Base];
     a_worker_killed_while_it_closes_a_connection_leaves_none: puppet,
         in [Mode::Process, Mode::Base];
+    a_worker_killed_with_a_close_on_its_way_leaves_no_connection: puppet, in [Mode::Process];
     connections_that_end_while_their_worker_dies_do_not_leak: puppet,
         in [Mode::Process, Mode::Base];
     // There connections die with their worker.
