@@ -56,7 +56,7 @@ thread_local! {
 /// !pour FD FROM               sends the MiBs of the blob from this one on until one is refused:
 ///                             the number of that one, and the error
 /// !records FD COUNT           sends records of this worker
-/// !compare                    what this connection sends from now on is the blob; answers at its end
+/// !compare                    what this connection sends from now on is the blob; answers at last
 /// ```
 fn large_puppet(setup: &Setup) -> Outcome {
     blob();

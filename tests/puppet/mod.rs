@@ -13,7 +13,7 @@
 //! !say PORT LENGTH            sends a text of so many bytes, then is stuck; no answer
 //! !arm EVENT PORT             is stuck in the next `connect` or `close` callback of this worker
 //! !close                      closes this connection; no answer
-//! !part LENGTH                sends a text of so many bytes, then closes this connection; no answer
+//! !part LENGTH                sends a text of so many bytes, then closes; no answer
 //! !exit CODE, !abort          ends the process; no answer
 //! ```
 //!
