@@ -10,7 +10,6 @@ use commands::{command_server, Commander};
 use common::prelude::*;
 use common::process;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
@@ -119,7 +118,6 @@ fn start_in_vain(setup: &Setup) -> Outcome {
         server.set("worker_num", "2")?;
         server.set("reactor_num", "2")?;
         server.on("receive", |_, _| {})?;
-        server.on("start", |server, _| drop(server.shutdown()))?;
         countdown.store(count, Ordering::Relaxed);
         let code = server.start().map_or_else(|error| error.code, |()| 0);
         countdown.store(-1, Ordering::Relaxed);
@@ -360,9 +358,15 @@ fn run_commands(setup: &Setup) -> Outcome {
     Ok(())
 }
 
-fn command_in_one_worker(setup: &Setup) -> Outcome {
+/// The worker of the first connection is stuck in its close callback.
+fn stick_in_close(setup: &Setup) -> Outcome {
     let server = command_server(setup)?;
-    server.set("worker_num", "1")?;
+    server.on("close", |_, event| {
+        if event.fd() == 1 {
+            report!("closing");
+            commands::wait_for_release();
+        }
+    })?;
     server.start()?;
     Ok(())
 }
@@ -388,29 +392,16 @@ fn a_list_does_not_start_at_a_foreign_connection(server: &Running) -> Outcome {
     Ok(())
 }
 
-/// Has the kernel take little on behalf of a client that does not read.
-fn limit_receive_buffer(client: &Client) -> io::Result<()> {
-    let size: i32 = 64 * 1024;
-    let (fd, value) = (client.stream.as_raw_fd(), (&size as *const i32).cast());
-    // SAFETY: the option takes an int, which lives through the call.
-    match unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, value, 4) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 fn a_closing_connection_is_known_to_who_asks_for_closed_ones_only(server: &Running) -> Outcome {
-    const SIZE: usize = 6 << 20;
-    let mut asker = Commander::connect(server)?;
-    let mut slow = Commander::connect(server)?;
-    limit_receive_buffer(&slow.client)?;
-    slow.client.send(format!("flood_and_close {SIZE}").as_bytes())?;
-    server.wait_line(|line| line.starts_with("again "), STEP)?;
-    let answer = asker.ask(&format!("info {}", slow.fd))?;
-    assert_eq!(answer, "error 1005");
-    let answer = asker.ask(&format!("info_closed {}", slow.fd))?;
+    let mut first = Commander::connect(server)?;
+    let mut second = first.connect_elsewhere(server)?;
+    assert_eq!(first.fd, 1);
+    drop(first);
+    server.wait_line(|line| line == "closing", STEP)?;
+    assert_eq!(second.ask("info 1")?, "error 1005");
+    let answer = second.ask("info_closed 1")?;
     assert!(answer.starts_with("server_port="), "{answer}");
-    assert_eq!(slow.client.receive_to_end()?.len(), SIZE);
+    assert_eq!(second.ask("release")?, "ok");
     Ok(())
 }
 
@@ -428,5 +419,7 @@ server_tests! {
     ids_that_are_no_connection_do_not_exist: run_commands;
     // Only there a worker knows its own connections only.
     a_list_does_not_start_at_a_foreign_connection: run_commands, in [Mode::Base];
-    a_closing_connection_is_known_to_who_asks_for_closed_ones_only: command_in_one_worker;
+    // In BASE nobody but its worker sees it, who is in its callback.
+    a_closing_connection_is_known_to_who_asks_for_closed_ones_only: stick_in_close,
+        in [Mode::Process, Mode::Thread];
 }
