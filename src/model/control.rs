@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use crate::error::{code, Error, Result};
 use crate::ipc::{Wiring, WiringPlan};
 use crate::model::connection::Connection;
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, Roles};
 use crate::model::settings::{InForce, CONNECTION_CEILING};
 use crate::model::worker::{UnitCounters, UnitRecord};
 use crate::model::UnitId;
@@ -32,6 +32,7 @@ shared_record! {
         is_ending: AtomicU32,
         master_pid: AtomicI32,
         manager_pid: AtomicI32,
+    failure: AtomicI32,
         start_time_s: AtomicI64,
         /// Next id of a message that travels in pieces; begins at 1.
         pub message_round: AtomicU64,
@@ -50,8 +51,11 @@ pub struct Control {
     pub wiring: Wiring,
 }
 
-fn slot_count(settings: &InForce) -> usize {
-    let wanted = usize::try_from(settings.max_connection).unwrap_or(0).saturating_mul(2);
+/// Twice as many as there can be connections: `max_connection` in each process that accepts.
+fn slot_count(plan: &Plan, settings: &InForce) -> usize {
+    let acceptors = plan.units().iter().filter(|unit| unit.roles.has(Roles::ACCEPTOR)).count();
+    let most = usize::try_from(settings.max_connection).unwrap_or(0).saturating_mul(acceptors);
+    let wanted = most.saturating_mul(2);
     wanted.max(LEAST_SLOTS).next_power_of_two().min(CONNECTION_CEILING as usize)
 }
 
@@ -67,7 +71,7 @@ impl Control {
         let root = layout.array::<Root>(1);
         let units = layout.array::<UnitRecord>(count);
         let counters = layout.array::<UnitCounters>(count);
-        let connections = TableArea::<Connection>::new(&mut layout, slot_count(settings));
+        let connections = TableArea::<Connection>::new(&mut layout, slot_count(plan, settings));
         let wiring =
             WiringPlan::new(&mut layout, count, &plan.lanes(), LANE_BYTES, SHARED_LANE_BYTES)?;
         let region = layout.map()?;
@@ -122,6 +126,17 @@ impl Root {
     /// True for the first caller: the start event is raised once a server.
     pub fn claim_start_event(&self) -> bool {
         self.is_announced.swap(1, Ordering::AcqRel) == 0
+    }
+
+    /// Why a unit could not start: the first error number is kept.
+    pub fn note_failure(&self, code: i32) {
+        // If it fails, somebody was first.
+        self.failure.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire).ok();
+    }
+
+    /// The number that was kept.
+    pub fn failure(&self) -> Option<i32> {
+        Some(self.failure.load(Ordering::Acquire)).filter(|code| *code != 0)
     }
 
     /// Asks for an orderly end. Safe in a signal handler.

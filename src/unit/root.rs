@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::error::{code, Error, Result};
+use crate::error::{code, describe, Error, Result};
 use crate::model::plan::{Roles, UnitPlan};
 use crate::model::worker::{Command, Stage};
 use crate::os::process;
@@ -83,17 +83,18 @@ impl Root {
     }
 
     /// Takes the next step, if what it waits for has happened.
-    pub(super) fn advance(&self, unit: &Rc<Unit>) -> bool {
+    /// `has_unread`: messages wait in the root's inbox.
+    pub(super) fn advance(&self, unit: &Rc<Unit>, has_unread: bool) -> bool {
         if unit.manager.is_none() {
             while let Some(ended) = unit.family.take_ended(&unit.runtime) {
                 self.note_loss(unit, &ended.plan);
             }
             self.force_late(unit);
         }
-        self.take_step(unit)
+        self.take_step(unit, has_unread)
     }
 
-    fn take_step(&self, unit: &Rc<Unit>) -> bool {
+    fn take_step(&self, unit: &Rc<Unit>, has_unread: bool) -> bool {
         let runtime = &unit.runtime;
         let is_ending = runtime.control.root().is_ending();
         let next = match self.step.get() {
@@ -115,7 +116,7 @@ impl Root {
             }
             Step::EndingReactors if unit.family.is_empty() => Step::EndingSelf,
             Step::EndingSelf => {
-                if unit.finish(false) {
+                if unit.finish(has_unread) {
                     unit.stage.set(Stage::Ended);
                 }
                 return false;
@@ -213,8 +214,11 @@ impl Root {
         }
         match self.step.get() {
             Step::Starting => {
-                let text = format!("unit {} ended before the server was up", plan.id.0);
-                self.fail(unit, Error::new(code::SYSTEM_CALL_FAIL, text));
+                let number = unit.runtime.control.root().failure();
+                let number = number.unwrap_or(code::SYSTEM_CALL_FAIL);
+                let why = describe(number);
+                let text = format!("unit {} ended before the server was up: {why}", plan.id.0);
+                self.fail(unit, Error::new(number, text));
             }
             Step::Serving if plan.roles.has(Roles::MANAGER) => {
                 log::error!("the manager process has ended, workers are not replaced any more");
