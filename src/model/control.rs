@@ -34,7 +34,6 @@ shared_record! {
         start_failure: AtomicI32,
         master_pid: AtomicI32,
         manager_pid: AtomicI32,
-    failure: AtomicI32,
         start_time_s: AtomicI64,
         /// Next id of a message that travels in pieces; begins at 1.
         pub message_round: AtomicU64,
@@ -128,17 +127,6 @@ impl Root {
     /// True for the first caller: the start event is raised once a server.
     pub fn claim_start_event(&self) -> bool {
         self.is_announced.swap(1, Ordering::AcqRel) == 0
-    }
-
-    /// Why a unit could not start: the first error number is kept.
-    pub fn note_failure(&self, code: i32) {
-        // If it fails, somebody was first.
-        self.failure.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire).ok();
-    }
-
-    /// The number that was kept.
-    pub fn failure(&self) -> Option<i32> {
-        Some(self.failure.load(Ordering::Acquire)).filter(|code| *code != 0)
     }
 
     /// Asks for an orderly end. Safe in a signal handler.

@@ -135,8 +135,8 @@ impl Manager {
         purge(unit, &ended.plan);
     }
 
-    /// Starts a successor for each worker that is missing; while the server ends, only for those that
-    /// left messages unanswered.
+    /// Starts a successor for each worker that is missing; while the server ends, only for those
+    /// that left messages unanswered.
     fn replace_missing(&self, unit: &Rc<Unit>) {
         let now_ns = unit.now.get().monotonic_ns;
         let may_try = self.retry_at_ns.get().map_or(true, |at| now_ns >= at);

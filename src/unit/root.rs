@@ -224,11 +224,8 @@ impl Root {
         }
         match self.step.get() {
             Step::Starting => {
-                let number = unit.runtime.control.root().failure();
-                let number = number.unwrap_or(code::SYSTEM_CALL_FAIL);
-                let why = describe(number);
-                let text = format!("unit {} ended before the server was up: {why}", plan.id.0);
-                self.fail(unit, Error::new(number, text));
+                let text = format!("unit {} ended before the server was up", plan.id.0);
+                self.fail(unit, Error::new(code::SYSTEM_CALL_FAIL, text));
             }
             Step::Serving if plan.roles.has(Roles::MANAGER) => {
                 log::error!("the manager process has ended, workers are not replaced any more");

@@ -37,9 +37,6 @@ impl Unit {
         let mut inbox = self.runtime.control.wiring.inbox(self.plan.id.0)?;
         CURRENT.with(|current| current.replace(Some(Rc::clone(self))));
         let result = self.begin();
-        if let Err(error) = &result {
-            self.runtime.control.root().note_failure(error.code());
-        }
         if result.is_ok() {
             while self.stage.get() < Stage::Ended {
                 self.turn(&mut events, &mut inbox);
