@@ -941,8 +941,8 @@ bool sw_server_shutdown(sw_server_t *server);
 //
 // - `server`: the server.
 //
-// Returns: true from the call of sw_server_start on; false before it, once an orderly end has begun,
-// and after it.
+// Returns: true from the call of sw_server_start on; false before it, once an orderly end has
+// begun, and after it.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL).
 //
