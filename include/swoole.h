@@ -941,8 +941,8 @@ bool sw_server_shutdown(sw_server_t *server);
 //
 // - `server`: the server.
 //
-// Returns: true from the call of sw_server_start on; false before it, once an orderly end has begun,
-// and after it.
+// Returns: true from the call of sw_server_start on; false before it, once an orderly end has
+// begun, and after it.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL).
 //
@@ -993,8 +993,7 @@ bool sw_server_close(sw_server_t *server, int64_t fd, bool reset);
 //
 // Returns: true if it is open.
 //
-// Errors: SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_INVALID_ID, SW_ERROR_WRONG_OPERATION (not
-// running).
+// Errors: SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_WRONG_OPERATION (not running).
 //
 // Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
 bool sw_server_exist(sw_server_t *server, int64_t fd);

@@ -56,7 +56,7 @@ thread_local! {
 /// !pour FD FROM               sends the MiBs of the blob from this one on until one is refused:
 ///                             the number of that one, and the error
 /// !records FD COUNT           sends records of this worker
-/// !compare                    what this connection sends from now on is the blob; answers at its end
+/// !compare                    what this connection sends from now on is the blob; answers at last
 /// ```
 fn large_puppet(setup: &Setup) -> Outcome {
     blob();
@@ -322,6 +322,7 @@ fn a_stuck_reader_costs_nobody_but_itself(server: &Running) -> Outcome {
                 let answer = ask(&mut others[sender], &format!("pour {fd} {sent}"))?;
                 let (next, code) = answer.split_once(' ').ok_or("no answer")?;
                 (sent, refusals) = (number(next), refusals + usize::from(code == "1008"));
+                assert!(sent < BLOB_BYTES / MIB, "nothing is refused");
                 others.iter_mut().try_for_each(|other| expect_prompt(other, 2))?;
             }
             receive_blob(&mut reader, 0, sent * MIB)?;

@@ -1,10 +1,13 @@
 //! Processes that die: what their successors take over, what is lost with them, who goes with them.
 
 mod common;
+#[path = "crash/ledger.rs"]
+mod ledger;
 mod puppet;
 
 use common::prelude::*;
 use common::process;
+use ledger::{laborious, nothing_but_the_messages_in_the_hands_of_killed_workers_is_lost};
 use puppet::{
     ask, ask_until, connect_to, hold_worker, kill, pid_now, pid_of, poll, puppet, serve, Gate,
     NO_TEXT,
@@ -160,160 +163,6 @@ fn half_of_a_large_reply_never_reaches_the_client(server: &Running) -> Outcome {
     Ok(())
 }
 
-const FRAME: usize = 32;
-/// Frames of one connection that may be without an answer. Their bytes are so few that the sockets
-/// never split one.
-const WINDOW: u64 = 32;
-/// How long the ledger is kept, and how often a worker is killed meanwhile.
-const LEDGER: Duration = Duration::from_secs(3);
-const LABOUR: Duration = Duration::from_micros(200);
-const KILL_EVERY_MS: [u64; 4] = [50, 70, 100, 60];
-
-/// What one connection has sent and what has come back.
-struct Account {
-    client: Client,
-    name: u32,
-    sent: u64,
-    /// The greatest number that came back.
-    last: u64,
-    answered: u64,
-    /// Gaps between numbers that came back one after the other, and the numbers in them.
-    gaps: u64,
-    lost: u64,
-    repeated: u64,
-    unread: Vec<u8>,
-}
-
-impl Account {
-    fn frame(&self, number: u64) -> [u8; FRAME] {
-        let mut frame = [NO_TEXT; FRAME];
-        frame[4..8].copy_from_slice(&self.name.to_be_bytes());
-        frame[8..16].copy_from_slice(&number.to_be_bytes());
-        let sum = frame.iter().fold(0, |sum: u64, byte| sum.rotate_left(7) ^ u64::from(*byte));
-        frame[16..24].copy_from_slice(&sum.to_be_bytes());
-        frame
-    }
-
-    fn send(&mut self) -> Outcome {
-        self.sent += 1;
-        let frame = self.frame(self.sent);
-        Ok(self.client.send(&frame)?)
-    }
-
-    /// Books what has come; there must be something.
-    fn receive(&mut self) -> Outcome {
-        let mut bytes = [0; 4096];
-        let count = self.client.stream.read(&mut bytes)?;
-        if count == 0 {
-            return Err(format!("connection {} has ended", self.name).into());
-        }
-        self.unread.extend_from_slice(&bytes[..count]);
-        let whole = self.unread.len() / FRAME * FRAME;
-        let frames: Vec<u8> = self.unread.drain(..whole).collect();
-        frames.chunks_exact(FRAME).try_for_each(|frame| self.book(frame))
-    }
-
-    fn book(&mut self, frame: &[u8]) -> Outcome {
-        let number = u64::from_be_bytes(frame[8..16].try_into()?);
-        if frame != self.frame(number) || number > self.sent {
-            return Err(format!("connection {} got a torn frame {frame:?}", self.name).into());
-        }
-        self.answered += 1;
-        if number <= self.last {
-            self.repeated += 1;
-            return Ok(());
-        }
-        self.gaps += u64::from(number > self.last + 1);
-        self.lost += number - self.last - 1;
-        self.last = number;
-        Ok(())
-    }
-}
-
-fn open_accounts(
-    server: &Running,
-) -> Result<Vec<Account>, Box<dyn std::error::Error + Send + Sync>> {
-    let open = |name| {
-        let client = server.connect()?;
-        let unread = Vec::new();
-        let (sent, last, answered, gaps, lost, repeated) = (0, 0, 0, 0, 0, 0);
-        Ok(Account { client, name, sent, last, answered, gaps, lost, repeated, unread })
-    };
-    (0..32).map(open).collect()
-}
-
-/// Kills the workers in turns; how many were killed, and when the next one is due.
-struct Killer {
-    kills: u64,
-    due: Instant,
-    last_pids: [i32; 2],
-}
-
-impl Killer {
-    fn work(&mut self, server: &Running) -> Outcome {
-        if Instant::now() < self.due {
-            return Ok(());
-        }
-        let worker = self.kills as usize % 2;
-        let pid = pid_now(server, worker as i32)?;
-        if pid != self.last_pids[worker] {
-            kill(pid)?;
-            self.last_pids[worker] = pid;
-            self.kills += 1;
-            let pause = KILL_EVERY_MS[self.kills as usize % KILL_EVERY_MS.len()];
-            self.due = Instant::now() + Duration::from_millis(pause);
-        }
-        Ok(())
-    }
-}
-
-/// Works on each message for a while, so that a kill finds the worker at work.
-fn laborious(setup: &Setup) -> Outcome {
-    serve(setup, &[], |server, event| {
-        let end = Instant::now() + LABOUR;
-        while Instant::now() < end {
-            std::hint::spin_loop();
-        }
-        puppet::obey(server, event);
-    })
-}
-
-/// Each kill costs at most one message, which is what one read of one connection brought.
-fn nothing_but_the_messages_in_the_hands_of_killed_workers_is_lost(server: &Running) -> Outcome {
-    let mut accounts = open_accounts(server)?;
-    let fds: Vec<i32> = accounts.iter().map(|a| a.client.stream.as_raw_fd()).collect();
-    let end = Instant::now() + LEDGER;
-    let mut killer = Killer { kills: 0, due: Instant::now(), last_pids: [0; 2] };
-    while Instant::now() < end {
-        let ready = poll(&fds, libc::POLLIN, 1)?;
-        // When nothing comes, what would make room in the windows may have been lost.
-        let is_silent = ready.is_empty();
-        for index in ready {
-            accounts[index].receive()?;
-        }
-        for account in &mut accounts {
-            if is_silent || account.sent - account.last < WINDOW {
-                account.send()?;
-            }
-        }
-        killer.work(server)?;
-    }
-    for account in &mut accounts {
-        account.send()?;
-        while account.last < account.sent {
-            account.receive()?;
-        }
-        assert_eq!(account.answered + account.lost, account.sent, "account {}", account.name);
-    }
-    let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
-    let (sent, lost, gaps) = (sum(|a| a.sent), sum(|a| a.lost), sum(|a| a.gaps));
-    println!("{sent} frames, {} kills: {gaps} messages of {lost} frames are lost", killer.kills);
-    assert!(gaps <= killer.kills, "{gaps} messages are lost by {} kills", killer.kills);
-    assert_eq!(sum(|account| account.repeated), 0);
-    assert!(killer.kills >= 10 && sent > 1000, "{} kills, {sent} frames", killer.kills);
-    Ok(())
-}
-
 /// Whatever happens to the connections of this test, only that of the control is left.
 fn expect_control_alone(control: &mut Client) -> Outcome {
     ask_until(control, "stats", |line| line.starts_with("1 "))?;
@@ -341,6 +190,19 @@ fn a_worker_killed_while_it_closes_a_connection_leaves_none(server: &Running) ->
     let gate = Gate::new()?;
     assert_eq!(ask(&mut client, &format!("arm close {}", gate.port()?))?, "armed");
     client.send(b"!close")?;
+    let _held = gate.wait()?;
+    kill(pid_now(server, 1)?)?;
+    assert_eq!(client.receive_to_end()?, b"");
+    expect_control_alone(&mut control)
+}
+
+/// Here the lane to the reactor is full when the worker closes: nobody else knows that it does.
+fn a_worker_killed_with_a_close_on_its_way_leaves_no_connection(server: &Running) -> Outcome {
+    let (mut control, _) = connect_to(server, 0)?;
+    let (mut client, _) = connect_to(server, 1)?;
+    let gate = Gate::new()?;
+    assert_eq!(ask(&mut client, &format!("arm close {}", gate.port()?))?, "armed");
+    client.send(b"!part 3000000")?;
     let _held = gate.wait()?;
     kill(pid_now(server, 1)?)?;
     assert_eq!(client.receive_to_end()?, b"");
@@ -533,6 +395,7 @@ server_tests! {
         in [Mode::Process, Mode::Base];
     a_worker_killed_while_it_closes_a_connection_leaves_none: puppet,
         in [Mode::Process, Mode::Base];
+    a_worker_killed_with_a_close_on_its_way_leaves_no_connection: puppet, in [Mode::Process];
     connections_that_end_while_their_worker_dies_do_not_leak: puppet,
         in [Mode::Process, Mode::Base];
     // There connections die with their worker.

@@ -71,8 +71,7 @@ pub extern "C" fn sw_server_close(server: *mut sw_server_t, fd: i64, reset: bool
 ///
 /// Returns: true if it is open.
 ///
-/// Errors: SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_INVALID_ID, SW_ERROR_WRONG_OPERATION (not
-/// running).
+/// Errors: SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_WRONG_OPERATION (not running).
 ///
 /// Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
 #[no_mangle]

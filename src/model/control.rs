@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use crate::error::{code, Error, Result};
 use crate::ipc::{Wiring, WiringPlan};
 use crate::model::connection::Connection;
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, Roles};
 use crate::model::settings::{InForce, CONNECTION_CEILING};
 use crate::model::worker::{UnitCounters, UnitRecord};
 use crate::model::UnitId;
@@ -30,6 +30,8 @@ shared_record! {
         is_started: AtomicU32,
         is_announced: AtomicU32,
         is_ending: AtomicU32,
+        /// Written by the manager: the error that kept it from starting its workers.
+        start_failure: AtomicI32,
         master_pid: AtomicI32,
         manager_pid: AtomicI32,
         start_time_s: AtomicI64,
@@ -50,8 +52,11 @@ pub struct Control {
     pub wiring: Wiring,
 }
 
-fn slot_count(settings: &InForce) -> usize {
-    let wanted = usize::try_from(settings.max_connection).unwrap_or(0).saturating_mul(2);
+/// Twice as many as there can be connections: `max_connection` in each process that accepts.
+fn slot_count(plan: &Plan, settings: &InForce) -> usize {
+    let acceptors = plan.units().iter().filter(|unit| unit.roles.has(Roles::ACCEPTOR)).count();
+    let most = usize::try_from(settings.max_connection).unwrap_or(0).saturating_mul(acceptors);
+    let wanted = most.saturating_mul(2);
     wanted.max(LEAST_SLOTS).next_power_of_two().min(CONNECTION_CEILING as usize)
 }
 
@@ -67,7 +72,7 @@ impl Control {
         let root = layout.array::<Root>(1);
         let units = layout.array::<UnitRecord>(count);
         let counters = layout.array::<UnitCounters>(count);
-        let connections = TableArea::<Connection>::new(&mut layout, slot_count(settings));
+        let connections = TableArea::<Connection>::new(&mut layout, slot_count(plan, settings));
         let wiring =
             WiringPlan::new(&mut layout, count, &plan.lanes(), LANE_BYTES, SHARED_LANE_BYTES)?;
         let region = layout.map()?;
@@ -127,6 +132,18 @@ impl Root {
     /// Asks for an orderly end. Safe in a signal handler.
     pub fn request_end(&self) {
         self.is_ending.store(1, Ordering::Release);
+    }
+
+    /// Asks for the end of a server whose workers could not be started: `number` says why.
+    pub fn fail_start(&self, number: i32) {
+        self.start_failure.store(number, Ordering::Relaxed);
+        // Release: who sees the end sees its cause.
+        self.request_end();
+    }
+
+    /// The error that kept the manager from starting its workers; 0 if there was none.
+    pub fn start_failure(&self) -> i32 {
+        self.start_failure.load(Ordering::Relaxed)
     }
 
     /// Whether the end was asked for.

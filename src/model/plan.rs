@@ -295,7 +295,7 @@ mod tests {
     use crate::model::settings::{Machine, Settings};
 
     fn plan(mode: Mode, workers: i64) -> Plan {
-        let machine = Machine { cpu_count: 2, descriptor_limit: 1024 };
+        let machine = Machine { cpu_count: 2, descriptor_limit: 1024, port_descriptor: 3 };
         let mut settings = Settings::new(mode, machine);
         settings.set_int("worker_num", workers).unwrap();
         Plan::new(mode, &settings.in_force())

@@ -154,6 +154,8 @@ pub struct Machine {
     pub cpu_count: i64,
     /// How many descriptors a process may have, at most [`CONNECTION_CEILING`].
     pub descriptor_limit: i64,
+    /// The descriptor of the last port. Those of connections come behind it.
+    pub port_descriptor: i64,
 }
 
 /// The settings of one server.
@@ -320,6 +322,7 @@ impl Settings {
             Name::WorkerNum => Value::Int(in_force.worker_count),
             Name::ReactorNum => Value::Int(in_force.reactor_count),
             Name::MaxConnection => Value::Int(in_force.max_connection),
+            Name::Backlog => Value::Int(i64::from(in_force.backlog)),
             name => self.value(name),
         })
     }
@@ -429,7 +432,7 @@ impl Settings {
 
     fn max_connection(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
         let limit = self.machine.descriptor_limit;
-        let least = worker_count * 2 + 32;
+        let least = worker_count * 2 + 32 + self.machine.port_descriptor;
         match self.int(Name::MaxConnection) {
             0 => DEFAULT_CONNECTIONS.min(limit),
             wanted if wanted > CONNECTION_CEILING.min(limit) => {
@@ -494,7 +497,7 @@ mod tests {
     use super::*;
 
     fn settings(mode: Mode) -> Settings {
-        Settings::new(mode, Machine { cpu_count: 4, descriptor_limit: 1024 })
+        Settings::new(mode, Machine { cpu_count: 4, descriptor_limit: 1024, port_descriptor: 7 })
     }
 
     fn text(settings: &Settings, name: &str) -> String {
@@ -579,6 +582,11 @@ mod tests {
         let mut settings = settings(Mode::Process);
         assert_eq!(settings.set_int("max_connection", 5), Ok(true));
         assert_eq!(text(&settings, "max_connection"), "1024");
+        assert_eq!(settings.set_int("worker_num", 2), Ok(true));
+        for (given, in_force) in [(42, "1024"), (43, "43")] {
+            assert_eq!(settings.set_int("max_connection", given), Ok(true));
+            assert_eq!(text(&settings, "max_connection"), in_force);
+        }
         assert_eq!(settings.set_int("max_connection", 1 << 30), Ok(true));
         assert_eq!(text(&settings, "max_connection"), "1024");
     }

@@ -225,6 +225,12 @@ pub fn die_with_parent(signal: i32, parent: Pid) -> io::Result<()> {
     Ok(())
 }
 
+/// The stack that the system gives the first thread of a program, in bytes; `None` if unlimited.
+pub fn stack_limit() -> Option<usize> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_STACK).ok()?;
+    usize::try_from(soft).ok().filter(|_| soft != libc::RLIM_INFINITY)
+}
+
 /// How many descriptors this process may have open, at most [`MAX_DESCRIPTORS`].
 pub fn descriptor_limit() -> usize {
     match getrlimit(Resource::RLIMIT_NOFILE) {

@@ -289,6 +289,12 @@ pub fn block_all() -> MaskGuard {
     MaskGuard { former, of_this_thread: PhantomData }
 }
 
+/// Whether a watched signal has come that nobody has taken. One load, for use between callbacks.
+#[inline]
+pub fn has_arrived() -> bool {
+    ARRIVED.load(Ordering::Relaxed) != 0
+}
+
 /// Lets every signal through to this thread.
 pub fn unblock_all() {
     let mut none = MaybeUninit::<libc::sigset_t>::zeroed();

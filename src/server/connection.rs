@@ -62,10 +62,8 @@ impl Server {
     pub fn exist(&self, session: SessionId) -> Result<()> {
         self.with_unit(|unit| {
             let connections = &unit.runtime().control.connections;
-            let record = route::open(connections, session).map_err(|error| match error.code() {
-                code::SESSION_INVALID_ID => error,
-                _ => route::not_exist(session),
-            })?;
+            let record =
+                route::open(connections, session).map_err(|_| route::not_exist(session))?;
             check_visible(unit, record, session)
         })
     }
@@ -76,10 +74,19 @@ impl Server {
         self.with_unit(|unit| {
             let connections = &unit.runtime().control.connections;
             let record = match route::find(connections, session) {
-                Session::Open(record) | Session::Closing(record) => record,
+                Session::Open(record) => record,
+                // Its own close callback runs in the worker that it is bound to.
+                Session::Closing(record)
+                    if ignore_closed
+                        || unit.runtime().bound_worker(record, session) == unit.plan().id =>
+                {
+                    record
+                }
                 Session::Closed(_, Some(record)) if ignore_closed => record,
                 Session::Invalid => return Err(route::invalid_id(session)),
-                Session::Closed(..) | Session::Unknown => return Err(route::not_exist(session)),
+                Session::Closing(_) | Session::Closed(..) | Session::Unknown => {
+                    return Err(route::not_exist(session));
+                }
             };
             check_visible(unit, record, session)?;
             Ok(info_of(unit, record))
@@ -90,8 +97,10 @@ impl Server {
     pub fn client_list(&self, start: SessionId, ids: &mut [i64]) -> Result<usize> {
         self.with_unit(|unit| {
             let connections = &unit.runtime().control.connections;
-            if start.0 != 0 && !connections.contains(start.0) {
-                return Err(route::not_exist(start));
+            if start.0 != 0 {
+                let record =
+                    route::open(connections, start).map_err(|_| route::not_exist(start))?;
+                check_visible(unit, record, start)?;
             }
             Ok(list(unit, start, ids))
         })

@@ -7,6 +7,7 @@ mod run;
 pub mod status;
 pub mod timer;
 
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 
@@ -94,6 +95,7 @@ impl Server {
         let machine = Machine {
             cpu_count: i64::try_from(process::cpu_count()).unwrap_or(1),
             descriptor_limit: i64::try_from(process::descriptor_limit()).unwrap_or(i64::MAX),
+            port_descriptor: i64::from(listener.as_raw_fd()),
         };
         let settings = Settings::new(mode, machine);
         let setup = Setup { settings, hooks: Hooks::default(), listeners: vec![listener] };
@@ -202,7 +204,8 @@ impl Server {
         match (self.is_running(), result) {
             (false, _) => Err(self.not_running()),
             (true, Some(runtime)) => Ok(act(&runtime)),
-            (true, None) => match self.runtime.read().as_deref() {
+            // Never waits: the lock is held for a moment at start and end alone.
+            (true, None) => match self.runtime.try_read().as_deref().and_then(Option::as_deref) {
                 Some(runtime) => Ok(act(runtime)),
                 None => Err(self.not_running()),
             },

@@ -1,6 +1,7 @@
 //! Start and end of a server.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
@@ -103,16 +104,24 @@ impl Server {
             log::warn!("{warning}");
         }
         for listener in &listeners {
-            listener.listen(settings.backlog, settings.is_nodelay)?;
+            if let Err(error) = listener.listen(settings.backlog, settings.is_nodelay) {
+                listeners.iter().for_each(unlink);
+                return Err(error);
+            }
         }
         if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
             log::warn!("the start event is deprecated in this mode, use workerStart");
         }
         let runtime = Arc::new(Runtime::new(plan, settings, hooks, listeners)?);
         self.runtime.write().replace(Arc::clone(&runtime));
+        // They are handled until the last callback has returned.
         let signals = Signals::install(&ROOT_SIGNALS)
-            .map_err(|error| Error::system("set up signals", &error));
-        let result = signals.and_then(|signals| unit::run_root(Arc::clone(&runtime), signals));
+            .map_err(|error| Error::system("set up signals", &error))
+            .map(Rc::new);
+        let result = match &signals {
+            Ok(signals) => unit::run_root(Arc::clone(&runtime), Rc::clone(signals)),
+            Err(error) => Err(error.clone()),
+        };
         runtime.listeners.iter().for_each(unlink);
         if result.is_ok() {
             runtime.hooks.raise(&Event::Plain(EventKind::Shutdown));

@@ -116,12 +116,13 @@ impl Acceptor {
         }
         let (owner, reactor_number) = owner_of(unit, descriptor);
         let control = &unit.runtime.control;
-        let tries = control.connections.capacity();
+        let tries = usize::try_from(most).unwrap_or(1);
         let round = &control.root().session_round;
         let Some(claimed) = control.connections.claim(round, unit.plan.id.0, tries) else {
             counters.aborted.add(1);
             let number = code::SERVER_TOO_MANY_SOCKET;
             crate::warn_limited!("the table of connections is full (error {number})");
+            self.rest(unit);
             return;
         };
         claimed.open(descriptor, port as u32, peer, unit.now.get().wall_ns);
@@ -152,15 +153,14 @@ fn owner_of(unit: &Unit, descriptor: i32) -> (UnitId, i32) {
 fn hand_over(unit: &Unit, owner: UnitId, session: SessionId, stream: Stream) {
     let Some(handover) = unit.runtime.handovers.get(owner.index()) else { return };
     let descriptor = stream.as_raw_fd();
+    // The reactor takes from the post under the same lock: an event finds the connection there, and
+    // nobody closes the descriptor meanwhile.
     let watcher = handover.watcher.lock();
-    let is_watched = watcher.is_some();
-    // First into the post, then to the loop: an event must find the connection there.
+    let token = Token::Session(session.0);
+    let is_watched =
+        watcher.as_ref().is_some_and(|watcher| watcher.watch(descriptor, token).is_ok());
     handover.post.push(Accepted { session, stream, is_watched });
-    if let Some(watcher) = watcher.as_ref() {
-        if let Err(error) = watcher.watch(descriptor, Token::Session(session.0)) {
-            log::warn!("connection {} cannot be watched: {error}", session.0);
-        }
-    }
+    drop(watcher);
     if !is_watched || unit.runtime.hooks.has(EventKind::Connect) {
         unit.runtime.control.wiring.ring(owner.0);
     }

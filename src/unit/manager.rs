@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::error::Result;
+use crate::error::Error;
 use crate::model::hooks::{Event, EventKind, WorkerError};
 use crate::model::plan::{Roles, Start, UnitPlan};
 use crate::model::worker::{Command, Stage, UnitCounters};
-use crate::model::SessionId;
+use crate::model::{SessionId, UnitId};
 use crate::os::process;
 
 use super::spawn::{Ended, FORCE_AFTER_NS};
@@ -24,20 +24,23 @@ pub(super) struct Manager {
     finish_at_ns: Cell<Option<u64>>,
     kill_at_ns: Cell<Option<u64>>,
     is_ending: Cell<bool>,
+    has_forced: Cell<bool>,
     retry_at_ns: Cell<Option<u64>>,
 }
 
 impl Manager {
-    /// Starts all workers. Whoever forks has no other thread yet, and the manager never has one.
-    pub(super) fn begin(&self, unit: &Rc<Unit>) -> Result<()> {
+    /// Starts all workers. Whoever forks has no other thread yet, and the manager never has one. If
+    /// one cannot be started, the server ends, and the manager stays to end those that were.
+    pub(super) fn begin(&self, unit: &Rc<Unit>) {
         if unit.plan.start != Start::Thread {
             unit.runtime.control.root().set_manager_pid(process::pid());
         }
         let workers: Vec<UnitPlan> = workers_of(unit).collect();
         for plan in &workers {
-            unit.family.start(unit, plan)?;
+            if let Err(error) = unit.family.start(unit, plan) {
+                return fail_start(unit, error);
+            }
         }
-        Ok(())
     }
 
     /// Whether all workers are gone and the program was told.
@@ -74,6 +77,8 @@ impl Manager {
             return;
         }
         unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::is_reactor);
+        // A callback of the manager may have taken long in this turn.
+        unit.refresh_now();
         let now_ns = unit.now.get().monotonic_ns;
         let wait_s = unit.runtime.settings.max_wait_time_s;
         let wait_ns = wait_s.saturating_mul(1_000_000_000);
@@ -102,6 +107,7 @@ impl Manager {
     fn force_late(&self, unit: &Unit) {
         let is_late = self.kill_at_ns.get().is_some_and(|at| unit.now.get().monotonic_ns >= at);
         if is_late && !unit.family.is_empty() {
+            self.has_forced.set(true);
             self.kill_at_ns.set(None);
             unit.family.force_all();
         }
@@ -129,16 +135,23 @@ impl Manager {
         purge(unit, &ended.plan);
     }
 
-    /// Starts a successor for each worker that is missing.
+    /// Starts a successor for each worker that is missing; while the server ends, only for those
+    /// that left messages unanswered.
     fn replace_missing(&self, unit: &Rc<Unit>) {
         let now_ns = unit.now.get().monotonic_ns;
         let may_try = self.retry_at_ns.get().map_or(true, |at| now_ns >= at);
-        if self.is_ending.get() || unit.runtime.control.root().is_ending() || !may_try {
+        if self.has_forced.get() || !may_try {
             return;
         }
+        let is_wanted = |plan: &UnitPlan| {
+            let unread_bytes = unit.runtime.control.wiring.unread_bytes(plan.id.0);
+            !self.is_ending.get() || (!plan.roles.is_reactor() && unread_bytes > 0)
+        };
         self.retry_at_ns.set(None);
-        let missing: Vec<UnitPlan> =
-            workers_of(unit).filter(|plan| !unit.family.has_unit(plan.id)).collect();
+        let missing: Vec<UnitPlan> = workers_of(unit)
+            .filter(|plan| !unit.family.has_unit(plan.id))
+            .filter(is_wanted)
+            .collect();
         for plan in &missing {
             if let Err(error) = unit.family.start(unit, plan) {
                 log::error!("unit {} could not be started again: {error}", plan.id.0);
@@ -146,6 +159,18 @@ impl Manager {
                 unit.set_timer(RETRY_NS, Timer::Deadline);
                 return;
             }
+        }
+    }
+}
+
+/// Tells the root why there will be no server.
+fn fail_start(unit: &Unit, error: Error) {
+    match &unit.root {
+        Some(root) => root.fail(unit, error),
+        None => {
+            log::error!("a worker could not be started: {error}");
+            unit.runtime.control.root().fail_start(error.code());
+            unit.runtime.control.wiring.ring(UnitId::ROOT.0);
         }
     }
 }

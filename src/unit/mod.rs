@@ -136,8 +136,13 @@ pub struct Unit {
     /// Bytes of sends that went into the outbox while it had messages that wait for room.
     held_back: RefCell<HashMap<SessionId, u64>>,
     agenda: Agenda,
-    signals: RefCell<Option<Signals>>,
+    signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
+    /// When this unit last looked up between two callbacks, and last told others what it had said.
+    last_look_ns: Cell<u64>,
+    told_others_ns: Cell<u64>,
+    /// Callbacks for which nothing that is sent is held back.
+    hasty: Cell<u32>,
     /// What this process alone was told, by a signal to itself.
     told: Cell<Command>,
     stage: Cell<Stage>,
@@ -174,7 +179,7 @@ pub fn is_copy() -> bool {
 }
 
 /// Runs `plan`'s server in this thread and process, until it has ended.
-pub fn run_root(runtime: Arc<Runtime>, signals: Signals) -> Result<()> {
+pub fn run_root(runtime: Arc<Runtime>, signals: Rc<Signals>) -> Result<()> {
     let (unit, events) = Unit::new(runtime, UnitId::ROOT)?;
     unit.watch_signals(signals)?;
     unit.live(events)
@@ -205,6 +210,9 @@ impl Unit {
             agenda: Agenda::default(),
             signals: RefCell::default(),
             now: Cell::default(),
+            last_look_ns: Cell::new(clock::monotonic_ns()),
+            told_others_ns: Cell::default(),
+            hasty: Cell::new(turn::HASTY_CALLBACKS),
             told: Cell::new(Command::Run),
             stage: Cell::new(Stage::Down),
             finish_deadline_ns: Cell::new(None),
@@ -232,7 +240,7 @@ impl Unit {
         Ok((unit, events))
     }
 
-    fn watch_signals(&self, signals: Signals) -> Result<()> {
+    fn watch_signals(&self, signals: Rc<Signals>) -> Result<()> {
         self.watcher
             .watch(signals.as_raw_fd(), Token::Signal)
             .map_err(|error| Error::system("watch for signals", &error))?;
@@ -262,7 +270,9 @@ impl Unit {
     }
 
     fn refresh_now(&self) {
-        self.now.set(Now { monotonic_ns: clock::monotonic_ns(), wall_ns: clock::wall_ns() });
+        let now = Now { monotonic_ns: clock::monotonic_ns(), wall_ns: clock::wall_ns() };
+        self.last_look_ns.set(now.monotonic_ns);
+        self.now.set(now);
     }
 
     fn set_timer(&self, delay_ns: u64, timer: Timer) {
@@ -298,6 +308,9 @@ impl Unit {
         let owner = route::reactor_of(record);
         if let Some(reactor) = self.reactor.as_ref().filter(|_| owner == self.plan.id) {
             reactor.send(self, session, data);
+            if self.is_hasty() {
+                reactor.flush_burst(self);
+            }
             return Ok(());
         }
         let header = self.header(MessageKind::Send, session, 0);
@@ -308,6 +321,10 @@ impl Unit {
         }
         if outbox.is_blocked(owner.0) {
             *self.held_back.borrow_mut().entry(session).or_default() += data.len() as u64;
+        }
+        drop(outbox);
+        if self.is_hasty() {
+            self.tell_others();
         }
         Ok(())
     }

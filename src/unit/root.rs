@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::error::{code, Error, Result};
+use crate::error::{code, describe, Error, Result};
 use crate::model::plan::{Roles, UnitPlan};
 use crate::model::worker::{Command, Stage};
 use crate::os::process;
@@ -64,10 +64,15 @@ impl Root {
     }
 
     /// What `start` returns.
-    pub(super) fn verdict(&self) -> Result<()> {
-        match self.failure.borrow_mut().take() {
-            None => Ok(()),
-            Some(error) => Err(error),
+    pub(super) fn verdict(&self, unit: &Unit) -> Result<()> {
+        let own = self.failure.borrow_mut().take();
+        match (unit.runtime.control.root().start_failure(), own) {
+            (0, None) => Ok(()),
+            (0, Some(error)) => Err(error),
+            (number, _) => {
+                let text = format!("start the workers: {}", describe(number));
+                Err(Error::new(number, text))
+            }
         }
     }
 
@@ -76,28 +81,29 @@ impl Root {
         self.step.get() >= Step::EndingWorkers
     }
 
-    fn fail(&self, unit: &Unit, error: Error) {
+    pub(super) fn fail(&self, unit: &Unit, error: Error) {
         log::error!("the server could not start: {error}");
         self.failure.borrow_mut().get_or_insert(error);
         unit.runtime.control.root().request_end();
     }
 
     /// Takes the next step, if what it waits for has happened.
-    pub(super) fn advance(&self, unit: &Rc<Unit>) -> bool {
+    /// `has_unread`: messages wait in the root's inbox.
+    pub(super) fn advance(&self, unit: &Rc<Unit>, has_unread: bool) -> bool {
         if unit.manager.is_none() {
             while let Some(ended) = unit.family.take_ended(&unit.runtime) {
                 self.note_loss(unit, &ended.plan);
             }
             self.force_late(unit);
         }
-        self.take_step(unit)
+        self.take_step(unit, has_unread)
     }
 
-    fn take_step(&self, unit: &Rc<Unit>) -> bool {
+    fn take_step(&self, unit: &Rc<Unit>, has_unread: bool) -> bool {
         let runtime = &unit.runtime;
         let is_ending = runtime.control.root().is_ending();
         let next = match self.step.get() {
-            Step::Starting if self.failure.borrow().is_some() => self.begin_end(unit),
+            Step::Starting if self.has_failed(unit) => self.begin_end(unit),
             // Also if the end was asked for: what is raised at the end was begun then.
             Step::Starting if self.is_up(unit) => {
                 self.open(unit);
@@ -115,7 +121,7 @@ impl Root {
             }
             Step::EndingReactors if unit.family.is_empty() => Step::EndingSelf,
             Step::EndingSelf => {
-                if unit.finish(false) {
+                if unit.finish(has_unread) {
                     unit.stage.set(Stage::Ended);
                 }
                 return false;
@@ -124,6 +130,11 @@ impl Root {
         };
         self.step.set(next);
         true
+    }
+
+    fn has_failed(&self, unit: &Unit) -> bool {
+        let is_manager_failed = unit.runtime.control.root().start_failure() != 0;
+        is_manager_failed || self.failure.borrow().is_some()
     }
 
     /// Whether the reactors run and all workers were started; how far those are matters to nobody.

@@ -25,6 +25,11 @@ const FAILED: i32 = 255;
 /// `max_wait_time`.
 pub(super) const FORCE_AFTER_NS: u64 = 2_000_000_000;
 
+/// The stack of a thread where the system sets no limit, in bytes.
+const UNLIMITED_STACK: usize = 8 << 20;
+/// No thread gets more.
+const MOST_STACK: usize = 256 << 20;
+
 enum Child {
     Process { pid: Pid, pidfd: OwnedFd, may_have_ended: bool },
     Thread { handle: JoinHandle<()> },
@@ -34,6 +39,27 @@ enum Child {
 #[derive(Default)]
 pub(super) struct Family {
     members: RefCell<Vec<(UnitPlan, Child)>>,
+}
+
+impl Child {
+    /// Ends it at once, and waits until nothing of it is left. A thread must have been told to end.
+    fn abandon(self) {
+        match self {
+            Child::Process { pid, pidfd, .. } => {
+                let ended = process::kill(pid, signal::SIGKILL)
+                    .and_then(|()| process::wait_for(&pidfd, None))
+                    .and_then(|_| process::reap(pid));
+                if let Err(error) = ended {
+                    log::warn!("process {pid} could not be ended: {error}");
+                }
+            }
+            Child::Thread { handle } => {
+                if handle.join().is_err() {
+                    log::error!("a thread ended by a panic");
+                }
+            }
+        }
+    }
 }
 
 /// A child that has ended.
@@ -59,10 +85,10 @@ impl Family {
                 record.set_pid(*pid);
             }
             parent.runtime.note_face(plan.id, *pid);
-            parent
-                .watcher
-                .watch(pidfd.as_raw_fd(), Token::Child(plan.id.0))
-                .map_err(|error| Error::system("watch a child process", &error))?;
+            if let Err(error) = parent.watcher.watch(pidfd.as_raw_fd(), Token::Child(plan.id.0)) {
+                child.abandon();
+                return Err(Error::system("watch a child process", &error));
+            }
         }
         self.members.borrow_mut().push((*plan, child));
         Ok(())
@@ -170,6 +196,15 @@ impl Family {
         self.kill_all();
     }
 
+    /// Ends every child, when the parent cannot go on, and waits until nothing of them is left.
+    pub(super) fn abandon_all(&self, runtime: &Runtime) {
+        self.tell_all(runtime, Command::Finish, |_| true);
+        let members = std::mem::take(&mut *self.members.borrow_mut());
+        for (_, child) in members {
+            child.abandon();
+        }
+    }
+
     /// Ends every child process by force.
     pub(super) fn kill_all(&self) {
         for (plan, child) in self.members.borrow().iter() {
@@ -222,21 +257,21 @@ pub(super) const CHILD_SIGNALS: SignalPlan<'static> = SignalPlan {
 /// Lives the life of a forked unit, and ends the process.
 fn run_child(runtime: Arc<Runtime>, plan: &UnitPlan, held: MaskGuard) -> ! {
     log_as(plan);
-    let result = Signals::in_child(&CHILD_SIGNALS, held)
-        .map_err(|error| Error::system("set up signals", &error))
-        .and_then(|signals| {
-            die_with_root(&runtime, plan)?;
-            let (unit, events) = Unit::new(runtime, plan.id)?;
-            unit.watch_signals(signals)?;
-            unit.live(events)
-        });
-    match result {
-        Ok(()) => process::exit(0),
-        Err(error) => {
-            log::error!("unit {} could not run: {error}", plan.id.0);
-            process::exit(FAILED)
-        }
+    let live = || {
+        let signals = Signals::in_child(&CHILD_SIGNALS, held)
+            .map_err(|error| Error::system("set up signals", &error))?;
+        die_with_root(&runtime, plan)?;
+        let (unit, events) = Unit::new(Arc::clone(&runtime), plan.id)?;
+        unit.watch_signals(Rc::new(signals))?;
+        unit.live(events)
+    };
+    // Nothing may return into the stack of the parent, a panic neither.
+    match catch_unwind(AssertUnwindSafe(live)) {
+        Ok(Ok(())) => process::exit(0),
+        Ok(Err(error)) => log::error!("unit {} could not run: {error}", plan.id.0),
+        Err(_) => log::error!("unit {} ended by a panic", plan.id.0),
     }
+    process::exit(FAILED)
 }
 
 /// A process that is a child of the root and has no children of its own ends with the root even
@@ -256,13 +291,23 @@ fn start_thread(runtime: &Arc<Runtime>, id: UnitId) -> Result<Child> {
     let runtime = Arc::clone(runtime);
     let name = runtime.plan.unit(id).map_or("unit", |plan| name_of(plan));
     let (sender, receiver) = mpsc::channel();
+    // The thread inherits the mask: signals are the business of the first thread.
+    let _held = signal::block_all();
     let handle = thread::Builder::new()
         .name(name.to_owned())
+        .stack_size(process::stack_limit().unwrap_or(UNLIMITED_STACK).min(MOST_STACK))
         .spawn(move || run_thread(runtime, id, &sender))
         .map_err(|error| Error::system("start a thread", &error))?;
     let ended = || Error::new(code::FATAL_ERROR, format!("the thread of unit {} ended", id.0));
-    receiver.recv().unwrap_or_else(|_| Err(ended()))?;
-    Ok(Child::Thread { handle })
+    match receiver.recv().unwrap_or_else(|_| Err(ended())) {
+        Ok(()) => Ok(Child::Thread { handle }),
+        Err(error) => {
+            if handle.join().is_err() {
+                log::error!("the thread of unit {} ended by a panic", id.0);
+            }
+            Err(error)
+        }
+    }
 }
 
 fn run_thread(runtime: Arc<Runtime>, id: UnitId, parent: &Sender<Result<()>>) {

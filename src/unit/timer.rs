@@ -91,15 +91,13 @@ impl Agenda {
 }
 
 impl Unit {
-    /// Runs what is due by now.
+    /// Runs what is due, if something was by `now_ns`.
     #[inline]
-    pub(super) fn take_timers(&self) {
-        if let Some(due_ns) = self.agenda.next_timer_ns() {
-            if due_ns <= clock::monotonic_ns() {
-                self.refresh_now();
-                self.sweep_own();
-                self.sweep();
-            }
+    pub(super) fn take_timers(&self, now_ns: u64) {
+        if self.agenda.next_timer_ns().is_some_and(|due_ns| due_ns <= now_ns) {
+            self.refresh_now();
+            self.sweep_own();
+            self.sweep();
         }
     }
 

@@ -9,19 +9,25 @@ use crate::error::{code, Result};
 use crate::event::{Loop, Ready, Token};
 use crate::ipc::{Inbox, Message};
 use crate::model::kind::MessageKind;
+use crate::model::plan::Start;
 use crate::model::worker::{Command, Stage};
 use crate::model::{SessionId, UnitId};
 use crate::os::{clock, process, signal};
 
 use super::{Timer, Unit, CURRENT};
 
-/// Messages that one turn takes before it looks at sockets and timers again.
+/// Messages that one turn takes before it looks at sockets again.
 const MESSAGES_PER_TURN: usize = 1024;
 /// Messages after which the units that were written to are rung, so that they work meanwhile.
 const MESSAGES_PER_RING: usize = 64;
-/// Events or messages after which timers that are due by then fire: each may be a callback that
-/// takes its time.
-const CALLS_PER_LOOK: usize = 8;
+/// How long messages are taken before sockets have their turn.
+const TURN_NS: u64 = 10_000_000;
+/// How long what was said may wait for the end of a batch.
+const TELL_NS: u64 = 100_000;
+/// A callback that takes longer than this is slow.
+const SLOW_NS: u64 = 5_000_000;
+/// So many callbacks after a slow one, and after the start, nothing that is sent is held back.
+pub(super) const HASTY_CALLBACKS: u32 = 64;
 /// A process that has lost its root ends with this code.
 const ORPHANED: i32 = 1;
 
@@ -37,12 +43,12 @@ impl Unit {
             }
         } else {
             // What was started already has nobody left to watch it.
-            self.family.kill_all();
+            self.family.abandon_all(&self.runtime);
         }
         self.reach(Stage::Ended);
         CURRENT.with(|current| current.replace(None));
         match (&self.root, result) {
-            (Some(root), Ok(())) => root.verdict(),
+            (Some(root), Ok(())) => root.verdict(self),
             (_, result) => result,
         }
     }
@@ -53,7 +59,7 @@ impl Unit {
             root.begin(self)?;
         }
         if let Some(manager) = &self.manager {
-            manager.begin(self)?;
+            manager.begin(self);
         }
         if let Some(worker) = &self.worker {
             worker.begin(self);
@@ -84,15 +90,13 @@ impl Unit {
         inbox.wake();
         self.refresh_now();
         self.agenda.begin_round();
-        for (count, ready) in (1..).zip(events.ready()) {
+        for ready in events.ready() {
             self.take_event(ready);
-            if count % CALLS_PER_LOOK == 0 {
-                self.take_timers();
-            }
+            self.look_up();
         }
         self.tell_others();
         self.take_messages(inbox);
-        self.take_timers();
+        self.take_timers(self.last_look_ns.get());
         self.take_deferred();
         if let Some(reactor) = &self.reactor {
             reactor.settle(self);
@@ -157,26 +161,68 @@ impl Unit {
     /// A worker says all it has to say before it takes the next message: whatever is lost with it
     /// when it is killed is then the one message in its hands.
     fn may_take_messages(&self) -> bool {
-        self.reactor.is_some() || !self.outbox.borrow().has_pending()
+        if self.reactor.is_some() {
+            return true;
+        }
+        // A worker that ends alone leaves the rest to its successor.
+        let ends_alone =
+            self.told.get() != Command::Run && !self.runtime.control.root().is_ending();
+        !ends_alone && !self.outbox.borrow().has_pending()
     }
 
     fn take_messages(&self, inbox: &mut Inbox) {
+        let begin_ns = self.last_look_ns.get();
         let mut count = 0;
         while count < MESSAGES_PER_TURN && self.may_take_messages() {
             let Some(message) = inbox.next() else { break };
             self.take_message(message);
             count += 1;
-            if count % CALLS_PER_LOOK == 0 {
-                self.take_timers();
-            }
+            let now_ns = self.look_up();
             if count % MESSAGES_PER_RING == 0 {
                 inbox.release();
                 self.tell_others();
+            }
+            if now_ns.saturating_sub(begin_ns) > TURN_NS {
+                break;
             }
         }
         if count > 0 {
             inbox.release();
         }
+    }
+
+    /// Between two callbacks: what they have said leaves if they take long, what this unit was told
+    /// meanwhile is heard, and timers that have become due fire. Gives the time.
+    #[inline]
+    fn look_up(&self) -> u64 {
+        let now_ns = clock::monotonic_ns();
+        let took_ns = now_ns.saturating_sub(self.last_look_ns.replace(now_ns));
+        if took_ns > SLOW_NS {
+            self.hasty.set(HASTY_CALLBACKS);
+        } else {
+            self.hasty.set(self.hasty.get().saturating_sub(1));
+        }
+        if now_ns.saturating_sub(self.told_others_ns.get()) > TELL_NS {
+            self.tell_others();
+            self.told_others_ns.set(now_ns);
+        }
+        if signal::has_arrived() && self.plan.start != Start::Thread {
+            self.take_signals();
+        }
+        if self.record().is_some_and(|record| record.command() != Command::Run) {
+            self.announce_end();
+            self.quiesce();
+        } else if self.told.get() != Command::Run {
+            self.quiesce();
+        }
+        self.take_timers(now_ns);
+        now_ns
+    }
+
+    /// Whether callbacks take so long here that nothing they send is held back until they return.
+    #[inline]
+    pub(super) fn is_hasty(&self) -> bool {
+        self.hasty.get() > 0
     }
 
     fn take_message(&self, message: Message<'_>) {
@@ -218,7 +264,7 @@ impl Unit {
 
     /// Publishes what waits and rings whoever sleeps, once for all that was said meanwhile.
     #[inline]
-    fn tell_others(&self) {
+    pub(super) fn tell_others(&self) {
         let mut outbox = self.outbox.borrow_mut();
         let was_blocked = outbox.has_pending();
         outbox.flush();
@@ -235,7 +281,7 @@ impl Unit {
             }
             match &self.root {
                 // A step of the root may be what the manager beside it waits for.
-                Some(root) if root.advance(self) => {}
+                Some(root) if root.advance(self, !inbox.is_empty()) => {}
                 Some(_) => return,
                 None => return self.obey(inbox),
             }
@@ -252,7 +298,8 @@ impl Unit {
             Command::Run => {}
             Command::Quiesce => self.quiesce(),
             Command::Finish => {
-                let has_unread = command == Command::Finish && !inbox.is_empty();
+                let is_last = command == Command::Finish || self.runtime.control.root().is_ending();
+                let has_unread = is_last && !inbox.is_empty();
                 if self.finish(has_unread) {
                     self.stage.set(Stage::Ended);
                 }
@@ -290,6 +337,10 @@ impl Unit {
         if (has_unread || has_output) && !is_late {
             return false;
         }
+        if is_late && has_unread {
+            let number = code::SERVER_WORKER_UNPROCESSED_DATA;
+            log::warn!("the unit ends with messages that nobody has handled (error {number})");
+        }
         if is_late && (has_unread || has_output) {
             let number = code::SERVER_WORKER_EXIT_TIMEOUT;
             log::warn!("the exit took too long and is forced (error {number})");
@@ -309,13 +360,15 @@ impl Unit {
 
     /// Whether the unit has had its `max_wait_time` for finishing, counted from the first question.
     fn is_past_finish_deadline(&self) -> bool {
-        let now_ns = self.now.get().monotonic_ns;
-        let deadline_ns = self.finish_deadline_ns.get().unwrap_or_else(|| {
-            let wait_ns = self.runtime.settings.max_wait_time_s.saturating_mul(1_000_000_000);
-            self.set_timer(wait_ns, Timer::Deadline);
-            now_ns.saturating_add(wait_ns)
-        });
+        if let Some(deadline_ns) = self.finish_deadline_ns.get() {
+            return self.now.get().monotonic_ns >= deadline_ns;
+        }
+        // The patience begins now, and not with a turn in which a callback took long.
+        self.refresh_now();
+        let wait_ns = self.runtime.settings.max_wait_time_s.saturating_mul(1_000_000_000);
+        self.set_timer(wait_ns, Timer::Deadline);
+        let deadline_ns = self.now.get().monotonic_ns.saturating_add(wait_ns);
         self.finish_deadline_ns.set(Some(deadline_ns));
-        now_ns >= deadline_ns
+        wait_ns == 0
     }
 }

@@ -276,7 +276,8 @@ pub fn a_stuck_worker_is_killed_after_twice_the_wait(server: &Running) -> Outcom
     Ok(())
 }
 
-const LATE_REQUESTS: u64 = 20;
+/// More than a worker takes from its inbox in one turn.
+const LATE_REQUESTS: u64 = 1100;
 
 /// The first request keeps the only worker busy until all others were handed to it.
 pub fn answer_late(setup: &Setup) -> Outcome {
@@ -305,7 +306,7 @@ pub fn requests_taken_before_the_end_are_answered(server: &Running) -> Outcome {
     let mut others = Vec::new();
     for number in 0..LATE_REQUESTS {
         let mut client = server.connect()?;
-        client.send(format!("request {number:3}").as_bytes())?;
+        client.send(format!("request {number:4}").as_bytes())?;
         others.push(client);
     }
     server.wait_line(|line| line == "all are taken", STEP)?;
@@ -314,7 +315,7 @@ pub fn requests_taken_before_the_end_are_answered(server: &Running) -> Outcome {
     open_gate(server)?;
     assert_eq!(first.receive_to_end()?, b"first");
     for (number, client) in others.iter_mut().enumerate() {
-        assert_eq!(client.receive_to_end()?, format!("request {number:3}").as_bytes());
+        assert_eq!(client.receive_to_end()?, format!("request {number:4}").as_bytes());
     }
     await_end(server)?;
     Ok(())

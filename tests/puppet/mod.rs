@@ -13,6 +13,7 @@
 //! !say PORT LENGTH            sends a text of so many bytes, then is stuck; no answer
 //! !arm EVENT PORT             is stuck in the next `connect` or `close` callback of this worker
 //! !close                      closes this connection; no answer
+//! !part LENGTH                sends a text of so many bytes, then closes; no answer
 //! !exit CODE, !abort          ends the process; no answer
 //! ```
 //!
@@ -135,6 +136,11 @@ fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
             "armed".to_owned()
         }
         ["close"] => {
+            report!("closed: {}", server.close(fd, false).is_ok());
+            return None;
+        }
+        ["part", length] => {
+            answer(server, fd, &vec![b'p'; number(length)]);
             report!("closed: {}", server.close(fd, false).is_ok());
             return None;
         }

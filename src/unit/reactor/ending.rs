@@ -11,7 +11,9 @@ use super::{Reactor, State};
 use crate::unit::Unit;
 
 /// Reads that throw away what a peer still sent before its connection is closed.
-const DISCARDING_READS: usize = 16;
+const DISCARDING_READS: usize = 64;
+/// Bytes of each of them.
+const DISCARDED_BYTES: usize = 4 * 1024;
 
 impl Reactor {
     /// The peer has ended (0) or the connection is broken (`errno`): the worker is told.
@@ -38,22 +40,18 @@ impl Reactor {
             return None;
         }
         peer.life = Life::Closing;
-        let worker = peer.worker;
-        state.await_worker(self.is_own_worker, worker, session);
-        Some(worker)
+        Some(peer.worker)
     }
 
     /// The worker runs its close callback: nothing is read any more.
     pub(in crate::unit) fn shut(&self, unit: &Unit, session: SessionId) {
-        if self.state.borrow_mut().peers.get_mut(session).is_none() {
-            self.take_post(unit);
+        if !self.knows(session) {
+            self.take_in_post(unit);
         }
         let state = &mut *self.state.borrow_mut();
         let Some(peer) = state.peers.get_mut(session) else { return };
         if peer.life == Life::Open {
             peer.life = Life::Closing;
-            let worker = peer.worker;
-            state.await_worker(self.is_own_worker, worker, session);
         }
     }
 
@@ -72,16 +70,23 @@ impl Reactor {
         }
     }
 
-    /// A worker has started anew: what its predecessor was told and did not answer is told again.
-    /// The close callback runs once all the same, the shared record sees to it.
+    /// A worker has started anew: what its predecessor was told, or had begun, and did not answer
+    /// is told again. The close callback runs once all the same, the shared record sees to it.
     pub(in crate::unit) fn ask_again(&self, unit: &Unit, worker: UnitId) {
-        let waiting: Vec<SessionId> = {
-            let State { awaiting, peers, .. } = &mut *self.state.borrow_mut();
-            let Some(queue) = awaiting.of(worker) else { return };
-            queue.retain(|session| peers.is_closing(*session));
-            queue.iter().copied().collect()
+        let owed: Vec<SessionId> = {
+            let State { peers, .. } = &mut *self.state.borrow_mut();
+            let mut owed = Vec::new();
+            for peer in peers.iter_mut().filter(|peer| peer.worker == worker) {
+                if peer.life == Life::Open && has_begun_to_close(unit, peer.session) {
+                    peer.life = Life::Closing;
+                }
+                if peer.life == Life::Closing {
+                    owed.push(peer.session);
+                }
+            }
+            owed
         };
-        for session in waiting {
+        for session in owed {
             unit.post(worker, MessageKind::Close, session, 0, &[]);
         }
     }
@@ -126,21 +131,6 @@ impl Reactor {
 }
 
 impl State {
-    /// Notes that a worker elsewhere owes an answer, so that its successor can be asked again.
-    fn await_worker(&mut self, is_own: bool, worker: UnitId, session: SessionId) {
-        if is_own {
-            return;
-        }
-        let State { awaiting, peers, .. } = self;
-        if let Some(queue) = awaiting.of(worker) {
-            // Answers come in order, so what was answered stands at the front.
-            while queue.front().is_some_and(|session| !peers.is_closing(*session)) {
-                queue.pop_front();
-            }
-        }
-        awaiting.push(worker, session);
-    }
-
     /// Closes the descriptor, frees the slot, and with it the id for ever.
     pub(super) fn release(&mut self, unit: &Unit, session: SessionId, is_reset: bool) {
         let Some(peer) = self.peers.remove(session) else { return };
@@ -159,13 +149,20 @@ impl State {
             // overtake the last answer. So the end goes out first: a peer that has it does not
             // see the reset. Then what is there is thrown away.
             stream.end_writing();
+            let mut waste = [0; DISCARDED_BYTES];
             for _ in 0..DISCARDING_READS {
-                if !matches!(stream.read(&mut self.scratch), Moved::Bytes(_)) {
+                if !matches!(stream.read(&mut waste), Moved::Bytes(_)) {
                     break;
                 }
             }
         }
     }
+}
+
+/// Whether a worker has begun the close callback, as the shared record says.
+fn has_begun_to_close(unit: &Unit, session: SessionId) -> bool {
+    let record = unit.runtime.control.connections.get(session.0);
+    record.is_some_and(|record| record.closed.load(Ordering::Acquire) != 0)
 }
 
 fn give_slot_back(unit: &Unit, session: SessionId) {

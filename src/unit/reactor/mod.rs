@@ -34,12 +34,12 @@ struct State {
     peers: Peers,
     pool: Pool,
     burst: Burst,
+    /// Connections that were taken in and whose worker has not been told.
+    ungreeted: VecDeque<SessionId>,
     /// Connections with more to read than their turn allowed.
     unfinished: VecDeque<SessionId>,
     /// Connections that are not read because the lane of their worker is full, by worker.
     stalled: Queues,
-    /// Connections whose worker has not yet said that it is done, by worker.
-    awaiting: Queues,
     /// Connections that broke while they were written to, with the cause.
     broken: Vec<(SessionId, i32)>,
     /// What one read brings, where it is not read straight into a lane.
@@ -68,10 +68,6 @@ impl Queues {
             None => self.rows.push((worker, VecDeque::from([session]))),
         }
     }
-
-    fn of(&mut self, worker: UnitId) -> Option<&mut VecDeque<SessionId>> {
-        self.rows.iter_mut().find(|row| row.0 == worker).map(|row| &mut row.1)
-    }
 }
 
 impl Reactor {
@@ -86,9 +82,9 @@ impl Reactor {
                 peers: Peers::new(runtime.control.connections.capacity()),
                 pool: Pool::default(),
                 burst: Burst::default(),
+                ungreeted: VecDeque::new(),
                 unfinished: VecDeque::new(),
                 stalled: Queues::default(),
-                awaiting: Queues::default(),
                 broken: Vec::new(),
                 scratch: vec![0; LARGEST_MESSAGE],
             }),
@@ -124,16 +120,34 @@ impl Reactor {
         self.state.borrow_mut().unfinished.clear();
     }
 
-    /// Takes in the connections that an acceptor of another thread has left.
+    /// Takes in the connections that an acceptor of another thread has left, and tells their
+    /// workers.
     fn take_post(&self, unit: &Unit) {
+        self.take_in_post(unit);
+        self.greet(unit);
+    }
+
+    /// Takes in the connections that an acceptor of another thread has left. It runs no callback,
+    /// so it may be done inside one.
+    fn take_in_post(&self, unit: &Unit) {
         let Some(handover) = unit.runtime.handovers.get(unit.plan.id.index()) else { return };
-        while let Some(accepted) = handover.post.pop() {
-            self.adopt(unit, accepted);
+        loop {
+            // Under the lock: the acceptor registers a connection before it leaves it here.
+            let watcher = handover.watcher.lock();
+            let accepted = handover.post.pop();
+            drop(watcher);
+            let Some(accepted) = accepted else { return };
+            self.take_in(unit, accepted);
         }
     }
 
     /// Takes a connection in and tells its worker.
     pub(super) fn adopt(&self, unit: &Unit, accepted: Accepted) {
+        self.take_in(unit, accepted);
+        self.greet(unit);
+    }
+
+    fn take_in(&self, unit: &Unit, accepted: Accepted) {
         let Accepted { session, stream, is_watched } = accepted;
         if !is_watched {
             let watched = unit.watcher.watch(stream.as_raw_fd(), Token::Session(session.0));
@@ -143,44 +157,59 @@ impl Reactor {
                 return;
             }
         }
-        let worker = self.dispatch.worker(session);
         let peer = Peer {
             session,
             stream,
             out: OutBuffer::default(),
             framer: Choice::Raw(Raw),
             unread: Vec::new(),
-            worker,
+            worker: self.dispatch.worker(session),
             life: Life::Open,
             is_write_watched: false,
             has_ended: false,
             is_queued: false,
         };
-        self.state.borrow_mut().peers.insert(peer);
-        if !unit.runtime.hooks.has(EventKind::Connect) {
-            return;
+        let state = &mut *self.state.borrow_mut();
+        state.peers.insert(peer);
+        if unit.runtime.hooks.has(EventKind::Connect) {
+            state.ungreeted.push_back(session);
         }
-        match &unit.worker {
-            Some(own) if self.is_own_worker => {
-                own.connect(unit, session);
-                self.flush_burst(unit);
+    }
+
+    /// Tells the workers of connections that were taken in, before anything else of them.
+    fn greet(&self, unit: &Unit) {
+        loop {
+            let Some(session) = self.state.borrow_mut().ungreeted.pop_front() else { return };
+            match &unit.worker {
+                Some(own) if self.is_own_worker => {
+                    own.connect(unit, session);
+                    self.flush_burst(unit);
+                }
+                Some(_) | None => {
+                    let worker = self.dispatch.worker(session);
+                    unit.post(worker, MessageKind::Connect, session, 0, &[]);
+                }
             }
-            Some(_) | None => unit.post(worker, MessageKind::Connect, session, 0, &[]),
         }
     }
 
     /// Something has happened to a connection.
     pub(super) fn take_event(&self, unit: &Unit, session: SessionId, ready: Ready) {
-        let is_known = self.state.borrow_mut().peers.get_mut(session).is_some();
-        if !is_known {
-            self.take_post(unit);
+        if !self.knows(session) {
+            self.take_in_post(unit);
         }
+        self.greet(unit);
         if ready.is_writable {
             self.write_waiting(unit, session);
         }
         if ready.is_readable {
             self.read(unit, session, ready.is_final);
         }
+    }
+
+    #[inline]
+    fn knows(&self, session: SessionId) -> bool {
+        self.state.borrow_mut().peers.get_mut(session).is_some()
     }
 
     /// Ends a turn: takes in what acceptors left, reads what had to wait, ends what broke.

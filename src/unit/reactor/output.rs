@@ -38,6 +38,9 @@ impl Reactor {
             Payload::Borrowed(bytes) => self.send(unit, session, bytes),
             Payload::Owned(pages) => {
                 self.flush_burst(unit);
+                if !self.knows(session) {
+                    self.take_in_post(unit);
+                }
                 let state = &mut *self.state.borrow_mut();
                 if let Some(peer) = state.peers.get_mut(session) {
                     if peer.life != Life::Draining {
@@ -52,6 +55,10 @@ impl Reactor {
     /// Sends `bytes`: gathers small ones, writes big ones at once, keeps what the socket refuses.
     #[inline]
     pub(in crate::unit) fn send(&self, unit: &Unit, session: SessionId, bytes: &[u8]) {
+        // A connection that has never sent anything may still be in the post.
+        if self.state.borrow().burst.session != Some(session) && !self.knows(session) {
+            self.take_in_post(unit);
+        }
         let state = &mut *self.state.borrow_mut();
         if state.burst.session != Some(session) {
             state.flush_burst(unit);

@@ -81,15 +81,13 @@ impl Peers {
         self.peers.try_remove(place.checked_sub(1)? as usize)
     }
 
+    /// All of them, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.peers.iter_mut().map(|(_, peer)| peer)
+    }
+
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter().map(|(_, peer)| peer)
-    }
-}
-
-impl Peers {
-    /// Whether the worker of this connection has not yet said that it is done.
-    pub(super) fn is_closing(&mut self, session: SessionId) -> bool {
-        self.get_mut(session).is_some_and(|peer| peer.life == Life::Closing)
     }
 }

@@ -1,0 +1,163 @@
+//! The ledger: connections count what they send and what comes back while workers are killed.
+
+use crate::common::prelude::*;
+use crate::puppet::{self, kill, pid_now, poll, serve, NO_TEXT};
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+const FRAME: usize = 32;
+/// Frames of one connection that may be without an answer. Their bytes are so few that the sockets
+/// never split one.
+const WINDOW: u64 = 32;
+/// How long the ledger is kept, and how often a worker is killed meanwhile.
+const LEDGER: Duration = Duration::from_secs(3);
+const LABOUR: Duration = Duration::from_micros(200);
+const KILL_EVERY_MS: [u64; 4] = [50, 70, 100, 60];
+
+/// What one connection has sent and what has come back.
+struct Account {
+    client: Client,
+    name: u32,
+    sent: u64,
+    /// The greatest number that came back.
+    last: u64,
+    answered: u64,
+    /// Gaps between numbers that came back one after the other, and the numbers in them.
+    gaps: u64,
+    lost: u64,
+    repeated: u64,
+    unread: Vec<u8>,
+}
+
+impl Account {
+    fn frame(&self, number: u64) -> [u8; FRAME] {
+        let mut frame = [NO_TEXT; FRAME];
+        frame[4..8].copy_from_slice(&self.name.to_be_bytes());
+        frame[8..16].copy_from_slice(&number.to_be_bytes());
+        let sum = frame.iter().fold(0, |sum: u64, byte| sum.rotate_left(7) ^ u64::from(*byte));
+        frame[16..24].copy_from_slice(&sum.to_be_bytes());
+        frame
+    }
+
+    fn send(&mut self) -> Outcome {
+        self.sent += 1;
+        let frame = self.frame(self.sent);
+        Ok(self.client.send(&frame)?)
+    }
+
+    /// Books what has come; there must be something.
+    fn receive(&mut self) -> Outcome {
+        let mut bytes = [0; 4096];
+        let count = self.client.stream.read(&mut bytes)?;
+        if count == 0 {
+            return Err(format!("connection {} has ended", self.name).into());
+        }
+        self.unread.extend_from_slice(&bytes[..count]);
+        let whole = self.unread.len() / FRAME * FRAME;
+        let frames: Vec<u8> = self.unread.drain(..whole).collect();
+        frames.chunks_exact(FRAME).try_for_each(|frame| self.book(frame))
+    }
+
+    fn book(&mut self, frame: &[u8]) -> Outcome {
+        let number = u64::from_be_bytes(frame[8..16].try_into()?);
+        if frame != self.frame(number) || number > self.sent {
+            return Err(format!("connection {} got a torn frame {frame:?}", self.name).into());
+        }
+        self.answered += 1;
+        if number <= self.last {
+            self.repeated += 1;
+            return Ok(());
+        }
+        self.gaps += u64::from(number > self.last + 1);
+        self.lost += number - self.last - 1;
+        self.last = number;
+        Ok(())
+    }
+}
+
+fn open_accounts(
+    server: &Running,
+) -> Result<Vec<Account>, Box<dyn std::error::Error + Send + Sync>> {
+    let open = |name| {
+        let client = server.connect()?;
+        let unread = Vec::new();
+        let (sent, last, answered, gaps, lost, repeated) = (0, 0, 0, 0, 0, 0);
+        Ok(Account { client, name, sent, last, answered, gaps, lost, repeated, unread })
+    };
+    (0..32).map(open).collect()
+}
+
+/// Kills the workers in turns; how many were killed, and when the next one is due.
+struct Killer {
+    kills: u64,
+    due: Instant,
+    last_pids: [i32; 2],
+}
+
+impl Killer {
+    fn work(&mut self, server: &Running) -> Outcome {
+        if Instant::now() < self.due {
+            return Ok(());
+        }
+        let worker = self.kills as usize % 2;
+        let pid = pid_now(server, worker as i32)?;
+        if pid != self.last_pids[worker] {
+            kill(pid)?;
+            self.last_pids[worker] = pid;
+            self.kills += 1;
+            let pause = KILL_EVERY_MS[self.kills as usize % KILL_EVERY_MS.len()];
+            self.due = Instant::now() + Duration::from_millis(pause);
+        }
+        Ok(())
+    }
+}
+
+/// Works on each message for a while, so that a kill finds the worker at work.
+pub fn laborious(setup: &Setup) -> Outcome {
+    serve(setup, &[], |server, event| {
+        let end = Instant::now() + LABOUR;
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        puppet::obey(server, event);
+    })
+}
+
+/// Each kill costs at most one message, which is what one read of one connection brought.
+pub fn nothing_but_the_messages_in_the_hands_of_killed_workers_is_lost(
+    server: &Running,
+) -> Outcome {
+    let mut accounts = open_accounts(server)?;
+    let fds: Vec<i32> = accounts.iter().map(|a| a.client.stream.as_raw_fd()).collect();
+    let end = Instant::now() + LEDGER;
+    let mut killer = Killer { kills: 0, due: Instant::now(), last_pids: [0; 2] };
+    while Instant::now() < end {
+        let ready = poll(&fds, libc::POLLIN, 1)?;
+        // When nothing comes, what would make room in the windows may have been lost.
+        let is_silent = ready.is_empty();
+        for index in ready {
+            accounts[index].receive()?;
+        }
+        for account in &mut accounts {
+            if is_silent || account.sent - account.last < WINDOW {
+                account.send()?;
+            }
+        }
+        killer.work(server)?;
+    }
+    for account in &mut accounts {
+        account.send()?;
+        while account.last < account.sent {
+            account.receive()?;
+        }
+        assert_eq!(account.answered + account.lost, account.sent, "account {}", account.name);
+    }
+    let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
+    let (sent, lost, gaps) = (sum(|a| a.sent), sum(|a| a.lost), sum(|a| a.gaps));
+    println!("{sent} frames, {} kills: {gaps} messages of {lost} frames are lost", killer.kills);
+    assert!(gaps <= killer.kills, "{gaps} messages are lost by {} kills", killer.kills);
+    assert_eq!(sum(|account| account.repeated), 0);
+    assert!(killer.kills >= 10 && sent > 1000, "{} kills, {sent} frames", killer.kills);
+    Ok(())
+}
