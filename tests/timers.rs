@@ -321,8 +321,8 @@ fn defer_calls(setup: &Setup) -> Outcome {
 }
 
 const CLIENTS: usize = 200;
-/// How many messages a worker may handle before it looks at the clock.
-const MOST_BETWEEN: u32 = 16;
+/// How many messages may come between two calls of a timer that each message makes due.
+const MOST_BETWEEN: u32 = 2;
 
 /// Is stuck at first until 200 messages wait, then takes 2 ms for each; a timer of 1 ms counts how
 /// many come before it.
