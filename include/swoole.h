@@ -993,8 +993,7 @@ bool sw_server_close(sw_server_t *server, int64_t fd, bool reset);
 //
 // Returns: true if it is open.
 //
-// Errors: SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_INVALID_ID, SW_ERROR_WRONG_OPERATION (not
-// running).
+// Errors: SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_WRONG_OPERATION (not running).
 //
 // Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
 bool sw_server_exist(sw_server_t *server, int64_t fd);

@@ -74,6 +74,8 @@ fn serve_many(setup: &Setup) -> Outcome {
     Ok(())
 }
 
+/// More descriptors than a server with two workers makes before it serves.
+const MOST_OWN_DESCRIPTORS: u64 = 40;
 const FEW_DESCRIPTORS: u64 = 96;
 
 fn serve_few(setup: &Setup) -> Outcome {
@@ -81,6 +83,36 @@ fn serve_few(setup: &Setup) -> Outcome {
     let server = setup.server()?;
     server.on("receive", obey)?;
     server.start()?;
+    Ok(())
+}
+
+/// What this process has: descriptors, threads, children.
+fn own_things() -> io::Result<(u64, usize, String)> {
+    let children = fs::read_to_string("/proc/thread-self/children")?;
+    // One descriptor is the folder that is being read.
+    let descriptors = fs::read_dir("/proc/self/fd")?.count() as u64 - 1;
+    Ok((descriptors, fs::read_dir("/proc/self/task")?.count(), children))
+}
+
+/// Starts with more and more descriptors, from next to none to enough.
+fn start_with_few(setup: &Setup) -> Outcome {
+    for more in 1..=MOST_OWN_DESCRIPTORS {
+        let before = own_things()?;
+        let server = setup.server()?;
+        server.on("start", |server, _| report!("told {}", server.shutdown().is_ok()))?;
+        server.on("receive", obey)?;
+        limit_descriptors(Some(before.0 + 1 + more))?;
+        let outcome = server.start();
+        limit_descriptors(None)?;
+        drop(server);
+        // A thread that was joined is listed for a moment more.
+        let end = Instant::now() + STEP;
+        while own_things()? != before && Instant::now() < end {
+            std::thread::yield_now();
+        }
+        assert_eq!(own_things()?, before, "with {more} descriptors: {outcome:?}");
+        report!("start {more} {}", outcome.err().map_or(0, |error| error.code));
+    }
     Ok(())
 }
 
@@ -394,7 +426,22 @@ fn a_peer_that_does_not_read_stops_nobody_and_ends(server: &Running) -> Outcome 
     Ok(())
 }
 
+fn a_start_without_descriptors_fails_and_leaves_nothing(server: &Running) -> Outcome {
+    assert!(server.wait_exit(2 * STEP)?.success());
+    let most = usize::try_from(MOST_OWN_DESCRIPTORS)?;
+    let lines = server.wait_lines(most, |line| line.starts_with("start "), STEP)?;
+    let codes: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').nth(2)).collect();
+    // Up to some number none is enough, and from then on all are.
+    let failed = codes.iter().take_while(|code| **code != "0").count();
+    assert!(failed > 0 && failed < most, "{codes:?}");
+    let no_room = libc::EMFILE.to_string();
+    assert!(codes[..failed].iter().all(|code| *code == no_room), "{codes:?}");
+    assert!(codes[failed..].iter().all(|code| *code == "0"), "{codes:?}");
+    Ok(())
+}
+
 server_tests! {
+    a_start_without_descriptors_fails_and_leaves_nothing: start_with_few;
     ten_thousand_idle_connections_are_held_and_cost_little: serve_many;
     ten_thousand_short_connections_leave_exact_counters_and_no_descriptor: serve_many;
     without_descriptors_the_server_serves_what_it_has_and_waits_for_room: serve_few;

@@ -283,8 +283,8 @@ pub extern "C" fn sw_server_shutdown(server: *mut sw_server_t) -> bool {
 ///
 /// - `server`: the server.
 ///
-/// Returns: true from the call of sw_server_start on; false before it, once an orderly end has begun,
-/// and after it.
+/// Returns: true from the call of sw_server_start on; false before it, once an orderly end has
+/// begun, and after it.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL).
 ///

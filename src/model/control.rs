@@ -30,9 +30,10 @@ shared_record! {
         is_started: AtomicU32,
         is_announced: AtomicU32,
         is_ending: AtomicU32,
+        /// Written by the manager: the error that kept it from starting its workers.
+        start_failure: AtomicI32,
         master_pid: AtomicI32,
         manager_pid: AtomicI32,
-    failure: AtomicI32,
         start_time_s: AtomicI64,
         /// Next id of a message that travels in pieces; begins at 1.
         pub message_round: AtomicU64,
@@ -128,20 +129,21 @@ impl Root {
         self.is_announced.swap(1, Ordering::AcqRel) == 0
     }
 
-    /// Why a unit could not start: the first error number is kept.
-    pub fn note_failure(&self, code: i32) {
-        // If it fails, somebody was first.
-        self.failure.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire).ok();
-    }
-
-    /// The number that was kept.
-    pub fn failure(&self) -> Option<i32> {
-        Some(self.failure.load(Ordering::Acquire)).filter(|code| *code != 0)
-    }
-
     /// Asks for an orderly end. Safe in a signal handler.
     pub fn request_end(&self) {
         self.is_ending.store(1, Ordering::Release);
+    }
+
+    /// Asks for the end of a server whose workers could not be started: `number` says why.
+    pub fn fail_start(&self, number: i32) {
+        self.start_failure.store(number, Ordering::Relaxed);
+        // Release: who sees the end sees its cause.
+        self.request_end();
+    }
+
+    /// The error that kept the manager from starting its workers; 0 if there was none.
+    pub fn start_failure(&self) -> i32 {
+        self.start_failure.load(Ordering::Relaxed)
     }
 
     /// Whether the end was asked for.

@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::error::Result;
+use crate::error::Error;
 use crate::model::hooks::{Event, EventKind, WorkerError};
 use crate::model::plan::{Roles, Start, UnitPlan};
 use crate::model::worker::{Command, Stage, UnitCounters};
-use crate::model::SessionId;
+use crate::model::{SessionId, UnitId};
 use crate::os::process;
 
 use super::spawn::{Ended, FORCE_AFTER_NS};
@@ -29,16 +29,18 @@ pub(super) struct Manager {
 }
 
 impl Manager {
-    /// Starts all workers. Whoever forks has no other thread yet, and the manager never has one.
-    pub(super) fn begin(&self, unit: &Rc<Unit>) -> Result<()> {
+    /// Starts all workers. Whoever forks has no other thread yet, and the manager never has one. If
+    /// one cannot be started, the server ends, and the manager stays to end those that were.
+    pub(super) fn begin(&self, unit: &Rc<Unit>) {
         if unit.plan.start != Start::Thread {
             unit.runtime.control.root().set_manager_pid(process::pid());
         }
         let workers: Vec<UnitPlan> = workers_of(unit).collect();
         for plan in &workers {
-            unit.family.start(unit, plan)?;
+            if let Err(error) = unit.family.start(unit, plan) {
+                return fail_start(unit, error);
+            }
         }
-        Ok(())
     }
 
     /// Whether all workers are gone and the program was told.
@@ -133,8 +135,8 @@ impl Manager {
         purge(unit, &ended.plan);
     }
 
-    /// Starts a successor for each worker that is missing; while the server ends, only for those that
-    /// left messages unanswered.
+    /// Starts a successor for each worker that is missing; while the server ends, only for those
+    /// that left messages unanswered.
     fn replace_missing(&self, unit: &Rc<Unit>) {
         let now_ns = unit.now.get().monotonic_ns;
         let may_try = self.retry_at_ns.get().map_or(true, |at| now_ns >= at);
@@ -157,6 +159,18 @@ impl Manager {
                 unit.set_timer(RETRY_NS, Timer::Deadline);
                 return;
             }
+        }
+    }
+}
+
+/// Tells the root why there will be no server.
+fn fail_start(unit: &Unit, error: Error) {
+    match &unit.root {
+        Some(root) => root.fail(unit, error),
+        None => {
+            log::error!("a worker could not be started: {error}");
+            unit.runtime.control.root().fail_start(error.code());
+            unit.runtime.control.wiring.ring(UnitId::ROOT.0);
         }
     }
 }

@@ -64,10 +64,15 @@ impl Root {
     }
 
     /// What `start` returns.
-    pub(super) fn verdict(&self) -> Result<()> {
-        match self.failure.borrow_mut().take() {
-            None => Ok(()),
-            Some(error) => Err(error),
+    pub(super) fn verdict(&self, unit: &Unit) -> Result<()> {
+        let own = self.failure.borrow_mut().take();
+        match (unit.runtime.control.root().start_failure(), own) {
+            (0, None) => Ok(()),
+            (0, Some(error)) => Err(error),
+            (number, _) => {
+                let text = format!("start the workers: {}", describe(number));
+                Err(Error::new(number, text))
+            }
         }
     }
 
@@ -76,7 +81,7 @@ impl Root {
         self.step.get() >= Step::EndingWorkers
     }
 
-    fn fail(&self, unit: &Unit, error: Error) {
+    pub(super) fn fail(&self, unit: &Unit, error: Error) {
         log::error!("the server could not start: {error}");
         self.failure.borrow_mut().get_or_insert(error);
         unit.runtime.control.root().request_end();
@@ -98,7 +103,7 @@ impl Root {
         let runtime = &unit.runtime;
         let is_ending = runtime.control.root().is_ending();
         let next = match self.step.get() {
-            Step::Starting if self.failure.borrow().is_some() => self.begin_end(unit),
+            Step::Starting if self.has_failed(unit) => self.begin_end(unit),
             // Also if the end was asked for: what is raised at the end was begun then.
             Step::Starting if self.is_up(unit) => {
                 self.open(unit);
@@ -125,6 +130,11 @@ impl Root {
         };
         self.step.set(next);
         true
+    }
+
+    fn has_failed(&self, unit: &Unit) -> bool {
+        let is_manager_failed = unit.runtime.control.root().start_failure() != 0;
+        is_manager_failed || self.failure.borrow().is_some()
     }
 
     /// Whether the reactors run and all workers were started; how far those are matters to nobody.
@@ -214,11 +224,8 @@ impl Root {
         }
         match self.step.get() {
             Step::Starting => {
-                let number = unit.runtime.control.root().failure();
-                let number = number.unwrap_or(code::SYSTEM_CALL_FAIL);
-                let why = describe(number);
-                let text = format!("unit {} ended before the server was up: {why}", plan.id.0);
-                self.fail(unit, Error::new(number, text));
+                let text = format!("unit {} ended before the server was up", plan.id.0);
+                self.fail(unit, Error::new(code::SYSTEM_CALL_FAIL, text));
             }
             Step::Serving if plan.roles.has(Roles::MANAGER) => {
                 log::error!("the manager process has ended, workers are not replaced any more");

@@ -299,8 +299,15 @@ fn start_thread(runtime: &Arc<Runtime>, id: UnitId) -> Result<Child> {
         .spawn(move || run_thread(runtime, id, &sender))
         .map_err(|error| Error::system("start a thread", &error))?;
     let ended = || Error::new(code::FATAL_ERROR, format!("the thread of unit {} ended", id.0));
-    receiver.recv().unwrap_or_else(|_| Err(ended()))?;
-    Ok(Child::Thread { handle })
+    match receiver.recv().unwrap_or_else(|_| Err(ended())) {
+        Ok(()) => Ok(Child::Thread { handle }),
+        Err(error) => {
+            if handle.join().is_err() {
+                log::error!("the thread of unit {} ended by a panic", id.0);
+            }
+            Err(error)
+        }
+    }
 }
 
 fn run_thread(runtime: Arc<Runtime>, id: UnitId, parent: &Sender<Result<()>>) {

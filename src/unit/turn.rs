@@ -37,9 +37,6 @@ impl Unit {
         let mut inbox = self.runtime.control.wiring.inbox(self.plan.id.0)?;
         CURRENT.with(|current| current.replace(Some(Rc::clone(self))));
         let result = self.begin();
-        if let Err(error) = &result {
-            self.runtime.control.root().note_failure(error.code());
-        }
         if result.is_ok() {
             while self.stage.get() < Stage::Ended {
                 self.turn(&mut events, &mut inbox);
@@ -51,7 +48,7 @@ impl Unit {
         self.reach(Stage::Ended);
         CURRENT.with(|current| current.replace(None));
         match (&self.root, result) {
-            (Some(root), Ok(())) => root.verdict(),
+            (Some(root), Ok(())) => root.verdict(self),
             (_, result) => result,
         }
     }
@@ -62,7 +59,7 @@ impl Unit {
             root.begin(self)?;
         }
         if let Some(manager) = &self.manager {
-            manager.begin(self)?;
+            manager.begin(self);
         }
         if let Some(worker) = &self.worker {
             worker.begin(self);

@@ -309,8 +309,8 @@ pub const TABLE: &[Function] = &[
             NO_SESSION, "9223372036854775807"),
     ]),
     row("sw_server_exist", Callback, Some(|s| sw_server_exist(s, live())), &[
-        bad("id 0", |s| sw_server_exist(s, 0), NO_ID, "0"),
-        bad("least id", |s| sw_server_exist(s, i64::MIN), NO_ID, "-9223372036854775808"),
+        bad("id 0", |s| sw_server_exist(s, 0), NO_SESSION, "0"),
+        bad("least id", |s| sw_server_exist(s, i64::MIN), NO_SESSION, "-9223372036854775808"),
         bad("id 100", |s| sw_server_exist(s, 100), NO_SESSION, "100"),
         bad("largest id", |s| sw_server_exist(s, i64::MAX), NO_SESSION, "9223372036854775807"),
     ]),

@@ -109,6 +109,10 @@ struct Function {
 
 pub fn exported_functions_are_documented(source: &Source) -> Complaints {
     let mut found = Vec::new();
+    // What a test puts in the way of a function of the system is no part of the interface.
+    if !source.path.starts_with("src/") {
+        return found;
+    }
     for function in exported_functions(source) {
         if !function.name.starts_with("sw_") {
             found.push((function.line, format!("{} does not begin with sw_", function.name)));

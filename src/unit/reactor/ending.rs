@@ -70,8 +70,8 @@ impl Reactor {
         }
     }
 
-    /// A worker has started anew: what its predecessor was told, or had begun, and did not answer is
-    /// told again. The close callback runs once all the same, the shared record sees to it.
+    /// A worker has started anew: what its predecessor was told, or had begun, and did not answer
+    /// is told again. The close callback runs once all the same, the shared record sees to it.
     pub(in crate::unit) fn ask_again(&self, unit: &Unit, worker: UnitId) {
         let owed: Vec<SessionId> = {
             let State { peers, .. } = &mut *self.state.borrow_mut();

@@ -120,14 +120,15 @@ impl Reactor {
         self.state.borrow_mut().unfinished.clear();
     }
 
-    /// Takes in the connections that an acceptor of another thread has left, and tells their workers.
+    /// Takes in the connections that an acceptor of another thread has left, and tells their
+    /// workers.
     fn take_post(&self, unit: &Unit) {
         self.take_in_post(unit);
         self.greet(unit);
     }
 
-    /// Takes in the connections that an acceptor of another thread has left. It runs no callback, so
-    /// it may be done inside one.
+    /// Takes in the connections that an acceptor of another thread has left. It runs no callback,
+    /// so it may be done inside one.
     fn take_in_post(&self, unit: &Unit) {
         let Some(handover) = unit.runtime.handovers.get(unit.plan.id.index()) else { return };
         loop {
