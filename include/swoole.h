@@ -1161,7 +1161,8 @@ int64_t sw_server_after(sw_server_t *server,
                         sw_timer_fn_t callback,
                         void *user_data);
 
-// Ends a timer: it never fires again. A timer may end itself in its own callback.
+// Ends a timer: it never fires again. A timer may end itself in its own callback, where also one
+// that fires once still exists.
 //
 // - `server`: the server.
 // - `timer_id`: the id that sw_server_tick or sw_server_after gave.
@@ -1169,7 +1170,7 @@ int64_t sw_server_after(sw_server_t *server,
 // Returns: true if there was such a timer.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (no such timer in this process, or it has fired already),
-// SW_ERROR_WRONG_OPERATION (not running).
+// SW_ERROR_WRONG_OPERATION (not running, or inside the worker's stop callback).
 //
 // Where: in callbacks, of the process that set the timer.
 bool sw_server_clear_timer(sw_server_t *server, int64_t timer_id);
@@ -1203,10 +1204,11 @@ bool sw_server_defer(sw_server_t *server, sw_defer_fn_t callback, void *user_dat
 // Returns: true if it is watched.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (events, NULL), SW_ERROR_EVENT_ADD_FAILED (watched already), the
-// errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread).
+// errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread, or inside the worker's
+// stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 //
-// Where: in callbacks, of any process. Remove it before it is closed; a forked child inherits no
-// registration.
+// Where: in callbacks, of any process but the manager. Remove it before it is closed; a forked
+// child inherits no registration.
 //
 // Memory: `user_data` stays the caller's and must live as long as the registration.
 bool sw_event_add(int os_fd, int events, sw_io_fn_t callback, void *user_data);
@@ -1218,8 +1220,9 @@ bool sw_event_add(int os_fd, int events, sw_io_fn_t callback, void *user_data);
 //
 // Returns: true if it was changed.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (events), SW_ERROR_EVENT_UPDATE_FAILED (not watched),
-// SW_ERROR_WRONG_OPERATION (no loop in this thread).
+// Errors: SW_ERROR_INVALID_PARAMS (events), SW_ERROR_EVENT_UPDATE_FAILED (not watched), the errno
+// of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread, or inside the worker's stop
+// callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 //
 // Where: in callbacks, of the process that added it.
 bool sw_event_set(int os_fd, int events);
@@ -1230,8 +1233,9 @@ bool sw_event_set(int os_fd, int events);
 //
 // Returns: true if it was watched.
 //
-// Errors: SW_ERROR_EVENT_REMOVE_FAILED (not watched), SW_ERROR_WRONG_OPERATION (no loop in this
-// thread).
+// Errors: SW_ERROR_EVENT_REMOVE_FAILED (not watched), the errno of the system (it was closed
+// before, and is not watched any more), SW_ERROR_WRONG_OPERATION (no loop in this thread, or
+// inside the worker's stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 //
 // Where: in callbacks, of the process that added it, also in its own callback.
 bool sw_event_del(int os_fd);

@@ -98,19 +98,15 @@ impl<K> Timers<K> {
         let due_now = self.queue.range(..=(pass.now_ns, u64::MAX));
         let place = *due_now.map(|row| row.0).find(|place| place.1 <= pass.last_order)?;
         let Entry { id, interval_ns, key } = self.queue.remove(&place)?;
-        if interval_ns.is_none() {
-            self.places.remove(&id);
-        }
         Some(Due { id, key, due_ns: place.0, interval_ns })
     }
 
     /// The callback has run, it is `now_ns`: a repeating timer that was not cleared meanwhile is
     /// due at the next point of its grid; points that have passed are left out.
     pub fn done(&mut self, due: Due<K>, now_ns: u64) {
-        let Due { id, key, due_ns, interval_ns: Some(interval_ns) } = due else { return };
-        if !self.places.contains_key(&id) {
-            return;
-        }
+        let Due { id, key, due_ns, interval_ns } = due;
+        let was_cleared = self.places.remove(&id).is_none();
+        let Some(interval_ns) = interval_ns.filter(|_| !was_cleared) else { return };
         let passed = now_ns.saturating_sub(due_ns) / interval_ns.max(1);
         let steps = passed.saturating_add(1);
         let next_ns = due_ns.saturating_add(steps.saturating_mul(interval_ns.max(1)));
@@ -194,7 +190,12 @@ mod tests {
         assert!(timers.clear(once));
         assert!(timers.take_due(now).is_none() && timers.is_empty());
         assert!(!timers.clear(TimerId(99)));
-        assert_eq!(timers.add(1, None, "next"), TimerId(3));
+        let own = timers.add(1, None, "own");
+        let running = timers.take_due(timers.begin_pass(1)).unwrap();
+        assert!(timers.clear(own) && !timers.clear(own));
+        timers.done(running, 1);
+        assert!(timers.is_empty());
+        assert_eq!(timers.add(1, None, "next"), TimerId(4));
     }
 
     #[test]
@@ -208,6 +209,7 @@ mod tests {
             assert!(due.due_ns >= last);
             last = due.due_ns;
             count += 1;
+            timers.done(due, last);
         }
         assert_eq!((count, timers.len()), (500_000, 0));
     }

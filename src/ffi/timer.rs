@@ -82,7 +82,8 @@ pub extern "C" fn sw_server_after(
     add_timer(server, milliseconds, false, callback, user_data)
 }
 
-/// Ends a timer: it never fires again. A timer may end itself in its own callback.
+/// Ends a timer: it never fires again. A timer may end itself in its own callback, where also one
+/// that fires once still exists.
 ///
 /// - `server`: the server.
 /// - `timer_id`: the id that sw_server_tick or sw_server_after gave.
@@ -90,7 +91,7 @@ pub extern "C" fn sw_server_after(
 /// Returns: true if there was such a timer.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (no such timer in this process, or it has fired already),
-/// SW_ERROR_WRONG_OPERATION (not running).
+/// SW_ERROR_WRONG_OPERATION (not running, or inside the worker's stop callback).
 ///
 /// Where: in callbacks, of the process that set the timer.
 #[no_mangle]
@@ -150,10 +151,11 @@ fn interests_of(events: c_int) -> Result<Interests> {
 /// Returns: true if it is watched.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (events, NULL), SW_ERROR_EVENT_ADD_FAILED (watched already), the
-/// errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread).
+/// errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread, or inside the worker's
+/// stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 ///
-/// Where: in callbacks, of any process. Remove it before it is closed; a forked child inherits no
-/// registration.
+/// Where: in callbacks, of any process but the manager. Remove it before it is closed; a forked
+/// child inherits no registration.
 ///
 /// Memory: `user_data` stays the caller's and must live as long as the registration.
 #[no_mangle]
@@ -183,8 +185,9 @@ pub extern "C" fn sw_event_add(
 ///
 /// Returns: true if it was changed.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (events), SW_ERROR_EVENT_UPDATE_FAILED (not watched),
-/// SW_ERROR_WRONG_OPERATION (no loop in this thread).
+/// Errors: SW_ERROR_INVALID_PARAMS (events), SW_ERROR_EVENT_UPDATE_FAILED (not watched), the errno
+/// of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread, or inside the worker's stop
+/// callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 ///
 /// Where: in callbacks, of the process that added it.
 #[no_mangle]
@@ -201,8 +204,9 @@ pub extern "C" fn sw_event_set(os_fd: c_int, events: c_int) -> bool {
 ///
 /// Returns: true if it was watched.
 ///
-/// Errors: SW_ERROR_EVENT_REMOVE_FAILED (not watched), SW_ERROR_WRONG_OPERATION (no loop in this
-/// thread).
+/// Errors: SW_ERROR_EVENT_REMOVE_FAILED (not watched), the errno of the system (it was closed
+/// before, and is not watched any more), SW_ERROR_WRONG_OPERATION (no loop in this thread, or
+/// inside the worker's stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
 ///
 /// Where: in callbacks, of the process that added it, also in its own callback.
 #[no_mangle]

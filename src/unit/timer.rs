@@ -1,7 +1,8 @@
 //! The program's own work in a unit's loop: timers, deferred calls, descriptors.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
@@ -21,63 +22,108 @@ pub type DeferHook = Box<dyn FnOnce()>;
 /// A callback for a descriptor of the program: what it is ready for.
 pub type IoHook = Rc<dyn Fn(RawFd, Interests)>;
 
-/// Why a timer was set.
-#[derive(Clone)]
+/// Why the unit has set a timer of its own.
+#[derive(Clone, Copy)]
 pub(super) enum Timer {
     /// Accepting was suspended and goes on.
     Accept,
     /// Something that is waited for should have happened.
     Deadline,
-    /// The program wants to be called.
-    Program(TimerHook),
 }
 
 /// A descriptor of the program.
 struct Watched {
+    /// The round of the loop in which it was added.
+    since: u64,
     interests: Interests,
     hook: IoHook,
 }
 
-/// What the program has in this loop.
+/// What the program has in this loop, and the timers of the unit itself, which the program does not
+/// see.
 #[derive(Default)]
 pub(super) struct Agenda {
-    timers: RefCell<Timers<Timer>>,
+    own_timers: RefCell<Timers<Timer>>,
+    timers: RefCell<Timers<TimerHook>>,
     deferred: RefCell<VecDeque<DeferHook>>,
     watched: RefCell<HashMap<RawFd, Watched>>,
+    round: Cell<u64>,
 }
 
 impl Agenda {
     /// Sets a timer of the unit itself.
     pub(super) fn set(&self, due_ns: u64, timer: Timer) {
-        self.timers.borrow_mut().add(due_ns, None, timer);
+        self.own_timers.borrow_mut().add(due_ns, None, timer);
+    }
+
+    /// The loop has waited, a round begins.
+    pub(super) fn begin_round(&self) {
+        self.round.set(self.round.get().wrapping_add(1));
     }
 
     /// When the loop has to wake up by itself; 0 if there is something to do now.
     pub(super) fn next_due_ns(&self) -> Option<u64> {
         match self.deferred.borrow().is_empty() {
-            true => self.timers.borrow().next_due_ns(),
+            true => self.next_timer_ns(),
             false => Some(0),
         }
+    }
+
+    #[inline]
+    fn next_timer_ns(&self) -> Option<u64> {
+        let own_ns = self.own_timers.borrow().next_due_ns();
+        let program_ns = self.timers.borrow().next_due_ns();
+        own_ns.into_iter().chain(program_ns).min()
+    }
+
+    /// Whom an event is for, and what is told. The event may be older than what a callback has
+    /// changed since: nobody is told of what he does not watch for, nor of what was before him.
+    /// Nothing is lost by that, the next round tells it again.
+    fn hook_of(&self, fd: RawFd, ready: Ready) -> Option<(Interests, IoHook)> {
+        let all = self.watched.borrow();
+        let watched = all.get(&fd).filter(|watched| watched.since != self.round.get())?;
+        let told = Interests {
+            is_reading: watched.interests.is_reading && ready.is_readable,
+            is_writing: watched.interests.is_writing && ready.is_writable,
+        };
+        (told.is_reading || told.is_writing).then(|| (told, Rc::clone(&watched.hook)))
     }
 }
 
 impl Unit {
-    pub(super) fn take_timers(&self) {
+    /// Runs what is due, if something was by `now_ns`.
+    #[inline]
+    pub(super) fn take_timers(&self, now_ns: u64) {
+        if self.agenda.next_timer_ns().is_some_and(|due_ns| due_ns <= now_ns) {
+            self.refresh_now();
+            self.sweep_own();
+            self.sweep();
+        }
+    }
+
+    fn sweep_own(&self) {
+        let Now { monotonic_ns, .. } = self.now.get();
+        let pass = self.agenda.own_timers.borrow().begin_pass(monotonic_ns);
+        loop {
+            let due = self.agenda.own_timers.borrow_mut().take_due(pass);
+            let Some(due) = due else { return };
+            match (due.key, &self.acceptor) {
+                (Timer::Accept, Some(acceptor)) => acceptor.resume(self),
+                // Whoever set a deadline looks at the time in `advance`.
+                (Timer::Accept, None) | (Timer::Deadline, _) => {}
+            }
+            self.agenda.own_timers.borrow_mut().done(due, monotonic_ns);
+        }
+    }
+
+    /// One sweep over the program's timers; what is added meanwhile waits for the next one.
+    fn sweep(&self) {
         let Now { monotonic_ns, .. } = self.now.get();
         let pass = self.agenda.timers.borrow().begin_pass(monotonic_ns);
         loop {
             let due = self.agenda.timers.borrow_mut().take_due(pass);
             let Some(due) = due else { return };
-            match &due.key {
-                Timer::Accept => {
-                    if let Some(acceptor) = &self.acceptor {
-                        acceptor.resume(self);
-                    }
-                }
-                // Whoever set it looks at the time in `advance`.
-                Timer::Deadline => {}
-                Timer::Program(hook) => hook(due.id),
-            }
+            (due.key)(due.id);
             let now_ns = clock::monotonic_ns();
             self.agenda.timers.borrow_mut().done(due, now_ns);
         }
@@ -96,22 +142,12 @@ impl Unit {
     }
 
     pub(super) fn take_io(&self, fd: RawFd, ready: Ready) {
-        let hook = match self.agenda.watched.borrow().get(&fd) {
-            Some(watched) => {
-                let told = Interests {
-                    is_reading: watched.interests.is_reading && ready.is_readable,
-                    is_writing: watched.interests.is_writing && ready.is_writable,
-                };
-                Some((told, Rc::clone(&watched.hook)))
-            }
-            None => None,
-        };
-        if let Some((told, hook)) = hook {
+        if let Some((told, hook)) = self.agenda.hook_of(fd, ready) {
             hook(fd, told);
         }
     }
 
-    /// The loop ends with the worker's stop callback: nothing can be added any more.
+    /// The loop ends with the worker's stop callback: nothing can be changed in it any more.
     fn check_loop(&self) -> Result<()> {
         match self.worker.as_ref().is_some_and(|worker| worker.has_ended()) {
             true => Err(Error::new(
@@ -119,6 +155,17 @@ impl Unit {
                 "the worker has stopped, its loop takes no timers, calls or descriptors any more",
             )),
             false => Ok(()),
+        }
+    }
+
+    /// As [`Unit::check_loop`]; and a manager looks after its children and nothing else.
+    fn check_watching(&self) -> Result<()> {
+        match self.manager {
+            None => self.check_loop(),
+            Some(_) => Err(Error::new(
+                code::OPERATION_NOT_SUPPORT,
+                "the manager watches no descriptors of the program, do it in a worker",
+            )),
         }
     }
 
@@ -133,11 +180,12 @@ impl Unit {
         let interval_ns = ms.saturating_mul(NS_PER_MS);
         let due_ns = clock::monotonic_ns().saturating_add(interval_ns);
         let interval_ns = is_repeated.then_some(interval_ns);
-        Ok(self.agenda.timers.borrow_mut().add(due_ns, interval_ns, Timer::Program(hook)))
+        Ok(self.agenda.timers.borrow_mut().add(due_ns, interval_ns, hook))
     }
 
     /// The timer never fires again.
     pub fn clear_timer(&self, id: TimerId) -> Result<()> {
+        self.check_loop()?;
         match self.agenda.timers.borrow_mut().clear(id) {
             true => Ok(()),
             false => {
@@ -156,20 +204,30 @@ impl Unit {
 
     /// Watches a descriptor of the program, level-triggered. It becomes non-blocking.
     pub fn add_io(&self, fd: RawFd, interests: Interests, hook: IoHook) -> Result<()> {
-        self.check_loop()?;
+        self.check_watching()?;
         if self.agenda.watched.borrow().contains_key(&fd) {
             let text = format!("descriptor {fd} is watched already, see sw_event_set");
             return Err(Error::new(code::EVENT_ADD_FAILED, text));
         }
-        socket::set_nonblocking(fd)
-            .and_then(|()| self.watcher.watch_level(fd, interests, Token::Program(fd)))
+        self.begin_watch(fd, interests)
             .map_err(|error| Error::system(&format!("watch descriptor {fd}"), &error))?;
-        self.agenda.watched.borrow_mut().insert(fd, Watched { interests, hook });
+        let since = self.agenda.round.get();
+        self.agenda.watched.borrow_mut().insert(fd, Watched { since, interests, hook });
         Ok(())
+    }
+
+    /// What cannot be watched stays as it is.
+    fn begin_watch(&self, fd: RawFd, interests: Interests) -> io::Result<()> {
+        self.watcher.watch_level(fd, interests, Token::Program(fd))?;
+        match socket::set_nonblocking(fd) {
+            Ok(()) => Ok(()),
+            Err(error) => self.watcher.forget(fd).and(Err(error)),
+        }
     }
 
     /// Changes what a descriptor of the program is watched for.
     pub fn set_io(&self, fd: RawFd, interests: Interests) -> Result<()> {
+        self.check_watching()?;
         let mut all = self.agenda.watched.borrow_mut();
         let Some(watched) = all.get_mut(&fd) else {
             let text = format!("descriptor {fd} is not watched");
@@ -184,6 +242,7 @@ impl Unit {
 
     /// Watches a descriptor of the program no longer.
     pub fn remove_io(&self, fd: RawFd) -> Result<()> {
+        self.check_watching()?;
         if self.agenda.watched.borrow_mut().remove(&fd).is_none() {
             let text = format!("descriptor {fd} is not watched");
             return Err(Error::new(code::EVENT_REMOVE_FAILED, text));

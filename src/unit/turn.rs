@@ -16,11 +16,11 @@ use crate::os::{clock, process, signal};
 
 use super::{Timer, Unit, CURRENT};
 
-/// Messages that one turn takes before it looks at sockets and timers again.
+/// Messages that one turn takes before it looks at sockets again.
 const MESSAGES_PER_TURN: usize = 1024;
 /// Messages after which the units that were written to are rung, so that they work meanwhile.
 const MESSAGES_PER_RING: usize = 64;
-/// How long messages are taken before sockets and timers have their turn.
+/// How long messages are taken before sockets have their turn.
 const TURN_NS: u64 = 10_000_000;
 /// How long what was said may wait for the end of a batch.
 const TELL_NS: u64 = 100_000;
@@ -89,13 +89,14 @@ impl Unit {
         }
         inbox.wake();
         self.refresh_now();
+        self.agenda.begin_round();
         for ready in events.ready() {
             self.take_event(ready);
             self.look_up();
         }
         self.tell_others();
         self.take_messages(inbox);
-        self.take_timers();
+        self.take_timers(self.last_look_ns.get());
         self.take_deferred();
         if let Some(reactor) = &self.reactor {
             reactor.settle(self);
@@ -112,7 +113,8 @@ impl Unit {
             return Some(Duration::ZERO);
         }
         let due_ns = self.agenda.next_due_ns()?;
-        let left_ns = due_ns.saturating_sub(self.now.get().monotonic_ns);
+        // The callbacks of this turn have taken their time.
+        let left_ns = due_ns.saturating_sub(clock::monotonic_ns());
         // Rounded up: the loop counts milliseconds, and waking up too early means turning twice.
         Some(Duration::from_millis(left_ns.div_ceil(1_000_000)))
     }
@@ -189,8 +191,8 @@ impl Unit {
         }
     }
 
-    /// Between two callbacks: what they have said leaves if they take long, and what this unit was
-    /// told meanwhile is heard. Gives the time.
+    /// Between two callbacks: what they have said leaves if they take long, what this unit was told
+    /// meanwhile is heard, and timers that have become due fire. Gives the time.
     #[inline]
     fn look_up(&self) -> u64 {
         let now_ns = clock::monotonic_ns();
@@ -213,6 +215,7 @@ impl Unit {
         } else if self.told.get() != Command::Run {
             self.quiesce();
         }
+        self.take_timers(now_ns);
         now_ns
     }
 
