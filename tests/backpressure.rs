@@ -341,9 +341,13 @@ fn a_stuck_reader_costs_nobody_but_itself(server: &Running) -> Outcome {
 const HEAD: usize = 12;
 const LARGEST_RECORD: usize = 1000 * 1024;
 
+/// From 5 to 1000 KiB, and every third one so small that it is sent together with others.
 fn record(worker: u32, number: u32) -> Vec<u8> {
     let spread = (worker + 1).wrapping_mul(2_654_435_761).wrapping_add(number * 40_503) >> 7;
-    let length = 5 * 1024 + spread as usize % (LARGEST_RECORD - 5 * 1024);
+    let length = match number % 3 {
+        0 => HEAD + spread as usize % 1000,
+        _ => 5 * 1024 + spread as usize % (LARGEST_RECORD - 5 * 1024),
+    };
     let mut record = vec![(worker * 80 + number) as u8; length];
     record[..4].copy_from_slice(&(length as u32).to_be_bytes());
     record[4..8].copy_from_slice(&worker.to_be_bytes());

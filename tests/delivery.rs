@@ -1,5 +1,5 @@
-//! Bytes arrive: at connections that never spoke, while callbacks are busy, when a worker is told
-//! to end, when the server ends, and before a connection is closed.
+//! Bytes arrive: at connections that never spoke, while callbacks are busy, when a worker or the
+//! server is told to end, and before a connection is closed.
 
 mod common;
 mod puppet;

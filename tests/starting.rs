@@ -213,17 +213,27 @@ fn serve_in_four(setup: &Setup) -> Outcome {
     Ok(())
 }
 
+/// A connection that a process with room has taken; one without closes it at once.
+fn find_room(server: &Running, end: Instant) -> Fallible<Client> {
+    loop {
+        let mut client = server.connect()?;
+        match client.send(b"x").and_then(|()| client.receive(1)) {
+            Ok(heard) => {
+                assert_eq!(heard, b"x");
+                return Ok(client);
+            }
+            Err(error) if Instant::now() > end => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+}
+
 fn each_process_has_its_own_connection_limit(server: &Running) -> Outcome {
     raise_descriptor_limit()?;
-    let mut clients = Vec::new();
-    for number in 0..1600 {
-        let mut client = server.connect()?;
-        client.send(b"x")?;
-        let heard = client.receive(1).map_err(|error| format!("client {number}: {error}"))?;
-        assert_eq!(heard, b"x");
-        clients.push(client);
-    }
+    let end = Instant::now() + STEP;
+    let clients: Result<Vec<Client>, _> = (0..1600).map(|_| find_room(server, end)).collect();
     // All of them, and at once.
+    let mut clients = clients?;
     clients.iter_mut().try_for_each(|client| client.send(b"y"))?;
     for (number, client) in clients.iter_mut().enumerate() {
         let heard = client.receive(1).map_err(|error| format!("client {number}: {error}"))?;

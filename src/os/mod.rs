@@ -65,9 +65,16 @@ pub(crate) mod testing {
 
     /// Sets the time zone of this process, which must be a child of its own. Goes around the
     /// standard library, whose lock on the environment a thread of the parent may have held.
+    ///
+    /// The zone is read anew: the parent may have read it before, which is done once a process.
     pub(crate) fn set_zone(zone: &str) {
+        extern "C" {
+            fn tzset();
+        }
         let zone = std::ffi::CString::new(zone).unwrap();
         // SAFETY: two C strings; the process has one thread.
         assert_eq!(unsafe { libc::setenv("TZ\0".as_ptr().cast(), zone.as_ptr(), 1) }, 0);
+        // SAFETY: takes nothing; the process has one thread.
+        unsafe { tzset() };
     }
 }
