@@ -12,8 +12,8 @@ type DeferCall = Box<dyn FnOnce()>;
 type IoCall = Box<dyn FnMut(RawFd, i32)>;
 
 thread_local! {
-    /// The last id that this unit was given.
-    static LAST_ID: Cell<i64> = const { Cell::new(0) };
+    /// The last id that this unit was given, and its process: a forked one begins anew.
+    static LAST_ID: Cell<(u32, i64)> = const { Cell::new((0, 0)) };
 }
 
 fn lend<T>(call: T) -> *mut c_void {
@@ -51,8 +51,10 @@ fn checked_id(id: i64) -> Result<i64> {
     if id == -1 {
         return Err(last_error());
     }
-    assert_eq!(id, LAST_ID.with(Cell::get) + 1, "the ids of a unit have a gap or begin late");
-    LAST_ID.with(|last| last.set(id));
+    let process = std::process::id();
+    let (last_process, last_id) = LAST_ID.with(|last| last.replace((process, id)));
+    let expected = if process == last_process { last_id + 1 } else { 1 };
+    assert_eq!(id, expected, "the ids of a unit have a gap or begin late");
     Ok(id)
 }
 
