@@ -219,6 +219,8 @@ fn all_replies_that_wait_for_the_master_at_the_end_arrive(server: &Running) -> O
     let bytes = client.receive_to_end()?;
     assert_eq!(bytes.len(), REPLIES * REPLY.len());
     assert!(bytes.chunks(REPLY.len()).all(|reply| reply == REPLY));
+    // It ends by itself: a signal to it could come when it has ended.
+    assert!(server.wait_exit(STEP)?.success());
     Ok(())
 }
 

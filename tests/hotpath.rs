@@ -100,7 +100,7 @@ fn busy_echo(setup: &Setup) -> Outcome {
     server.set("worker_num", "1")?;
     server.on("receive", |server, event| {
         let start = Instant::now();
-        while start.elapsed() < Duration::from_micros(50) {
+        while start.elapsed() < Duration::from_micros(5) {
             std::hint::spin_loop();
         }
         if server.send(event.fd(), event.data()).is_err() {
@@ -143,7 +143,7 @@ fn busy_units_do_not_ring_each_other(server: &Running) -> Outcome {
     let messages = CLIENTS * ROUNDS;
     println!("{rings} rings for {messages} messages there and back");
     // One at the beginning of a round and some at its end, where one of the two waits.
-    assert!(rings < messages / 4, "{rings} rings for {messages} messages");
+    assert!(rings < messages / 3, "{rings} rings for {messages} messages");
     assert!(!server.lines_so_far().iter().any(|line| line == "not sent"));
     Ok(())
 }

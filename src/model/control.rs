@@ -29,6 +29,7 @@ shared_record! {
         pub session_round: AtomicU64,
         is_started: AtomicU32,
         is_announced: AtomicU32,
+        is_open: AtomicU32,
         is_ending: AtomicU32,
         /// Written by the manager: the error that kept it from starting its workers.
         start_failure: AtomicI32,
@@ -127,6 +128,16 @@ impl Root {
     /// True for the first caller: the start event is raised once a server.
     pub fn claim_start_event(&self) -> bool {
         self.is_announced.swap(1, Ordering::AcqRel) == 0
+    }
+
+    /// The start event is over: connections are taken.
+    pub fn open(&self) {
+        self.is_open.store(1, Ordering::Release);
+    }
+
+    /// Whether connections are taken.
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire) != 0
     }
 
     /// Asks for an orderly end. Safe in a signal handler.

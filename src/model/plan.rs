@@ -6,7 +6,7 @@
 //! | role | PROCESS | BASE | THREAD |
 //! |---|---|---|---|
 //! | root | the caller | the caller | the caller |
-//! | acceptor | root | every worker | root |
+//! | acceptor | root; a reactor that is alone | every worker | root |
 //! | manager | fork of the root | root, if there is anything to manage | thread |
 //! | reactor | threads of the root (single thread: the root) | its worker | its worker |
 //! | worker | forks of the manager | forks of the manager (single: the root) | threads |
@@ -67,6 +67,9 @@ impl Roles {
     pub const REACTOR: Roles = Roles(8);
     /// Runs the data callbacks.
     pub const WORKER: Roles = Roles(16);
+
+    /// No role.
+    const NONE: Roles = Roles(0);
 
     const fn and(self, other: Roles) -> Roles {
         Roles(self.0 | other.0)
@@ -158,13 +161,18 @@ impl Plan {
     }
 
     fn place_process(&mut self, settings: &InForce) {
-        let accepts = Roles::ROOT.and(Roles::ACCEPTOR);
         let is_single = settings.is_single_thread;
-        let root = if is_single { accepts.and(Roles::REACTOR) } else { accepts };
+        // A reactor that is alone accepts for itself: a connection wakes one thread less.
+        let is_alone = !is_single && settings.reactor_count == 1;
+        let (root, reactor) = match (is_single, is_alone) {
+            (true, _) => (Roles::ROOT.and(Roles::ACCEPTOR).and(Roles::REACTOR), Roles::NONE),
+            (false, true) => (Roles::ROOT, Roles::REACTOR.and(Roles::ACCEPTOR)),
+            (false, false) => (Roles::ROOT.and(Roles::ACCEPTOR), Roles::REACTOR),
+        };
         let root = self.add(root, Start::Here, UnitId::ROOT);
         let manager = self.add(Roles::MANAGER, Start::Fork, root);
         for _ in 0..if is_single { 0 } else { settings.reactor_count } {
-            self.add(Roles::REACTOR, Start::Thread, root);
+            self.add(reactor, Start::Thread, root);
         }
         for _ in 0..settings.worker_count {
             self.add(Roles::WORKER, Start::Fork, manager);
@@ -311,6 +319,17 @@ mod tests {
         assert_eq!(starts, [Start::Fork, Start::Thread, Start::Thread]);
         assert_eq!(plan.children(UnitId(1)).count(), 3);
         assert_eq!(plan.face(), UnitId::ROOT);
+    }
+
+    #[test]
+    fn a_reactor_that_is_alone_accepts_and_several_do_not() {
+        let accepting = |workers| {
+            let plan = plan(Mode::Process, workers);
+            let wanted = |unit: &&UnitPlan| unit.roles.has(Roles::ACCEPTOR);
+            plan.units().iter().filter(wanted).map(|unit| unit.roles.is_reactor()).collect()
+        };
+        let (alone, several): (Vec<bool>, Vec<bool>) = (accepting(1), accepting(2));
+        assert_eq!((alone, several), (vec![true], vec![false]));
     }
 
     #[test]

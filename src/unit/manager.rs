@@ -143,9 +143,12 @@ impl Manager {
         if self.has_forced.get() || !may_try {
             return;
         }
+        // A signal to all processes ends workers before this one has heard of it.
+        unit.hear_signals();
+        let is_ending = self.is_ending.get() || unit.runtime.control.root().is_ending();
         let is_wanted = |plan: &UnitPlan| {
             let unread_bytes = unit.runtime.control.wiring.unread_bytes(plan.id.0);
-            !self.is_ending.get() || (!plan.roles.is_reactor() && unread_bytes > 0)
+            !is_ending || (!plan.roles.is_reactor() && unread_bytes > 0)
         };
         self.retry_at_ns.set(None);
         let missing: Vec<UnitPlan> = workers_of(unit)

@@ -156,8 +156,10 @@ impl Root {
         }
         unit.announce_start();
         log::info!("server started, pid {}", process::pid());
-        if let Some(acceptor) = &unit.acceptor {
-            acceptor.open(unit);
+        control.root().open();
+        unit.open_acceptor();
+        for plan in unit.runtime.plan.units().iter().filter(|plan| plan.roles.is_reactor_only()) {
+            control.wiring.ring(plan.id.0);
         }
     }
 

@@ -64,8 +64,11 @@ impl Unit {
         if let Some(worker) = &self.worker {
             worker.begin(self);
         }
-        if let (Some(acceptor), None) = (&self.acceptor, &self.root) {
-            acceptor.open(self);
+        // Where the root raises the start event, nothing is accepted before it is over.
+        if self.runtime.plan.face() != UnitId::ROOT {
+            if let Some(acceptor) = &self.acceptor {
+                acceptor.open(self);
+            }
         }
         self.reach(Stage::Running);
         Ok(())
@@ -146,6 +149,14 @@ impl Unit {
         process::exit_at_once(ORPHANED);
     }
 
+    /// Takes signals that have come, if any; they are the business of the first thread.
+    #[inline]
+    pub(super) fn hear_signals(&self) {
+        if signal::has_arrived() && self.plan.start != Start::Thread {
+            self.take_signals();
+        }
+    }
+
     fn take_signals(&self) {
         let arrived = self.signals.borrow().as_ref().map(|signals| signals.take());
         let Some(arrived) = arrived else { return };
@@ -206,9 +217,7 @@ impl Unit {
             self.tell_others();
             self.told_others_ns.set(now_ns);
         }
-        if signal::has_arrived() && self.plan.start != Start::Thread {
-            self.take_signals();
-        }
+        self.hear_signals();
         if self.record().is_some_and(|record| record.command() != Command::Run) {
             self.announce_end();
             self.quiesce();
@@ -295,7 +304,7 @@ impl Unit {
             self.announce_end();
         }
         match command.max(self.told.get()) {
-            Command::Run => {}
+            Command::Run => self.open_acceptor(),
             Command::Quiesce => self.quiesce(),
             Command::Finish => {
                 let is_last = command == Command::Finish || self.runtime.control.root().is_ending();
@@ -303,6 +312,15 @@ impl Unit {
                 if self.finish(has_unread) {
                     self.stage.set(Stage::Ended);
                 }
+            }
+        }
+    }
+
+    /// Accepts, as soon as the start event is over.
+    pub(super) fn open_acceptor(&self) {
+        if let Some(acceptor) = &self.acceptor {
+            if self.runtime.control.root().is_open() {
+                acceptor.open(self);
             }
         }
     }

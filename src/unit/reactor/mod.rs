@@ -29,6 +29,10 @@ use super::{Runtime, Unit};
 use output::Burst;
 use peers::{Life, Peer, Peers};
 
+/// Bytes of one read, where it is not straight into a lane. More than the largest raw message, so
+/// that a read of one such message falls short, which says that nothing is left.
+const READ_BYTES: usize = 2 * LARGEST_MESSAGE;
+
 /// What the reactor alone writes.
 struct State {
     peers: Peers,
@@ -86,7 +90,7 @@ impl Reactor {
                 unfinished: VecDeque::new(),
                 stalled: Queues::default(),
                 broken: Vec::new(),
-                scratch: vec![0; LARGEST_MESSAGE],
+                scratch: vec![0; READ_BYTES],
             }),
         }
     }
