@@ -334,8 +334,17 @@ impl Unit {
         let bound = self.runtime.bound_worker(record, session);
         match &self.worker {
             Some(worker) if bound == self.plan.id => worker.close(self, session, is_reset),
+            Some(_) | None => self.close_elsewhere(route::reactor_of(record), session, is_reset),
+        }
+    }
+
+    /// Has a connection closed in its worker. The way leads through its reactor, whose lane to the
+    /// worker has the order: nothing overtakes what the worker was told of the connection before.
+    fn close_elsewhere(&self, owner: UnitId, session: SessionId, is_reset: bool) {
+        match &self.reactor {
+            Some(reactor) if owner == self.plan.id => reactor.close_for(self, session, is_reset),
             Some(_) | None => {
-                self.post(bound, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
+                self.post(owner, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
             }
         }
     }

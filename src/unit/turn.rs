@@ -247,7 +247,10 @@ impl Unit {
             }
             (MessageKind::Connect, Some(worker), _) => worker.connect(self, session),
             (MessageKind::Close, Some(worker), _) => worker.close_for_peer(self, session),
-            (MessageKind::CloseFor, Some(worker), _) => {
+            (MessageKind::CloseFor, _, Some(reactor)) => {
+                reactor.close_for(self, session, header.extra != 0);
+            }
+            (MessageKind::CloseFor, Some(worker), None) => {
                 worker.close(self, session, header.extra != 0);
             }
             (MessageKind::Send, _, Some(reactor)) => {
