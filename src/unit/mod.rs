@@ -5,10 +5,16 @@
 //! is held while a callback runs: a callback may call anything back.
 
 mod acceptor;
+mod family;
+mod leaving;
 mod manager;
+mod parking;
 mod reactor;
+mod reload;
+mod respawn;
 mod root;
 mod spawn;
+mod successors;
 pub mod timer;
 mod turn;
 mod worker;
@@ -18,6 +24,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -28,14 +35,14 @@ use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Header;
 use crate::ipc::Outbox;
 use crate::model::connection::Connection;
-use crate::model::control::Control;
+use crate::model::control::{Control, Reload};
 use crate::model::dispatch::Dispatch;
 use crate::model::hooks::{Event, Hooks};
 use crate::model::kind::MessageKind;
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::route;
 use crate::model::settings::InForce;
-use crate::model::worker::{Command, Stage, UnitCounters, UnitRecord};
+use crate::model::worker::{Leave, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::net::listener::Listener;
 use crate::os::memory::Home;
@@ -43,10 +50,11 @@ use crate::os::signal::Signals;
 use crate::os::{clock, process};
 
 use acceptor::{Accepted, Acceptor};
+use family::Family;
 use manager::Manager;
+use parking::Parking;
 use reactor::Reactor;
 use root::Root;
-use spawn::Family;
 use timer::{Agenda, Timer};
 use worker::Worker;
 
@@ -71,6 +79,7 @@ pub struct Runtime {
     pub control: Control,
     handovers: Vec<Handover>,
     dispatches: Vec<Dispatch>,
+    parking: Parking,
     root_process: OwnedFd,
 }
 
@@ -89,7 +98,18 @@ impl Runtime {
         let ids = plan.units().iter().map(|unit| unit.id);
         let dispatches = ids.map(|id| Dispatch::new(&plan, id)).collect();
         let handovers = plan.units().iter().map(|_| Handover::default()).collect();
-        Ok(Self { plan, settings, hooks, listeners, control, handovers, dispatches, root_process })
+        let parking = Parking::default();
+        Ok(Self {
+            plan,
+            settings,
+            hooks,
+            listeners,
+            control,
+            handovers,
+            dispatches,
+            parking,
+            root_process,
+        })
     }
 
     /// Whether the root has ended: no unit runs any more.
@@ -101,6 +121,22 @@ impl Runtime {
     pub fn request_end(&self) {
         self.control.root().request_end();
         self.control.wiring.ring(UnitId::ROOT.0);
+    }
+
+    /// Asks the manager for a reload; does nothing where there is none. Safe in a signal handler.
+    pub fn request_reload(&self, what: Reload) {
+        if let Some(manager) = self.plan.manager() {
+            self.control.root().request_reload(what);
+            self.control.wiring.ring(manager.0);
+        }
+    }
+
+    /// Has every unit open the log file anew.
+    fn renew_log(&self) {
+        self.control.root().renew_log();
+        for unit in self.plan.units() {
+            self.control.wiring.ring(unit.id.0);
+        }
     }
 
     /// Lets everybody see the pid of the unit that stands for the master, if this is that one.
@@ -143,8 +179,12 @@ pub struct Unit {
     told_others_ns: Cell<u64>,
     /// Callbacks for which nothing that is sent is held back.
     hasty: Cell<u32>,
-    /// What this process alone was told, by a signal to itself.
-    told: Cell<Command>,
+    /// The round of log files that this unit writes to.
+    log_round: Cell<u32>,
+    /// How this unit leaves while the server runs on.
+    leave: Cell<Leave>,
+    /// Its inbox, its own lanes and its record are its successor's already.
+    is_detached: Cell<bool>,
     stage: Cell<Stage>,
     finish_deadline_ns: Cell<Option<u64>>,
     has_announced_end: Cell<bool>,
@@ -213,7 +253,9 @@ impl Unit {
             last_look_ns: Cell::new(clock::monotonic_ns()),
             told_others_ns: Cell::default(),
             hasty: Cell::new(turn::HASTY_CALLBACKS),
-            told: Cell::new(Command::Run),
+            log_round: Cell::new(runtime.control.root().log_round()),
+            leave: Cell::new(Leave::Stay),
+            is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),
             finish_deadline_ns: Cell::new(None),
             has_announced_end: Cell::new(false),
@@ -222,7 +264,7 @@ impl Unit {
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
-            worker: plan.worker.map(Worker::new),
+            worker: plan.worker.map(|id| Worker::new(id, &runtime.settings)),
             plan,
             runtime,
         });
@@ -258,15 +300,44 @@ impl Unit {
         &self.plan
     }
 
-    /// The unit's shared record.
-    fn record(&self) -> Option<&UnitRecord> {
-        self.runtime.control.unit(self.plan.id)
+    /// The unit's shared record, as long as it is not its successor's.
+    #[inline]
+    pub fn record(&self) -> Option<&UnitRecord> {
+        match self.is_detached.get() {
+            false => self.runtime.control.unit(self.plan.id),
+            true => None,
+        }
     }
 
-    /// The unit's counters.
+    /// The unit's counters, as long as they are not its successor's.
     #[inline]
     pub fn counters(&self) -> Option<&UnitCounters> {
-        self.runtime.control.counters(self.plan.id)
+        match self.is_detached.get() {
+            false => self.runtime.control.counters(self.plan.id),
+            true => None,
+        }
+    }
+
+    /// Counts a send.
+    #[inline]
+    pub fn count_send(&self, bytes: u64) {
+        match self.counters() {
+            Some(counters) => {
+                counters.responses.add(1);
+                counters.sent_bytes.add(bytes);
+            }
+            None => {
+                let root = self.runtime.control.root();
+                root.retired_responses.fetch_add(1, Ordering::Relaxed);
+                root.retired_sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether the callbacks of this connection run here.
+    #[inline]
+    pub fn is_bound(&self, record: &Connection, session: SessionId) -> bool {
+        !self.is_detached.get() && self.runtime.bound_worker(record, session) == self.plan.id
     }
 
     fn refresh_now(&self) {
@@ -278,6 +349,14 @@ impl Unit {
     fn set_timer(&self, delay_ns: u64, timer: Timer) {
         let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
         self.agenda.set(due_ns, timer);
+    }
+
+    /// Sees to it that the loop turns again by then. For whoever asks again in every turn.
+    fn wake_within(&self, delay_ns: u64) {
+        let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
+        if !self.agenda.is_set_by(due_ns) {
+            self.agenda.set(due_ns, Timer::Deadline);
+        }
     }
 
     /// Sends a message to another unit; it leaves at the end of the turn.
@@ -331,9 +410,8 @@ impl Unit {
 
     /// Closes a connection for the server. In the bound worker the close callback runs here.
     pub fn close(&self, record: &Connection, session: SessionId, is_reset: bool) {
-        let bound = self.runtime.bound_worker(record, session);
         match &self.worker {
-            Some(worker) if bound == self.plan.id => worker.close(self, session, is_reset),
+            Some(worker) if self.is_bound(record, session) => worker.close(self, session, is_reset),
             Some(_) | None => self.close_elsewhere(route::reactor_of(record), session, is_reset),
         }
     }
