@@ -49,7 +49,12 @@ fn a_killed_worker_is_back_in_milliseconds(server: &Running) -> Outcome {
 }
 
 fn the_program_is_told_how_a_worker_ended(server: &Running) -> Outcome {
-    let ends = [("exit 255", "255 signal 0"), ("exit 1", "1 signal 0"), ("abort", "0 signal 6")];
+    let ends = [
+        ("exit 255", "255 signal 0"),
+        ("exit 1", "1 signal 0"),
+        ("abort", "0 signal 6"),
+        ("panic", "255 signal 0"),
+    ];
     for (count, (order, end)) in ends.iter().enumerate() {
         let (mut client, _) = connect_to(server, 1)?;
         let pid = pid_now(server, 1)?;

@@ -14,7 +14,7 @@
 //! !arm EVENT PORT             is stuck in the next `connect` or `close` callback of this worker
 //! !close                      closes this connection; no answer
 //! !part LENGTH                sends a text of so many bytes, then closes; no answer
-//! !exit CODE, !abort          ends the process; no answer
+//! !exit CODE, !abort, !panic  ends the process; no answer
 //! ```
 //!
 //! A file of tests adds orders of its own by handing [`serve`] a callback for `receive` that ends
@@ -146,6 +146,7 @@ fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
         }
         ["exit", code] => std::process::exit(number(code)),
         ["abort"] => std::process::abort(),
+        ["panic"] => panic!("told to panic"),
         unknown => format!("unknown order {unknown:?}"),
     })
 }
