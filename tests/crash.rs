@@ -20,31 +20,38 @@ use std::time::{Duration, Instant};
 /// A killed worker has a successor within this time, and the quickest of several within the second.
 const REPLACED: Duration = Duration::from_secs(1);
 const REPLACED_QUICKLY: Duration = Duration::from_millis(50);
+const LEAST_KILLS: usize = 5;
+const MOST_KILLS: usize = 50;
 /// Nothing outlives the master for longer.
 const ORPHANED: Duration = Duration::from_secs(1);
 
 fn a_killed_worker_is_back_in_milliseconds(server: &Running) -> Outcome {
+    // The start event is raised once: a first worker killed amid it would not report.
+    server.wait_line(|line| line == "ready", STEP)?;
     let mut pids = vec![pid_of(server, 0, 1)?];
-    let mut times = Vec::new();
-    for life in 2..=6 {
+    let mut times: Vec<Duration> = Vec::new();
+    let is_quick = |times: &[Duration]| times.iter().any(|time| *time < REPLACED_QUICKLY);
+    // On a machine that is busy with other things it takes a few more to see a quick one.
+    while times.len() < LEAST_KILLS || (!is_quick(&times) && times.len() < MOST_KILLS) {
         let begin = Instant::now();
         kill(pids[pids.len() - 1])?;
-        pids.push(pid_of(server, 0, life)?);
+        pids.push(pid_of(server, 0, pids.len() + 1)?);
         times.push(begin.elapsed());
         // A pause between two kills: whoever kills does not wait for more than the new pid.
         poll(&[], 0, 10)?;
     }
     println!("{:?}: replaced after {times:?}", server.mode());
     assert!(times.iter().all(|time| *time < REPLACED), "{times:?}");
-    assert!(times.iter().any(|time| *time < REPLACED_QUICKLY), "{times:?}");
-    let errors = server.wait_lines(5, |line| line.starts_with("error "), STEP)?;
+    assert!(is_quick(&times), "{times:?}");
+    let kills = times.len();
+    let errors = server.wait_lines(kills, |line| line.starts_with("error "), STEP)?;
     let expected = |pid: &i32| format!("error 0 {pid} code 0 signal 9 status 9");
-    assert_eq!(errors, pids[..5].iter().map(expected).collect::<Vec<_>>());
+    assert_eq!(errors, pids[..kills].iter().map(expected).collect::<Vec<_>>());
     let (mut client, fd) = connect_to(server, 0)?;
-    assert_eq!(ask(&mut client, "who")?, format!("0 {} {fd}", pids[5]));
+    assert_eq!(ask(&mut client, "who")?, format!("0 {} {fd}", pids[kills]));
     pids.sort_unstable();
     pids.dedup();
-    assert_eq!(pids.len(), 6);
+    assert_eq!(pids.len(), kills + 1);
     Ok(())
 }
 
