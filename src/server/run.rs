@@ -27,6 +27,11 @@ const ROOT_SIGNALS: SignalPlan<'static> = SignalPlan {
     default: &[signal::SIGCHLD],
 };
 
+/// Whether a server runs in this process.
+pub(super) fn is_taken() -> bool {
+    IS_TAKEN.load(Ordering::Acquire)
+}
+
 /// The process is taken by a server as long as this lives.
 struct Turn;
 
@@ -134,7 +139,7 @@ impl Server {
 
     /// Whether it runs and no end was asked for.
     pub fn is_serving(&self) -> bool {
-        self.with_runtime(|runtime| !runtime.control.root().is_ending()).unwrap_or(false)
+        self.look(|runtime| !runtime.control.root().is_ending()).unwrap_or(false)
     }
 
     /// Asks for an orderly end. Safe in a signal handler.
