@@ -127,6 +127,31 @@ fn what_waits_for_a_killed_worker_is_answered_by_its_successor(server: &Running)
     Ok(())
 }
 
+/// The end of the server does not change that: nobody else would answer what was taken.
+fn what_waits_for_a_worker_killed_during_the_end_is_answered(server: &Running) -> Outcome {
+    let (mut control, _) = connect_to(server, 0)?;
+    let (mut stuck, _) = connect_to(server, 1)?;
+    let clients: Result<Vec<_>, _> = (0..20).map(|_| connect_to(server, 1)).collect();
+    let mut clients: Vec<Client> = clients?.into_iter().map(|(client, _)| client).collect();
+    let _held = hold_worker(&mut stuck)?;
+    // One each, so that all of them are known to be taken.
+    pile_up(&mut clients, &mut control, 1)?;
+    server.signal(libc::SIGTERM)?;
+    // The other worker has been told to end, and so has this one.
+    server.wait_line(|line| line.starts_with("stop 0 "), STEP)?;
+    kill(pid_of(server, 1, 1)?)?;
+    for client in &mut clients {
+        assert_eq!(client.receive_to_end()?, [NO_TEXT, 0]);
+    }
+    assert_eq!(stuck.receive_to_end()?, b"");
+    assert!(server.wait_exit(STEP)?.success());
+    let successor = pid_of(server, 1, 2)?;
+    let lines = server.lines_so_far();
+    assert!(lines.contains(&format!("stop 1 {successor}")), "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("worker ")).count(), 3);
+    Ok(())
+}
+
 /// What a client sends while its worker is stuck and its lane is full waits in the sockets.
 fn a_successor_reads_on_where_the_lane_was_full(server: &Running) -> Outcome {
     let (mut stuck, _) = connect_to(server, 1)?;
@@ -281,6 +306,20 @@ fn a_killed_worker_takes_its_own_connections_along_and_no_other(server: &Running
     Ok(())
 }
 
+/// In base mode worker 0 stands for the master.
+fn who_follows_a_killed_worker_0_is_known_as_the_master(server: &Running) -> Outcome {
+    let (mut other, _) = connect_to(server, 1)?;
+    for life in 1..=3 {
+        let pid = pid_of(server, 0, life)?;
+        assert_eq!(ask(&mut other, "master")?, pid.to_string());
+        kill(pid)?;
+        // It says so before its first callback, and its parent may do so before that.
+        let successor = pid_of(server, 0, life + 1)?;
+        assert_eq!(ask(&mut other, "master")?, successor.to_string());
+    }
+    Ok(())
+}
+
 fn without_its_manager_the_server_serves_and_ends_in_order(server: &Running) -> Outcome {
     let mut client = server.connect()?;
     client.echo(b"before")?;
@@ -398,6 +437,7 @@ server_tests! {
         in [Mode::Process, Mode::Base];
     // Only there connections outlive their worker.
     what_waits_for_a_killed_worker_is_answered_by_its_successor: puppet, in [Mode::Process];
+    what_waits_for_a_worker_killed_during_the_end_is_answered: puppet, in [Mode::Process];
     a_successor_reads_on_where_the_lane_was_full: puppet, in [Mode::Process];
     a_reply_that_was_sent_before_the_kill_arrives_once: puppet, in [Mode::Process];
     half_of_a_large_reply_never_reaches_the_client: puppet, in [Mode::Process];
@@ -412,6 +452,7 @@ server_tests! {
         in [Mode::Process, Mode::Base];
     // There connections die with their worker.
     a_killed_worker_takes_its_own_connections_along_and_no_other: puppet, in [Mode::Base];
+    who_follows_a_killed_worker_0_is_known_as_the_master: puppet, in [Mode::Base];
     // Only there the manager is a process that can die alone.
     without_its_manager_the_server_serves_and_ends_in_order: puppet, in [Mode::Process];
     without_its_manager_a_stuck_worker_is_ended_by_force: impatient, in [Mode::Process];

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! !who                        worker, pid and session of this connection
+//! !master                     the pid that stands for the master
 //! !stats                      connections, accepted, dispatched
 //! !exist FD                   whether the worker sees that connection
 //! !queued                     bytes that wait for any peer, as far as the worker sees them
@@ -114,6 +115,7 @@ fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
             let worker = server.worker_id();
             format!("{worker} {} {fd}", server.worker_pid(worker))
         }
+        ["master"] => server.master_pid().to_string(),
         ["stats"] => stats_of(server),
         ["exist", fd] => server.exist(number(fd)).to_string(),
         ["queued"] => queued_bytes(server).to_string(),
