@@ -595,7 +595,8 @@ typedef union {
 } sw_event_t;
 
 // A callback, the same type for every event. `event` and all it points to are valid until it
-// returns; `user_data` is what was registered with it.
+// returns; `user_data` is what was registered with it. If an exception leaves it, or any other
+// callback, the process that it runs in ends with exit code 255.
 typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void *user_data);
 
 // What is known of one connection. Times are seconds since 1970.

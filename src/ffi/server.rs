@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
+use super::callback::enter;
 use super::handle::{self, borrow, fill, guard, text};
 use super::library::buffer_of;
 use super::types::{
@@ -202,8 +203,9 @@ pub extern "C" fn sw_server_on(
             callback.ok_or_else(|| Error::new(code::INVALID_PARAMS, "the callback is NULL"))?;
         let (server, user_data) = (server as usize, user_data as usize);
         let hook: Hook = Arc::new(move |event: &Event<'_>| {
-            let event = translate(event);
-            call(server as *mut sw_server_t, &event, user_data as *mut c_void);
+            let told = translate(event);
+            let (server, user_data) = (server as *mut sw_server_t, user_data as *mut c_void);
+            enter(event.kind().name(), || call(server, &told, user_data));
         });
         let kind = handle.server.on(name, hook)?;
         if let Some(place) = handle.callbacks.lock().get_mut(kind as usize) {

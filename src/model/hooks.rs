@@ -197,6 +197,7 @@ mod tests {
     fn names_stand_at_the_numbers_of_their_kinds_and_match_in_any_case() {
         for (index, row) in NAMES.iter().enumerate() {
             assert_eq!(row.1 as usize, index);
+            assert_eq!(row.1.name(), row.0);
             assert_eq!(EventKind::from_name(&row.0.to_uppercase()), Some(row.1));
         }
         assert_eq!(EventKind::from_name("onReceive"), None);

@@ -37,6 +37,11 @@ fn take_signals(plan: &Plan) -> Result<Signals> {
     Signals::install(&plan).map_err(|error| Error::system("set up signals", &error))
 }
 
+/// Whether a server runs in this process.
+pub(super) fn is_taken() -> bool {
+    IS_TAKEN.load(Ordering::Acquire)
+}
+
 /// The process is taken by a server as long as this lives.
 struct Turn;
 
@@ -142,7 +147,7 @@ impl Server {
 
     /// Whether it runs and no end was asked for.
     pub fn is_serving(&self) -> bool {
-        self.with_runtime(|runtime| !runtime.control.root().is_ending()).unwrap_or(false)
+        self.look(|runtime| !runtime.control.root().is_ending()).unwrap_or(false)
     }
 
     /// Asks for all workers, or the task workers only, to be replaced. Whoever knows that a reload

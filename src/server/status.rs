@@ -8,7 +8,7 @@ use crate::model::worker::{Status, UnitRecord};
 use crate::model::UnitId;
 use crate::unit::{self, Unit};
 
-use super::Server;
+use super::{wrong_phase, Server};
 
 /// The counts of a server. They are read one after the other while it runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,11 +74,12 @@ impl Server {
             }
             id => id,
         };
-        let pid = self.with_runtime(|runtime| {
+        let pid = self.look(|runtime| {
             let index = usize::try_from(wanted).ok()?;
             let unit = runtime.plan.workers().get(index)?;
             runtime.control.unit(*unit).map(UnitRecord::pid)
-        })?;
+        });
+        let pid = pid.ok_or_else(|| wrong_phase(self.phase_of_rest()))?;
         pid.ok_or_else(|| unknown_worker(wanted))
     }
 
@@ -99,12 +100,12 @@ impl Server {
 
     /// The process that stands for the master, 0 before start.
     pub fn master_pid(&self) -> i32 {
-        self.with_runtime(|runtime| runtime.control.root().master_pid()).unwrap_or(0)
+        self.look(|runtime| runtime.control.root().master_pid()).unwrap_or(0)
     }
 
     /// The manager process, 0 if there is none.
     pub fn manager_pid(&self) -> i32 {
-        self.with_runtime(|runtime| runtime.control.root().manager_pid()).unwrap_or(0)
+        self.look(|runtime| runtime.control.root().manager_pid()).unwrap_or(0)
     }
 }
 

@@ -124,17 +124,17 @@ fn send(server: Raw, fd: i64, len: usize) -> bool {
     sw_server_send(server, fd, c!("hello").cast(), len)
 }
 
-pub extern "C" fn ignore(_: Raw, _: *const sw_event_t, _: *mut c_void) {}
+pub extern "C-unwind" fn ignore(_: Raw, _: *const sw_event_t, _: *mut c_void) {}
 
 fn on(server: Raw, event: *const c_char) -> bool {
     sw_server_on(server, event, Some(ignore), null_mut())
 }
 
-extern "C" fn pass(_: i64, _: *mut c_void) {}
+extern "C-unwind" fn pass(_: i64, _: *mut c_void) {}
 
-extern "C" fn put_off(_: *mut c_void) {}
+extern "C-unwind" fn put_off(_: *mut c_void) {}
 
-extern "C" fn look(_: i32, _: i32, _: *mut c_void) {}
+extern "C-unwind" fn look(_: i32, _: i32, _: *mut c_void) {}
 
 /// A timer that is cleared at once.
 fn tick(server: Raw, milliseconds: i64) -> bool {
