@@ -1,10 +1,11 @@
 //! Files that several processes write to, line by line, and files that are replaced as a whole.
 
+use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::retried;
 
@@ -12,6 +13,11 @@ use super::retried;
 /// whom the umask allows.
 pub fn open_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o666).open(path)
+}
+
+/// The path as it will be after the working directory has changed; as it is if there is none.
+pub fn absolute(path: &str) -> PathBuf {
+    env::current_dir().map_or_else(|_| path.into(), |folder| folder.join(path))
 }
 
 /// One write call, without any buffer; returns how many bytes were taken. Lines written whole in

@@ -92,7 +92,7 @@ impl Server {
     }
 }
 
-fn stats_of(unit: &Unit) -> Stats {
+pub(super) fn stats_of(unit: &Unit) -> Stats {
     let runtime = unit.runtime();
     let control = &runtime.control;
     let accepted = control.sum(|counters| &counters.accepted);

@@ -5,7 +5,9 @@
 //! is held while a callback runs: a callback may call anything back.
 
 mod acceptor;
+mod arrival;
 mod manager;
+pub mod notify;
 mod reactor;
 mod root;
 mod spawn;
@@ -43,6 +45,7 @@ use crate::os::signal::Signals;
 use crate::os::{clock, process};
 
 use acceptor::{Accepted, Acceptor};
+use arrival::Arrival;
 use manager::Manager;
 use reactor::Reactor;
 use root::Root;
@@ -69,6 +72,9 @@ pub struct Runtime {
     pub listeners: Vec<Listener>,
     /// The shared memory.
     pub control: Control,
+    /// What worker 0 does every `stats_timer_interval`.
+    pub write_stats: Option<fn(&Unit)>,
+    arrival: Arrival,
     handovers: Vec<Handover>,
     dispatches: Vec<Dispatch>,
     root_process: OwnedFd,
@@ -89,7 +95,20 @@ impl Runtime {
         let ids = plan.units().iter().map(|unit| unit.id);
         let dispatches = ids.map(|id| Dispatch::new(&plan, id)).collect();
         let handovers = plan.units().iter().map(|_| Handover::default()).collect();
-        Ok(Self { plan, settings, hooks, listeners, control, handovers, dispatches, root_process })
+        let arrival = Arrival::look_up(&plan, &settings);
+        let write_stats = None;
+        Ok(Self {
+            plan,
+            settings,
+            hooks,
+            listeners,
+            control,
+            write_stats,
+            arrival,
+            handovers,
+            dispatches,
+            root_process,
+        })
     }
 
     /// Whether the root has ended: no unit runs any more.
@@ -180,9 +199,17 @@ pub fn is_copy() -> bool {
 
 /// Runs `plan`'s server in this thread and process, until it has ended.
 pub fn run_root(runtime: Arc<Runtime>, signals: Rc<Signals>) -> Result<()> {
-    let (unit, events) = Unit::new(runtime, UnitId::ROOT)?;
-    unit.watch_signals(signals)?;
-    unit.live(events)
+    if let Some(plan) = runtime.plan.unit(UnitId::ROOT) {
+        Arrival::enter(&runtime, plan)?;
+    }
+    let live = || {
+        let (unit, events) = Unit::new(Arc::clone(&runtime), UnitId::ROOT)?;
+        unit.watch_signals(signals)?;
+        unit.live(events)
+    };
+    let result = live();
+    runtime.arrival.leave();
+    result
 }
 
 /// Says in log lines that the root of this plan is speaking.

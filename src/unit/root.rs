@@ -8,10 +8,11 @@ use std::rc::Rc;
 use crate::error::{code, describe, Error, Result};
 use crate::model::plan::{Roles, UnitPlan};
 use crate::model::worker::{Command, Stage};
+use crate::model::UnitId;
 use crate::os::process;
 
 use super::spawn::FORCE_AFTER_NS;
-use super::{Timer, Unit};
+use super::{notify, Timer, Unit};
 
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ enum Step {
 pub(super) struct Root {
     step: Cell<Step>,
     failure: RefCell<Option<Error>>,
+    /// The service manager was told that the server serves.
+    has_told_ready: Cell<bool>,
     /// When workers that the root has to end itself are ended by force.
     force_at_ns: Cell<Option<u64>>,
 }
@@ -43,6 +46,7 @@ impl Default for Root {
         Self {
             step: Cell::new(Step::Starting),
             failure: RefCell::default(),
+            has_told_ready: Cell::new(false),
             force_at_ns: Cell::new(None),
         }
     }
@@ -96,7 +100,23 @@ impl Root {
             }
             self.force_late(unit);
         }
-        self.take_step(unit, has_unread)
+        let has_moved = self.take_step(unit, has_unread);
+        self.tell_ready(unit);
+        has_moved
+    }
+
+    /// Once the server serves. Where each worker listens for itself, one of them must do so.
+    fn tell_ready(&self, unit: &Unit) {
+        let runtime = &unit.runtime;
+        let is_up = |id: &UnitId| {
+            runtime.control.unit(*id).is_some_and(|record| record.stage() == Stage::Running)
+        };
+        let is_listening =
+            || !runtime.settings.opens_own_listeners || runtime.plan.workers().iter().any(is_up);
+        if self.step.get() == Step::Serving && !self.has_told_ready.get() && is_listening() {
+            self.has_told_ready.set(true);
+            notify::ready(runtime);
+        }
     }
 
     fn take_step(&self, unit: &Rc<Unit>, has_unread: bool) -> bool {
@@ -165,6 +185,9 @@ impl Root {
 
     fn begin_end(&self, unit: &Unit) -> Step {
         log::info!("server is ending, pid {}", process::pid());
+        if self.has_told_ready.get() {
+            notify::stopping();
+        }
         if self.step.get() == Step::Serving {
             unit.announce_end();
         }

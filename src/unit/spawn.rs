@@ -17,6 +17,7 @@ use crate::model::UnitId;
 use crate::os::process::{self, ExitStatus, Forked, Pid};
 use crate::os::signal::{self, MaskGuard, SignalPlan, Signals};
 
+use super::arrival::Arrival;
 use super::{Runtime, Unit};
 
 /// A unit that could not begin its life ends with this code.
@@ -260,6 +261,8 @@ fn run_child(runtime: Arc<Runtime>, plan: &UnitPlan, held: MaskGuard) -> ! {
     let live = || {
         let signals = Signals::in_child(&CHILD_SIGNALS, held)
             .map_err(|error| Error::system("set up signals", &error))?;
+        Arrival::enter(&runtime, plan)?;
+        // A change of the user takes this back, so it comes behind.
         die_with_root(&runtime, plan)?;
         let (unit, events) = Unit::new(Arc::clone(&runtime), plan.id)?;
         unit.watch_signals(Rc::new(signals))?;
@@ -311,10 +314,11 @@ fn start_thread(runtime: &Arc<Runtime>, id: UnitId) -> Result<Child> {
 }
 
 fn run_thread(runtime: Arc<Runtime>, id: UnitId, parent: &Sender<Result<()>>) {
-    if let Some(plan) = runtime.plan.unit(id) {
+    let entered = runtime.plan.unit(id).map_or(Ok(()), |plan| {
         log_as(plan);
-    }
-    let (unit, events) = match Unit::new(Arc::clone(&runtime), id) {
+        Arrival::enter(&runtime, plan)
+    });
+    let (unit, events) = match entered.and_then(|()| Unit::new(Arc::clone(&runtime), id)) {
         Ok(made) => made,
         Err(error) => return tell(parent, Err(error)),
     };
