@@ -148,6 +148,11 @@ impl Running {
         self.shared.lock().lines.clone()
     }
 
+    /// The server's TMPDIR, in which it must not leave anything.
+    pub fn temporary(&self) -> PathBuf {
+        self.folder.join("tmp")
+    }
+
     /// What all processes wrote to their standard output and error.
     pub fn log(&self) -> String {
         let bytes = fs::read(log_path(&self.folder)).unwrap_or_default();
