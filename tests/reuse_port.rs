@@ -5,7 +5,7 @@ mod common;
 mod puppet;
 
 use common::prelude::*;
-use puppet::{ask, kill, number, obey, pid_of};
+use puppet::{ask, kill, number, obey, pid_of, Gate};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
@@ -109,14 +109,25 @@ fn a_successor_listens_again(server: &Running) -> Outcome {
     Ok(())
 }
 
-/// While it ends, the others get all connections.
+/// While it ends, the others get all connections. What it has to write keeps it alive.
 fn a_worker_that_ends_listens_no_more(server: &Running) -> Outcome {
-    let mut client = reach(server, 1)?;
-    common::process::send_signal(pid_of(server, 0, 1)?, libc::SIGTERM)?;
+    const MUCH: usize = 6_000_000;
+    let mut slow = reach(server, 0)?;
+    let gate = Gate::new()?;
+    slow.send(format!("!say {} {MUCH}", gate.port()?).as_bytes())?;
+    let held = gate.wait()?;
+    let pid = pid_of(server, 0, 1)?;
+    common::process::send_signal(pid, libc::SIGTERM)?;
+    drop(held);
+    await_listeners(server, 1)?;
+    for _ in 0..20 {
+        assert!(ask(&mut server.connect()?, "who")?.starts_with("1 "));
+    }
+    assert!(common::process::live_process(pid).is_some(), "it had nothing to write");
+    assert_eq!(slow.receive(MUCH)?.len(), MUCH);
     pid_of(server, 0, 2)?;
     await_listeners(server, 2)?;
-    client.echo(b"the other goes on")?;
-    reach(server, 0)?.echo(b"and so does the successor")?;
+    reach(server, 0)?.echo(b"hello, successor")?;
     Ok(())
 }
 
