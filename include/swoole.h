@@ -781,17 +781,19 @@ void sw_buffer_free(sw_buffer_t *buffer);
 // Makes a server with its first port. The socket is made and bound here, not at start.
 //
 // - `host`: an IPv4 or IPv6 address or a name, at most 107 bytes; "0.0.0.0" and "::" are all
-//   interfaces; for unix types the path of the socket file. Not NULL.
+//   interfaces; for unix types the path of the socket file. "SYSTEMD" with port 0 takes up the
+//   listeners that a service manager has opened (LISTEN_PID, LISTEN_FDS, LISTEN_FDS_START), each
+//   as a port of its own type. Not NULL.
 // - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
 // - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
 // - `sock_type`: SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM.
 //
 // Returns: the server, or NULL.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL), SW_ERROR_SERVER_INVALID_LISTEN_PORT,
-// SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR, SW_ERROR_BAD_IPV6_ADDRESS,
-// SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that this version does not
-// serve), or the errno of the system, such as EADDRINUSE.
+// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
+// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that
+// this version does not serve), or the errno of the system, such as EADDRINUSE.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
@@ -909,7 +911,8 @@ bool sw_server_on(sw_server_t *server, const char *event, sw_callback_t callback
 sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *event);
 
 // Runs the server. Returns when it has ended: after SIGTERM or sw_server_shutdown, when every
-// process and thread of it is gone and its ports are free.
+// process and thread of it is gone and its ports are free. With the setting daemonize it goes on,
+// and returns, in a new process; the one that has called it ends with 0 at once.
 //
 // - `server`: a server with a receive callback.
 //
@@ -918,7 +921,7 @@ sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *even
 // Errors: SW_ERROR_WRONG_OPERATION (it runs or has ended already),
 // SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE
 // (another server runs in this process), or the errno of the system; EDEADLK says that the program
-// has several threads, with which SW_PROCESS and SW_BASE cannot fork.
+// has several threads, with which SW_PROCESS, SW_BASE and daemonize cannot fork.
 //
 // Where: before start, from the only thread of the program (SW_THREAD: from any).
 //

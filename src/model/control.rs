@@ -205,10 +205,14 @@ impl Root {
         self.is_reloading.store(u32::from(is_reloading), Ordering::Release);
     }
 
-    /// Whether a reload runs or was asked for.
+    /// Whether a reload runs.
     pub fn is_reloading(&self) -> bool {
         self.is_reloading.load(Ordering::Acquire) != 0
-            || self.reload_wish.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether a reload was asked for and has not begun.
+    pub fn has_reload_wish(&self) -> bool {
+        self.reload_wish.load(Ordering::Acquire) != 0
     }
 
     /// Every process opens the log file anew before its next line.

@@ -11,6 +11,7 @@ pub mod kind;
 pub mod plan;
 pub mod route;
 pub mod settings;
+pub mod value;
 pub mod worker;
 
 /// The id of one accepted connection, what C calls `fd`; positive, never used twice by a server.

@@ -46,6 +46,11 @@ impl Mode {
         self == Mode::Process
     }
 
+    /// Whether the workers listen, each for itself, if they are told to.
+    pub fn workers_listen(self) -> bool {
+        self == Mode::Base
+    }
+
     /// Whether `output_buffer_size` limits one send.
     pub fn limits_output(self) -> bool {
         self == Mode::Process

@@ -4,6 +4,7 @@
 
 pub mod connection;
 mod run;
+mod stats_file;
 pub mod status;
 pub mod timer;
 
@@ -18,8 +19,8 @@ use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::plan::Mode;
 use crate::model::settings::{Machine, Settings, Value};
 use crate::net::listener::Listener;
-use crate::os::process;
 use crate::os::socket::SocketKind;
+use crate::os::{activation, process};
 use crate::unit::{self, Runtime, Unit};
 
 const CONFIGURING: u8 = 0;
@@ -28,6 +29,28 @@ const FINISHED: u8 = 2;
 
 /// The bit of a socket type that asks for TLS.
 const TLS: i32 = 512;
+
+/// The host that stands for the listeners that a service manager has opened.
+const INHERITED: &str = "SYSTEMD";
+
+/// The listeners that this program was started with, in their order. What they are is their own
+/// matter: the type that the program names is not asked for.
+fn inherited_listeners() -> Result<Vec<Listener>> {
+    let refusal = |text: &str| Error::new(code::INVALID_PARAMS, format!("host SYSTEMD: {text}"));
+    let descriptors = activation::inherited().map_err(|text| refusal(&text))?;
+    let mut listeners = Vec::new();
+    for descriptor in descriptors {
+        match Listener::adopt(descriptor) {
+            Ok(Some(listener)) => listeners.push(listener),
+            Ok(None) => log::warn!("descriptor {descriptor} takes no connections, it is left out"),
+            Err(error) => log::warn!("descriptor {descriptor} is no socket to serve: {error}"),
+        }
+    }
+    match listeners.is_empty() {
+        true => Err(refusal("none of the descriptors of LISTEN_FDS is a listening stream socket")),
+        false => Ok(listeners),
+    }
+}
 
 /// What is set before start.
 struct Setup {
@@ -91,14 +114,19 @@ impl Server {
             Error::new(code::SERVER_INVALID_LISTEN_PORT, text)
         });
         let port = if kind.is_unix() { 0 } else { number? };
-        let listener = Listener::bind(kind, host, port)?;
+        let listeners = match host.eq_ignore_ascii_case(INHERITED) && port == 0 {
+            true => inherited_listeners()?,
+            false if mode.workers_listen() => vec![Listener::bind_or_join(kind, host, port)?],
+            false => vec![Listener::bind(kind, host, port)?],
+        };
+        let last = listeners.iter().map(AsRawFd::as_raw_fd).max();
         let machine = Machine {
             cpu_count: i64::try_from(process::cpu_count()).unwrap_or(1),
             descriptor_limit: i64::try_from(process::descriptor_limit()).unwrap_or(i64::MAX),
-            port_descriptor: i64::from(listener.as_raw_fd()),
+            port_descriptor: i64::from(last.unwrap_or(0)),
         };
         let settings = Settings::new(mode, machine);
-        let setup = Setup { settings, hooks: Hooks::default(), listeners: vec![listener] };
+        let setup = Setup { settings, hooks: Hooks::default(), listeners };
         Ok(Self {
             mode,
             phase: AtomicU8::new(CONFIGURING),

@@ -14,9 +14,10 @@ use crate::model::settings::InForce;
 use crate::model::worker::Leave;
 use crate::net::listener::Listener;
 use crate::os::signal::{self, SignalPlan, Signals};
+use crate::os::{file, process};
 use crate::unit::{self, Runtime};
 
-use super::{Server, Setup, CONFIGURING, FINISHED, RUNNING};
+use super::{stats_file, Server, Setup, CONFIGURING, FINISHED, RUNNING};
 
 /// A server runs in this process. Signals and the identity of log lines belong to the process, so
 /// there is one at a time.
@@ -108,26 +109,24 @@ impl Server {
     }
 
     fn run(&self) -> Result<()> {
-        let (settings, hooks, listeners) = {
+        let (mut settings, hooks, listeners) = {
             let Setup { settings, hooks, listeners } = &mut *self.setup.lock();
             (settings.in_force(), hooks.clone(), std::mem::take(listeners))
         };
+        keep_paths(&mut settings);
         let plan = Plan::new(self.mode, &settings);
-        open_log(&settings);
-        unit::log_as_root(&plan);
-        for warning in &settings.warnings {
-            log::warn!("{warning}");
-        }
-        for listener in &listeners {
-            if let Err(error) = listener.listen(settings.backlog, settings.is_nodelay) {
-                listeners.iter().for_each(unlink);
-                return Err(error);
-            }
+        if let Err(error) = begin(&plan, &settings, &listeners) {
+            listeners.iter().for_each(unlink);
+            return Err(error);
         }
         if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
             log::warn!("the start event is deprecated in this mode, use workerStart");
         }
-        let runtime = Arc::new(Runtime::new(plan, settings, hooks, listeners)?);
+        let mut runtime = Runtime::new(plan, settings, hooks, listeners)?;
+        if !runtime.settings.stats_file.is_empty() {
+            runtime.write_stats = Some(stats_file::write);
+        }
+        let runtime = Arc::new(runtime);
         self.runtime.write().replace(Arc::clone(&runtime));
         // They are handled until the last callback has returned.
         let signals = take_signals(&runtime.plan).map(Rc::new);
@@ -165,7 +164,8 @@ impl Server {
                 return refused("there are no task workers to reload");
             }
             let is_known = is_manager || plan.has_manager_thread();
-            if is_known && runtime.control.root().is_reloading() {
+            let root = runtime.control.root();
+            if is_known && (root.is_reloading() || root.has_reload_wish()) {
                 return refused("a reload is running, ask again when it has ended");
             }
             runtime.request_reload(what);
@@ -213,6 +213,48 @@ fn check_hooks(hooks: &Hooks) -> Result<()> {
         code::SERVER_INVALID_CALLBACK,
         "require 'onReceive' callback: a stream port needs one, register it with sw_server_on",
     ))
+}
+
+/// What comes before everything that is made for this server alone.
+fn begin(plan: &Plan, settings: &InForce, listeners: &[Listener]) -> Result<()> {
+    open_log(settings);
+    if settings.is_daemon {
+        leave_foreground()?;
+    }
+    unit::log_as_root(plan);
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
+    }
+    for listener in listeners {
+        match settings.opens_own_listeners {
+            true => listener.prepare(settings.backlog, settings.is_nodelay)?,
+            false => listener.listen(settings.backlog, settings.is_nodelay)?,
+        }
+    }
+    Ok(())
+}
+
+/// Has paths mean what they mean now, wherever the program or the daemon goes.
+fn keep_paths(settings: &mut InForce) {
+    let InForce { log_file, pid_file, stats_file, chroot, .. } = settings;
+    for path in [log_file, pid_file, stats_file, chroot] {
+        if let (false, Ok(absolute)) =
+            (path.is_empty(), file::absolute(path).into_os_string().into_string())
+        {
+            *path = absolute;
+        }
+    }
+}
+
+/// Goes on in the background; what the program prints goes to the log.
+fn leave_foreground() -> Result<()> {
+    process::leave_foreground().map_err(|error| match error.raw_os_error() {
+        Some(process::HAS_THREADS) => {
+            Error::system("daemonize a program that has several threads", &error)
+        }
+        _ => Error::system("daemonize", &error),
+    })?;
+    sink::take_standard_output().map_err(|error| Error::system("give up standard output", &error))
 }
 
 fn open_log(settings: &InForce) {

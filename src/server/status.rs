@@ -119,7 +119,7 @@ pub(super) fn unknown_worker(worker: i32) -> Error {
     Error::new(code::INVALID_PARAMS, format!("there is no worker {worker}"))
 }
 
-fn stats_of(unit: &Unit) -> Stats {
+pub(super) fn stats_of(unit: &Unit) -> Stats {
     let runtime = unit.runtime();
     let control = &runtime.control;
     let accepted = control.sum(|counters| &counters.accepted);

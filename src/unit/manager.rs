@@ -169,7 +169,7 @@ impl Manager {
             self.round.replace(Some(round));
             return;
         }
-        unit.runtime.control.root().set_reloading(false);
+        set_reloading(unit, false);
         if round.is_public {
             log::info!("Server has reloaded all workers");
             unit.raise(&Event::Plain(EventKind::AfterReload));
@@ -177,7 +177,8 @@ impl Manager {
     }
 
     fn begin_reload(&self, unit: &Unit) {
-        unit.runtime.control.root().set_reloading(true);
+        set_reloading(unit, true);
+        unit.runtime.renew_log();
         log::info!("Server is reloading all workers now");
         unit.raise(&Event::Plain(EventKind::BeforeReload));
         // The callback may have taken long.
@@ -280,6 +281,12 @@ impl Manager {
             }
         }
     }
+}
+
+/// Lets everybody see whether a reload runs; the root tells whoever has started the server.
+fn set_reloading(unit: &Unit, is_reloading: bool) {
+    unit.runtime.control.root().set_reloading(is_reloading);
+    unit.runtime.control.wiring.ring(UnitId::ROOT.0);
 }
 
 /// What a worker had in its hands when it died.

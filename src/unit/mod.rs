@@ -5,9 +5,11 @@
 //! is held while a callback runs: a callback may call anything back.
 
 mod acceptor;
+mod arrival;
 mod family;
 mod leaving;
 mod manager;
+pub mod notify;
 mod parking;
 mod reactor;
 mod reload;
@@ -50,6 +52,7 @@ use crate::os::signal::Signals;
 use crate::os::{clock, process};
 
 use acceptor::{Accepted, Acceptor};
+use arrival::Arrival;
 use family::Family;
 use manager::Manager;
 use parking::Parking;
@@ -77,6 +80,9 @@ pub struct Runtime {
     pub listeners: Vec<Listener>,
     /// The shared memory.
     pub control: Control,
+    /// What worker 0 does every `stats_timer_interval`.
+    pub write_stats: Option<fn(&Unit)>,
+    arrival: Arrival,
     handovers: Vec<Handover>,
     dispatches: Vec<Dispatch>,
     parking: Parking,
@@ -98,6 +104,8 @@ impl Runtime {
         let ids = plan.units().iter().map(|unit| unit.id);
         let dispatches = ids.map(|id| Dispatch::new(&plan, id)).collect();
         let handovers = plan.units().iter().map(|_| Handover::default()).collect();
+        let arrival = Arrival::look_up(&plan, &settings);
+        let write_stats = None;
         let parking = Parking::default();
         Ok(Self {
             plan,
@@ -105,6 +113,8 @@ impl Runtime {
             hooks,
             listeners,
             control,
+            write_stats,
+            arrival,
             handovers,
             dispatches,
             parking,
@@ -220,9 +230,17 @@ pub fn is_copy() -> bool {
 
 /// Runs `plan`'s server in this thread and process, until it has ended.
 pub fn run_root(runtime: Arc<Runtime>, signals: Rc<Signals>) -> Result<()> {
-    let (unit, events) = Unit::new(runtime, UnitId::ROOT)?;
-    unit.watch_signals(signals)?;
-    unit.live(events)
+    if let Some(plan) = runtime.plan.unit(UnitId::ROOT) {
+        Arrival::enter(&runtime, plan)?;
+    }
+    let live = || {
+        let (unit, events) = Unit::new(Arc::clone(&runtime), UnitId::ROOT)?;
+        unit.watch_signals(signals)?;
+        unit.live(events)
+    };
+    let result = live();
+    runtime.arrival.leave();
+    result
 }
 
 /// Says in log lines that the root of this plan is speaking.

@@ -8,11 +8,12 @@ use std::rc::Rc;
 use crate::error::{code, describe, Error, Result};
 use crate::model::plan::{Roles, UnitPlan};
 use crate::model::worker::{Command, Stage};
+use crate::model::UnitId;
 use crate::os::process;
 
 use super::family::FORCE_AFTER_NS;
 use super::successors::Successors;
-use super::{Timer, Unit};
+use super::{notify, Timer, Unit};
 
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +36,10 @@ enum Step {
 pub(super) struct Root {
     step: Cell<Step>,
     failure: RefCell<Option<Error>>,
+    /// The service manager was told that the server serves.
+    has_told_ready: Cell<bool>,
+    /// And that it reloads.
+    has_told_reload: Cell<bool>,
     /// When workers that the root has to end itself are ended by force.
     force_at_ns: Cell<Option<u64>>,
     /// When the program's own timers and descriptors in the root are not waited for any longer.
@@ -47,6 +52,8 @@ impl Default for Root {
         Self {
             step: Cell::new(Step::Starting),
             failure: RefCell::default(),
+            has_told_ready: Cell::new(false),
+            has_told_reload: Cell::new(false),
             force_at_ns: Cell::new(None),
             wait_until_ns: Cell::new(None),
             successors: Successors::default(),
@@ -106,7 +113,37 @@ impl Root {
                 self.successors.replace_manager(unit);
             }
         }
-        self.take_step(unit, has_unread)
+        let has_moved = self.take_step(unit, has_unread);
+        self.tell_ready(unit);
+        self.tell_reload(unit);
+        has_moved
+    }
+
+    /// Once the server serves. Where each worker listens for itself, one of them must do so.
+    fn tell_ready(&self, unit: &Unit) {
+        let runtime = &unit.runtime;
+        let is_up = |id: &UnitId| {
+            runtime.control.unit(*id).is_some_and(|record| record.stage() == Stage::Running)
+        };
+        let is_listening =
+            || !runtime.settings.opens_own_listeners || runtime.plan.workers().iter().any(is_up);
+        if self.step.get() == Step::Serving && !self.has_told_ready.get() && is_listening() {
+            self.has_told_ready.set(true);
+            notify::ready(runtime);
+        }
+    }
+
+    /// When a reload begins and when it is over.
+    fn tell_reload(&self, unit: &Unit) {
+        let is_reloading = unit.runtime.control.root().is_reloading();
+        let is_serving = self.step.get() == Step::Serving;
+        if self.has_told_reload.replace(is_reloading) == is_reloading || !is_serving {
+            return;
+        }
+        match is_reloading {
+            true => notify::reloading(),
+            false => notify::ready(&unit.runtime),
+        }
     }
 
     fn take_step(&self, unit: &Rc<Unit>, has_unread: bool) -> bool {
@@ -177,6 +214,9 @@ impl Root {
 
     fn begin_end(&self, unit: &Unit) -> Step {
         log::info!("server is ending, pid {}", process::pid());
+        if self.has_told_ready.get() {
+            notify::stopping();
+        }
         if self.step.get() == Step::Serving {
             unit.announce_end();
         }

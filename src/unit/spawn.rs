@@ -14,6 +14,7 @@ use crate::model::UnitId;
 use crate::os::process::{self, Forked};
 use crate::os::signal::{self, MaskGuard, SignalPlan, Signals};
 
+use super::arrival::Arrival;
 use super::family::Child;
 use super::{Runtime, Unit};
 
@@ -82,6 +83,8 @@ fn run_child(runtime: Arc<Runtime>, plan: &UnitPlan, held: MaskGuard) -> ! {
         if let Err(error) = crate::log::reopen() {
             log::warn!("the log file cannot be opened anew: {error}");
         }
+        Arrival::enter(&runtime, plan)?;
+        // A change of the user takes this back, so it comes behind.
         die_with_root(&runtime, plan)?;
         let (unit, events) = Unit::new(Arc::clone(&runtime), plan.id)?;
         unit.watch_signals(Rc::new(signals))?;
@@ -133,10 +136,11 @@ fn start_thread(runtime: &Arc<Runtime>, id: UnitId) -> Result<Child> {
 }
 
 fn run_thread(runtime: Arc<Runtime>, id: UnitId, parent: &Sender<Result<()>>) {
-    if let Some(plan) = runtime.plan.unit(id) {
+    let entered = runtime.plan.unit(id).map_or(Ok(()), |plan| {
         log_as(plan);
-    }
-    let (unit, events) = match Unit::new(Arc::clone(&runtime), id) {
+        Arrival::enter(&runtime, plan)
+    });
+    let (unit, events) = match entered.and_then(|()| Unit::new(Arc::clone(&runtime), id)) {
         Ok(made) => made,
         Err(error) => return tell(parent, Err(error)),
     };

@@ -9,7 +9,8 @@ use std::rc::Rc;
 use crate::error::{code, Error, Result};
 use crate::event::timer::{TimerId, Timers};
 use crate::event::{Interests, Ready, Token};
-use crate::model::SessionId;
+use crate::model::worker::Stage;
+use crate::model::{SessionId, WorkerId};
 use crate::os::{clock, socket};
 
 use super::{Now, Unit};
@@ -30,6 +31,8 @@ pub(super) enum Timer {
     Accept,
     /// Something that is waited for should have happened.
     Deadline,
+    /// The counts are written down.
+    Stats,
 }
 
 /// A descriptor of the program.
@@ -131,8 +134,26 @@ impl Unit {
                 (Timer::Accept, Some(acceptor)) => acceptor.resume(self),
                 // Whoever set a deadline looks at the time in `advance`.
                 (Timer::Accept, None) | (Timer::Deadline, _) => {}
+                (Timer::Stats, _) => self.keep_stats(),
             }
             self.agenda.own_timers.borrow_mut().done(due, monotonic_ns);
+        }
+    }
+
+    /// Worker 0 begins to write down the counts of the server.
+    pub(super) fn begin_stats(&self) {
+        let is_first = self.worker_id() == Some(WorkerId(0));
+        if is_first && self.runtime.write_stats.is_some() {
+            let interval_ns = self.runtime.settings.stats_interval_ms.saturating_mul(NS_PER_MS);
+            self.set_timer(interval_ns, Timer::Stats);
+        }
+    }
+
+    /// Writes them down, and again after a while, until the worker begins to end.
+    fn keep_stats(&self) {
+        if let (Some(write), true) = (self.runtime.write_stats, self.stage.get() < Stage::Quiet) {
+            write(self);
+            self.begin_stats();
         }
     }
 

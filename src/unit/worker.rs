@@ -53,6 +53,7 @@ impl Worker {
         log::info!("worker {} started, pid {}", self.id.0, unit.own_id());
         self.raise(unit, &Event::Worker(EventKind::WorkerStart, self.event(unit)));
         unit.announce_start();
+        unit.begin_stats();
         let owns_reactor = unit.reactor.is_some();
         for reactor in unit.runtime.plan.reactors().iter().filter(|_| !owns_reactor) {
             unit.post(*reactor, MessageKind::WorkerReady, SessionId(0), 0, &[]);
