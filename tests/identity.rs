@@ -93,8 +93,11 @@ fn identity(server: &Running, name: &str, life: usize) -> Fallible<(i32, String)
     Ok((pid.parse()?, identity.to_owned()))
 }
 
+/// A successor opens its listener while it is still root: the kernel shares a port among sockets of
+/// one user only.
 fn as_nobody(setup: &Setup) -> Outcome {
-    serve(setup, "2", &[("user", "nobody"), ("group", &group_name())])
+    let share = ("enable_reuse_port", "true");
+    serve(setup, "2", &[("user", "nobody"), ("group", &group_name()), share])
 }
 
 fn workers_are_the_user_before_their_start_event(server: &Running) -> Outcome {
