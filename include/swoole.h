@@ -595,7 +595,8 @@ typedef union {
 } sw_event_t;
 
 // A callback, the same type for every event. `event` and all it points to are valid until it
-// returns; `user_data` is what was registered with it.
+// returns; `user_data` is what was registered with it. If an exception leaves it, or any other
+// callback, the process that it runs in ends with exit code 255.
 typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void *user_data);
 
 // What is known of one connection. Times are seconds since 1970.
@@ -924,8 +925,9 @@ sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *even
 //
 // Where: before start, from the only thread of the program (SW_THREAD: from any).
 //
-// Memory: nothing changes hands. While it runs, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2 and
-// SIGCHLD are handled by the library; then they are as before.
+// Memory: nothing changes hands. While it runs, SIGTERM (end), SIGUSR1 and SIGUSR2
+// (reload all workers, reload task workers), SIGRTMIN and SIGWINCH (open the log file anew),
+// SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are handled by the library; then they are as before.
 bool sw_server_start(sw_server_t *server);
 
 // Asks for an orderly end of the whole server, as SIGTERM to the master does. The calling callback
@@ -939,6 +941,43 @@ bool sw_server_start(sw_server_t *server);
 //
 // Where: any process and thread of the running server, also in a signal handler of its process.
 bool sw_server_shutdown(sw_server_t *server);
+
+// Replaces all workers, or the task workers only, as SIGUSR1 and SIGUSR2 to the master or the
+// manager do. Nothing that was received is lost, and in SW_PROCESS mode connections live on; user
+// processes, master and manager stay as they are. What the program has loaded before
+// sw_server_start is not loaded again.
+//
+// - `server`: the server.
+// - `only_task_workers`: leave the event workers as they are. Without task workers the manager
+//   logs a warning and nothing happens.
+//
+// Returns: true if the request was handed over; its end is told by the event "afterReload". One
+// reload runs at a time, and what is asked for meanwhile is dropped, which only the manager and,
+// in SW_THREAD mode, everybody is told.
+//
+// Errors: SW_ERROR_OPERATION_NOT_SUPPORT (no manager: SW_BASE with one worker; or a reload runs;
+// or SW_THREAD without task workers), SW_ERROR_WRONG_OPERATION (it does not run).
+//
+// Where: any process and thread of the running server.
+bool sw_server_reload(sw_server_t *server, bool only_task_workers);
+
+// Ends one worker, which is replaced. Without a manager, SW_BASE with one worker, the server ends.
+//
+// - `server`: the server.
+// - `worker_id`: 0 to `worker_num` - 1; -1 for the calling worker.
+// - `wait_event`: for the calling worker: true lets it finish what it has begun, its timers and
+//   descriptors, for `max_wait_time` seconds at most, and raises "workerExit" meanwhile; false
+//   ends it after the callback that runs, and drops its timers and descriptors. Another worker
+//   finishes what it has begun also if this is false, unless `reload_async` is false.
+//
+// Returns: true if the worker will end. What was sent before, and until the callback returns, is
+// delivered.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (no such worker), SW_ERROR_WRONG_OPERATION (-1 outside of
+// workers, or it does not run), SW_ERROR_SERVER_UNRELATED_THREAD.
+//
+// Where: any process of the running server, in a thread that runs its callbacks.
+bool sw_server_stop(sw_server_t *server, int worker_id, bool wait_event);
 
 // Tells whether the server runs and no end has been asked for.
 //
@@ -1087,6 +1126,21 @@ int sw_server_get_worker_id(const sw_server_t *server);
 //
 // Where: in callbacks, of any process.
 pid_t sw_server_get_worker_pid(const sw_server_t *server, int worker_id);
+
+// What a worker does at this moment: SW_WORKER_BUSY (a callback runs), SW_WORKER_IDLE (it waits)
+// or SW_WORKER_EXIT (it finishes what it has begun, then ends). A worker that is being replaced
+// reads SW_WORKER_EXIT about itself, while others see its successor already.
+//
+// - `server`: the server.
+// - `worker_id`: a worker id, or -1 for the worker that calls.
+//
+// Returns: one of the three; 0 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, no such worker, or -1 outside of workers),
+// SW_ERROR_WRONG_OPERATION (not running), SW_ERROR_SERVER_UNRELATED_THREAD.
+//
+// Where: in callbacks, of any process.
+int sw_server_get_worker_status(const sw_server_t *server, int worker_id);
 
 // The process id of the manager: in SW_PROCESS mode a child of the master, in SW_BASE mode the
 // process that called sw_server_start.

@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering};
@@ -235,6 +236,14 @@ pub fn open(path: &Path) -> io::Result<()> {
 pub fn reopen() -> io::Result<()> {
     let mut sink = SINK.write();
     sink.reopen_for(wall_s())
+}
+
+/// The descriptor of the file that is written to.
+pub fn descriptor() -> Option<RawFd> {
+    match &SINK.read().output {
+        Output::File { file, .. } => Some(file.as_raw_fd()),
+        Output::Standard => None,
+    }
 }
 
 /// Writes to standard output again. Where that goes stays as it is.

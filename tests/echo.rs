@@ -260,6 +260,9 @@ server_tests! {
     a_reset_is_seen_by_the_client: run_commands;
     ids_that_name_nothing_are_refused: run_commands;
     a_close_from_another_worker_runs_in_the_bound_one: run_commands;
+    // Where workers accept themselves, one that is stuck has no connection that others could see.
+    a_close_by_another_worker_comes_after_the_connect: wait_in_first_close,
+        in [Mode::Process, Mode::Thread];
     a_close_by_the_manager_runs_in_the_bound_worker: close_in_manager;
     a_close_by_the_master_runs_in_the_bound_worker: close_before_shutdown;
     a_close_delivers_what_was_queued: run_commands;

@@ -279,19 +279,25 @@ pub union sw_event_t {
 }
 
 /// A callback, the same type for every event. `event` and all it points to are valid until it
-/// returns; `user_data` is what was registered with it.
+/// returns; `user_data` is what was registered with it. If an exception leaves it, or any other
+/// callback, the process that it runs in ends with exit code 255.
 pub type sw_callback_t = Option<
-    extern "C" fn(server: *mut sw_server_t, event: *const sw_event_t, user_data: *mut c_void),
+    extern "C-unwind" fn(
+        server: *mut sw_server_t,
+        event: *const sw_event_t,
+        user_data: *mut c_void,
+    ),
 >;
 
 /// A timer has fired; the id is its own.
-pub type sw_timer_fn_t = Option<extern "C" fn(timer_id: i64, user_data: *mut c_void)>;
+pub type sw_timer_fn_t = Option<extern "C-unwind" fn(timer_id: i64, user_data: *mut c_void)>;
 
 /// A deferred call.
-pub type sw_defer_fn_t = Option<extern "C" fn(user_data: *mut c_void)>;
+pub type sw_defer_fn_t = Option<extern "C-unwind" fn(user_data: *mut c_void)>;
 
 /// A descriptor of the program is ready: `events` is SW_IO_READ, SW_IO_WRITE or both.
-pub type sw_io_fn_t = Option<extern "C" fn(os_fd: c_int, events: c_int, user_data: *mut c_void)>;
+pub type sw_io_fn_t =
+    Option<extern "C-unwind" fn(os_fd: c_int, events: c_int, user_data: *mut c_void)>;
 
 /// Bytes that the library allocated for the caller, who gives them back to `sw_buffer_free`.
 #[repr(C)]

@@ -20,7 +20,8 @@ pub enum MessageKind {
     /// To a reactor: the worker is done with the connection; it may be released.
     /// `extra` is 1 if the output that still waits is to be thrown away.
     Closed = 6,
-    /// To the worker of a connection: close it for somebody else; `extra` as for `Closed`.
+    /// To the reactor of a connection, and from there to its worker: close it for somebody else;
+    /// `extra` as for `Closed`.
     CloseFor = 7,
     /// Worker to reactor: this worker has started and reads on; the session is unused.
     WorkerReady = 8,

@@ -158,7 +158,10 @@ impl Plan {
         };
         match mode {
             Mode::Process => plan.place_process(settings),
-            Mode::Base if settings.worker_count == 1 => plan.place_single(),
+            // A worker that is to be replaced needs somebody who does it.
+            Mode::Base if settings.worker_count == 1 && settings.max_request == 0 => {
+                plan.place_single();
+            }
             Mode::Base => plan.place_base(settings),
             Mode::Thread => plan.place_thread(settings),
         }
@@ -285,6 +288,18 @@ impl Plan {
     /// Whether the workers are processes, so that their ids are process ids.
     pub fn has_worker_processes(&self) -> bool {
         self.workers.iter().any(|id| self.is_forked(*id))
+    }
+
+    /// Whether the manager is a thread, so that everybody knows at once what it does.
+    pub fn has_manager_thread(&self) -> bool {
+        let manager = self.manager.and_then(|id| self.unit(id));
+        manager.is_some_and(|unit| unit.start == Start::Thread)
+    }
+
+    /// Whether a reload may have all workers leave at the same time. Threads leave one by one: one
+    /// that is stuck cannot be ended by force, and must not keep the others from working.
+    pub fn are_workers_replaced_together(&self) -> bool {
+        self.has_worker_processes()
     }
 
     /// The pairs (from, to) between which many messages go and which get a lane of their own.

@@ -22,6 +22,8 @@ pub const WORKER_CEILING: i64 = 900;
 pub const REACTORS_PER_CPU: i64 = 4;
 /// The most reactors that are made if nothing was said.
 pub const DEFAULT_REACTORS: i64 = 8;
+/// Up to so many requests, workers leave after exactly as many as were set.
+const NO_GRACE: i64 = 10;
 const MIB: i64 = 1 << 20;
 const U32_MAX: i64 = u32::MAX as i64;
 const I32_MAX: i64 = i32::MAX as i64;
@@ -60,6 +62,12 @@ pub enum Name {
     LogRotation,
     /// Where the pid of the calling process is written.
     PidFile,
+    /// Requests after which a worker is replaced.
+    MaxRequest,
+    /// The most that is added to them at random.
+    MaxRequestGrace,
+    /// Whether a worker that leaves lives on beside its successor.
+    ReloadAsync,
     /// Run in the background.
     Daemonize,
     /// As whom workers run.
@@ -89,7 +97,7 @@ struct Row {
     kind: Kind,
 }
 
-const COUNT: usize = 25;
+const COUNT: usize = 28;
 const ANY_COUNT: Kind = Kind::Int { min: 0, max: U32_MAX };
 
 /// The table. Defaults that depend on mode and machine are in [`Settings::default_of`].
@@ -129,6 +137,9 @@ const TABLE: [Row; COUNT] = [
         kind: Kind::Int { min: 0, max: 4 },
     },
     Row { name: Name::PidFile, spellings: &["pid_file"], kind: Kind::Path },
+    Row { name: Name::MaxRequest, spellings: &["max_request"], kind: ANY_COUNT },
+    Row { name: Name::MaxRequestGrace, spellings: &["max_request_grace"], kind: ANY_COUNT },
+    Row { name: Name::ReloadAsync, spellings: &["reload_async"], kind: Kind::Bool },
     Row { name: Name::Daemonize, spellings: &["daemonize"], kind: Kind::Bool },
     Row { name: Name::User, spellings: &["user"], kind: Kind::Text },
     Row { name: Name::Group, spellings: &["group"], kind: Kind::Text },
@@ -302,6 +313,12 @@ impl Settings {
             Name::LogDateWithMicroseconds => Value::Bool(false),
             Name::LogRotation => Value::Int(0),
             Name::PidFile => Value::Text(String::new()),
+            Name::MaxRequest => Value::Int(0),
+            Name::MaxRequestGrace => Value::Int(match self.int(Name::MaxRequest) {
+                few if few <= NO_GRACE => 0,
+                many => many / 2,
+            }),
+            Name::ReloadAsync => Value::Bool(true),
             Name::Daemonize => Value::Bool(false),
             Name::User | Name::Group | Name::Chroot => Value::Text(String::new()),
             Name::StatsFile | Name::AdminServer => Value::Text(String::new()),
@@ -365,6 +382,9 @@ impl Settings {
                 .then_some(self.int(Name::OutputBufferSize) as u64),
             is_nodelay: self.int(Name::OpenTcpNodelay) != 0,
             max_wait_time_s: self.int(Name::MaxWaitTime) as u64,
+            max_request: self.int(Name::MaxRequest) as u64,
+            max_request_grace: self.int(Name::MaxRequestGrace) as u64,
+            is_reload_async: self.int(Name::ReloadAsync) != 0,
             warnings,
         }
     }
@@ -473,6 +493,12 @@ pub struct InForce {
     pub is_nodelay: bool,
     /// Seconds.
     pub max_wait_time_s: u64,
+    /// Requests after which a worker is replaced; 0: never.
+    pub max_request: u64,
+    /// The most that is added to them at random.
+    pub max_request_grace: u64,
+    /// Whether a worker that leaves lives on, beside its successor where that is possible.
+    pub is_reload_async: bool,
     /// One sentence for each value that was not taken as it was given.
     pub warnings: Vec<String>,
 }

@@ -42,17 +42,23 @@ pub enum Forked {
 }
 
 /// Forks the calling process, which must have one thread only: otherwise EDEADLK.
+pub fn fork() -> io::Result<Forked> {
+    fork_beside(0)
+}
+
+/// Forks the calling process while it has so many other threads, all of which the caller has parked
+/// where they hold no lock. EDEADLK if there are more. The child has the calling thread alone.
 ///
 /// The buffers of C's stdio are written first, or both sides would write them. The child must not
 /// return into the caller's stack: it does its work and ends by [`exit`].
-pub fn fork() -> io::Result<Forked> {
-    if !has_one_thread()? {
+pub fn fork_beside(parked: usize) -> io::Result<Forked> {
+    if !has_threads(1 + parked)? {
         return Err(Errno::EDEADLK.into());
     }
-    // SAFETY: a null stream means all streams; no other thread exists that could use one.
+    // SAFETY: a null stream means all streams; no other thread runs that could use one.
     unsafe { libc::fflush(std::ptr::null_mut()) };
     let held = signal::block_all();
-    // SAFETY: the process has one thread, so the child inherits no lock that is held elsewhere.
+    // SAFETY: no other thread runs, so the child inherits no lock that is held elsewhere.
     let pid = checked(unsafe { libc::fork() })?;
     if pid == 0 {
         forget_threads();
@@ -77,11 +83,11 @@ fn abandon(pid: Pid) {
     while unsafe { libc::waitpid(pid, &mut raw, 0) } == -1 && Errno::last() == Errno::EINTR {}
 }
 
-/// Whether this thread is the only one. A thread that was just joined stays listed for a moment
+/// Whether there are no more threads than these. One that was just joined stays listed for a moment
 /// until the kernel has put it away, and is waited for.
-fn has_one_thread() -> io::Result<bool> {
+fn has_threads(most: usize) -> io::Result<bool> {
     let started = Instant::now();
-    while thread_count()? > 1 {
+    while thread_count()? > most {
         if started.elapsed() >= THREAD_END_LIMIT {
             return Ok(false);
         }
@@ -103,6 +109,14 @@ pub fn close_descriptor(fd: RawFd) {
     unsafe { libc::close(fd) };
 }
 
+/// The descriptors that are open in this process now.
+pub fn open_descriptors() -> io::Result<Vec<RawFd>> {
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let mut open: Vec<RawFd> = fs::read_dir("/proc/self/fd")?.filter_map(number).collect();
+    // Reading the folder has opened one itself.
+    open.retain(|fd| fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok());
+    Ok(open)
+}
 /// The folder of the threads of this process, opened when `/proc` was about to go out of sight;
 /// -1 as long as it has not.
 static THREADS: AtomicI32 = AtomicI32::new(NO_FOLDER);

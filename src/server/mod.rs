@@ -149,11 +149,7 @@ impl Server {
     fn configure<R>(&self, act: impl FnOnce(&mut Setup) -> Result<R>) -> Result<R> {
         match self.phase.load(Ordering::Acquire) {
             CONFIGURING => act(&mut self.setup.lock()),
-            RUNNING => Err(Error::new(
-                code::WRONG_OPERATION,
-                "the server is running, this is possible before start only",
-            )),
-            _ => Err(finished()),
+            phase => Err(refuse(phase)),
         }
     }
 
@@ -206,7 +202,7 @@ impl Server {
     #[inline]
     fn with_unit<R>(&self, act: impl FnOnce(&Unit) -> Result<R>) -> Result<R> {
         if !self.is_running() {
-            return Err(self.not_running());
+            return Err(refuse(self.phase_of_rest()));
         }
         unit::with_current(act).unwrap_or_else(|| Err(self.no_unit()))
     }
@@ -227,29 +223,52 @@ impl Server {
 
     /// Hands what all units read to `act`, in any thread, if the server runs.
     fn with_runtime<R>(&self, act: impl FnOnce(&Runtime) -> R) -> Result<R> {
+        self.look(act).ok_or_else(|| refuse(self.phase_of_rest()))
+    }
+
+    /// As [`Server::with_runtime`], for what may be asked for in any phase.
+    fn look<R>(&self, act: impl FnOnce(&Runtime) -> R) -> Option<R> {
         // A unit knows its runtime without a lock, which a signal handler must not take.
-        let result = unit::with_current(|unit| unit.runtime().clone());
-        match (self.is_running(), result) {
-            (false, _) => Err(self.not_running()),
-            (true, Some(runtime)) => Ok(act(&runtime)),
+        let known = unit::with_current(|unit| unit.runtime().clone());
+        match (self.is_running(), known) {
+            (false, _) => None,
+            (true, Some(runtime)) => Some(act(&runtime)),
             // Never waits: the lock is held for a moment at start and end alone.
-            (true, None) => match self.runtime.try_read().as_deref().and_then(Option::as_deref) {
-                Some(runtime) => Ok(act(runtime)),
-                None => Err(self.not_running()),
-            },
+            (true, None) => self.runtime.try_read().as_deref().and_then(Option::as_deref).map(act),
         }
     }
 
-    fn not_running(&self) -> Error {
+    /// The phase in which nothing runs: before or after. A server that is just starting has none of
+    /// what runs.
+    fn phase_of_rest(&self) -> u8 {
         match self.phase.load(Ordering::Acquire) {
-            FINISHED => finished(),
-            _ => Error::new(code::WRONG_OPERATION, "the server is not running, start it first"),
+            FINISHED => FINISHED,
+            _ => CONFIGURING,
         }
     }
 }
 
-fn finished() -> Error {
-    Error::new(code::WRONG_OPERATION, "the server has ended, make a new one")
+/// What a call gets that belongs into another phase than this one.
+fn wrong_phase(phase: u8) -> Error {
+    let text = match phase {
+        CONFIGURING => "the server is not running, start it first",
+        RUNNING => "the server is running, this is possible before start only",
+        _ => "the server is not running, it has ended: make a new one",
+    };
+    Error::new(code::WRONG_OPERATION, text)
+}
+
+/// As [`wrong_phase`], and tells the log: many programs do not look at every result.
+#[cold]
+fn refuse(phase: u8) -> Error {
+    let error = wrong_phase(phase);
+    // One gate each, so that none of them is held back for another.
+    match phase {
+        CONFIGURING => crate::warn_limited!("{error}"),
+        RUNNING => crate::warn_limited!("{error}"),
+        _ => crate::warn_limited!("{error}"),
+    }
+    error
 }
 
 /// The event of that name.

@@ -6,11 +6,17 @@
 
 mod acceptor;
 mod arrival;
+mod family;
+mod leaving;
 mod manager;
 pub mod notify;
+mod parking;
 mod reactor;
+mod reload;
+mod respawn;
 mod root;
 mod spawn;
+mod successors;
 pub mod timer;
 mod turn;
 mod worker;
@@ -20,6 +26,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -30,14 +37,14 @@ use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Header;
 use crate::ipc::Outbox;
 use crate::model::connection::Connection;
-use crate::model::control::Control;
+use crate::model::control::{Control, Reload};
 use crate::model::dispatch::Dispatch;
 use crate::model::hooks::{Event, Hooks};
 use crate::model::kind::MessageKind;
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::route;
 use crate::model::settings::InForce;
-use crate::model::worker::{Command, Stage, UnitCounters, UnitRecord};
+use crate::model::worker::{Leave, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::net::listener::Listener;
 use crate::os::memory::Home;
@@ -46,10 +53,11 @@ use crate::os::{clock, process};
 
 use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
+use family::Family;
 use manager::Manager;
+use parking::Parking;
 use reactor::Reactor;
 use root::Root;
-use spawn::Family;
 use timer::{Agenda, Timer};
 use worker::Worker;
 
@@ -77,6 +85,7 @@ pub struct Runtime {
     arrival: Arrival,
     handovers: Vec<Handover>,
     dispatches: Vec<Dispatch>,
+    parking: Parking,
     root_process: OwnedFd,
 }
 
@@ -97,6 +106,7 @@ impl Runtime {
         let handovers = plan.units().iter().map(|_| Handover::default()).collect();
         let arrival = Arrival::look_up(&plan, &settings);
         let write_stats = None;
+        let parking = Parking::default();
         Ok(Self {
             plan,
             settings,
@@ -107,6 +117,7 @@ impl Runtime {
             arrival,
             handovers,
             dispatches,
+            parking,
             root_process,
         })
     }
@@ -120,6 +131,22 @@ impl Runtime {
     pub fn request_end(&self) {
         self.control.root().request_end();
         self.control.wiring.ring(UnitId::ROOT.0);
+    }
+
+    /// Asks the manager for a reload; does nothing where there is none. Safe in a signal handler.
+    pub fn request_reload(&self, what: Reload) {
+        if let Some(manager) = self.plan.manager() {
+            self.control.root().request_reload(what);
+            self.control.wiring.ring(manager.0);
+        }
+    }
+
+    /// Has every unit open the log file anew.
+    fn renew_log(&self) {
+        self.control.root().renew_log();
+        for unit in self.plan.units() {
+            self.control.wiring.ring(unit.id.0);
+        }
     }
 
     /// Lets everybody see the pid of the unit that stands for the master, if this is that one.
@@ -162,8 +189,12 @@ pub struct Unit {
     told_others_ns: Cell<u64>,
     /// Callbacks for which nothing that is sent is held back.
     hasty: Cell<u32>,
-    /// What this process alone was told, by a signal to itself.
-    told: Cell<Command>,
+    /// The round of log files that this unit writes to.
+    log_round: Cell<u32>,
+    /// How this unit leaves while the server runs on.
+    leave: Cell<Leave>,
+    /// Its inbox, its own lanes and its record are its successor's already.
+    is_detached: Cell<bool>,
     stage: Cell<Stage>,
     finish_deadline_ns: Cell<Option<u64>>,
     has_announced_end: Cell<bool>,
@@ -240,7 +271,9 @@ impl Unit {
             last_look_ns: Cell::new(clock::monotonic_ns()),
             told_others_ns: Cell::default(),
             hasty: Cell::new(turn::HASTY_CALLBACKS),
-            told: Cell::new(Command::Run),
+            log_round: Cell::new(runtime.control.root().log_round()),
+            leave: Cell::new(Leave::Stay),
+            is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),
             finish_deadline_ns: Cell::new(None),
             has_announced_end: Cell::new(false),
@@ -249,7 +282,7 @@ impl Unit {
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
-            worker: plan.worker.map(Worker::new),
+            worker: plan.worker.map(|id| Worker::new(id, &runtime.settings)),
             plan,
             runtime,
         });
@@ -285,15 +318,44 @@ impl Unit {
         &self.plan
     }
 
-    /// The unit's shared record.
-    fn record(&self) -> Option<&UnitRecord> {
-        self.runtime.control.unit(self.plan.id)
+    /// The unit's shared record, as long as it is not its successor's.
+    #[inline]
+    pub fn record(&self) -> Option<&UnitRecord> {
+        match self.is_detached.get() {
+            false => self.runtime.control.unit(self.plan.id),
+            true => None,
+        }
     }
 
-    /// The unit's counters.
+    /// The unit's counters, as long as they are not its successor's.
     #[inline]
     pub fn counters(&self) -> Option<&UnitCounters> {
-        self.runtime.control.counters(self.plan.id)
+        match self.is_detached.get() {
+            false => self.runtime.control.counters(self.plan.id),
+            true => None,
+        }
+    }
+
+    /// Counts a send.
+    #[inline]
+    pub fn count_send(&self, bytes: u64) {
+        match self.counters() {
+            Some(counters) => {
+                counters.responses.add(1);
+                counters.sent_bytes.add(bytes);
+            }
+            None => {
+                let root = self.runtime.control.root();
+                root.retired_responses.fetch_add(1, Ordering::Relaxed);
+                root.retired_sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether the callbacks of this connection run here.
+    #[inline]
+    pub fn is_bound(&self, record: &Connection, session: SessionId) -> bool {
+        !self.is_detached.get() && self.runtime.bound_worker(record, session) == self.plan.id
     }
 
     fn refresh_now(&self) {
@@ -305,6 +367,14 @@ impl Unit {
     fn set_timer(&self, delay_ns: u64, timer: Timer) {
         let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
         self.agenda.set(due_ns, timer);
+    }
+
+    /// Sees to it that the loop turns again by then. For whoever asks again in every turn.
+    fn wake_within(&self, delay_ns: u64) {
+        let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
+        if !self.agenda.is_set_by(due_ns) {
+            self.agenda.set(due_ns, Timer::Deadline);
+        }
     }
 
     /// Sends a message to another unit; it leaves at the end of the turn.
@@ -358,11 +428,19 @@ impl Unit {
 
     /// Closes a connection for the server. In the bound worker the close callback runs here.
     pub fn close(&self, record: &Connection, session: SessionId, is_reset: bool) {
-        let bound = self.runtime.bound_worker(record, session);
         match &self.worker {
-            Some(worker) if bound == self.plan.id => worker.close(self, session, is_reset),
+            Some(worker) if self.is_bound(record, session) => worker.close(self, session, is_reset),
+            Some(_) | None => self.close_elsewhere(route::reactor_of(record), session, is_reset),
+        }
+    }
+
+    /// Has a connection closed in its worker. The way leads through its reactor, whose lane to the
+    /// worker has the order: nothing overtakes what the worker was told of the connection before.
+    fn close_elsewhere(&self, owner: UnitId, session: SessionId, is_reset: bool) {
+        match &self.reactor {
+            Some(reactor) if owner == self.plan.id => reactor.close_for(self, session, is_reset),
             Some(_) | None => {
-                self.post(bound, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
+                self.post(owner, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
             }
         }
     }

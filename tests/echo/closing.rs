@@ -5,6 +5,7 @@ use crate::common::api::{Error, Handle};
 use crate::common::prelude::*;
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn code(result: Result<(), Error>) -> i32 {
     result.map_or_else(|error| error.code, |()| 0)
@@ -183,6 +184,47 @@ pub fn a_close_from_another_worker_runs_in_the_bound_one(server: &Running) -> Ou
     let end = third.client.receive_to_end();
     assert_eq!(end.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
     assert_eq!(told_close(server, third.fd)?, (third.worker, -1));
+    Ok(())
+}
+
+/// The first close callback of worker 1 waits, so that what comes meanwhile comes at once.
+pub fn wait_in_first_close(setup: &Setup) -> Outcome {
+    static HAS_WAITED: AtomicBool = AtomicBool::new(false);
+    let server = command_server(setup)?;
+    server.on("close", |server, event| {
+        report!("close {}", event.fd());
+        if server.worker_id() == 1 && !HAS_WAITED.swap(true, Ordering::Relaxed) {
+            wait_for_release();
+        }
+    })?;
+    server.start()?;
+    Ok(())
+}
+
+pub fn a_close_by_another_worker_comes_after_the_connect(server: &Running) -> Outcome {
+    let mut first = Commander::connect(server)?;
+    let mut second = first.connect_elsewhere(server)?;
+    if first.worker == 1 {
+        std::mem::swap(&mut first, &mut second);
+    }
+    let (stuck, last) = (second.fd, first.fd.max(second.fd));
+    assert_eq!(first.ask(&format!("close {stuck}"))?, "ok");
+    server.wait_line(|line| line == format!("close {stuck}"), STEP)?;
+    // One of these two belongs to the worker that is stuck.
+    let (_third, _fourth) = (server.connect()?, server.connect()?);
+    for fd in [last + 1, last + 2] {
+        first.ask_until(&format!("exist {fd}"), |answer| answer == "ok")?;
+        assert_eq!(first.ask(&format!("close {fd}"))?, "ok");
+    }
+    assert_eq!(first.ask("release")?, "ok");
+    for fd in [last + 1, last + 2] {
+        server.wait_line(|line| line == format!("close {fd}"), STEP)?;
+        let lines = server.lines_so_far();
+        let place = |text: String| lines.iter().position(|line| line.starts_with(&text));
+        let connected = place(format!("connect {fd} ")).ok_or("a close without its connect")?;
+        assert!(Some(connected) < place(format!("close {fd}")), "{lines:?}");
+    }
+    first.ask_until("stats", |stats| stats.contains(" connection_num: 1,"))?;
     Ok(())
 }
 

@@ -55,6 +55,25 @@ impl Reactor {
         }
     }
 
+    /// Somebody else than its worker closes a connection: the worker is told behind all that it was
+    /// told before, be it only that there is one.
+    pub(in crate::unit) fn close_for(&self, unit: &Unit, session: SessionId, is_reset: bool) {
+        if !self.knows(session) {
+            self.take_in_post(unit);
+        }
+        self.greet(unit);
+        if !self.knows(session) {
+            return;
+        }
+        match &unit.worker {
+            Some(own) if self.is_own_worker => own.close(unit, session, is_reset),
+            Some(_) | None => {
+                let worker = self.dispatch.worker(session);
+                unit.post(worker, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
+            }
+        }
+    }
+
     /// The worker is done with a connection: it goes as soon as its output has gone, at once if
     /// `is_reset`.
     pub(in crate::unit) fn finish(&self, unit: &Unit, session: SessionId, is_reset: bool) {
