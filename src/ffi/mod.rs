@@ -37,4 +37,6 @@ pub mod status;
 
 pub mod timer;
 
+pub mod process;
+
 pub mod error_codes;

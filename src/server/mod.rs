@@ -3,6 +3,7 @@
 //! A server is configured, run once, and finished. What may be called when is decided here.
 
 pub mod connection;
+pub mod process;
 mod run;
 pub mod status;
 pub mod timer;
@@ -18,9 +19,11 @@ use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::plan::Mode;
 use crate::model::settings::{Machine, Settings, Value};
 use crate::net::listener::Listener;
-use crate::os::process;
+use crate::os::process::{cpu_count, descriptor_limit};
 use crate::os::socket::SocketKind;
 use crate::unit::{self, Runtime, Unit};
+
+use process::Added;
 
 const CONFIGURING: u8 = 0;
 const RUNNING: u8 = 1;
@@ -34,6 +37,7 @@ struct Setup {
     settings: Settings,
     hooks: Hooks,
     listeners: Vec<Listener>,
+    processes: Vec<Added>,
 }
 
 /// One server.
@@ -93,12 +97,13 @@ impl Server {
         let port = if kind.is_unix() { 0 } else { number? };
         let listener = Listener::bind(kind, host, port)?;
         let machine = Machine {
-            cpu_count: i64::try_from(process::cpu_count()).unwrap_or(1),
-            descriptor_limit: i64::try_from(process::descriptor_limit()).unwrap_or(i64::MAX),
+            cpu_count: i64::try_from(cpu_count()).unwrap_or(1),
+            descriptor_limit: i64::try_from(descriptor_limit()).unwrap_or(i64::MAX),
             port_descriptor: i64::from(listener.as_raw_fd()),
         };
         let settings = Settings::new(mode, machine);
-        let setup = Setup { settings, hooks: Hooks::default(), listeners: vec![listener] };
+        let hooks = Hooks::default();
+        let setup = Setup { settings, hooks, listeners: vec![listener], processes: Vec::new() };
         Ok(Self {
             mode,
             phase: AtomicU8::new(CONFIGURING),

@@ -1,5 +1,6 @@
 //! Start and end of a server.
 
+use std::mem::take;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use crate::net::listener::Listener;
 use crate::os::signal::{self, SignalPlan, Signals};
 use crate::unit::{self, Runtime};
 
+use super::process::Added;
 use super::{Server, Setup, CONFIGURING, FINISHED, RUNNING};
 
 /// A server runs in this process. Signals and the identity of log lines belong to the process, so
@@ -93,11 +95,11 @@ impl Server {
     }
 
     fn run(&self) -> Result<()> {
-        let (settings, hooks, listeners) = {
-            let Setup { settings, hooks, listeners } = &mut *self.setup.lock();
-            (settings.in_force(), hooks.clone(), std::mem::take(listeners))
+        let (settings, hooks, listeners, processes) = {
+            let Setup { settings, hooks, listeners, processes } = &mut *self.setup.lock();
+            (settings.in_force(), hooks.clone(), take(listeners), take(processes))
         };
-        let plan = Plan::new(self.mode, &settings);
+        let plan = Plan::new(self.mode, &settings, processes.len());
         open_log(&settings);
         unit::log_as_root(&plan);
         for warning in &settings.warnings {
@@ -112,7 +114,11 @@ impl Server {
         if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
             log::warn!("the start event is deprecated in this mode, use workerStart");
         }
-        let runtime = Arc::new(Runtime::new(plan, settings, hooks, listeners)?);
+        let users = processes.iter().map(Added::plan).collect();
+        let runtime = Arc::new(Runtime::new(plan, settings, hooks, users, listeners)?);
+        for (process, unit) in processes.iter().zip(runtime.plan.users()) {
+            process.sit(&runtime, *unit);
+        }
         self.runtime.write().replace(Arc::clone(&runtime));
         // They are handled until the last callback has returned.
         let signals = Signals::install(&ROOT_SIGNALS)

@@ -25,6 +25,8 @@ pub struct Stats {
     pub closed: u64,
     /// Event workers.
     pub workers: u64,
+    /// User processes.
+    pub users: u64,
     /// Event workers that wait for work.
     pub idle_workers: u64,
     /// Messages with data handed to workers.
@@ -64,19 +66,18 @@ impl Server {
         unit::with_current(|unit| unit.worker_id().map(|id| i32::from(id.0))).flatten()
     }
 
-    /// The process id of a worker, or its thread id where workers are threads; of the caller if
-    /// `worker` is -1.
+    /// The process id of a worker or user process, or its thread id where workers are threads; of
+    /// the caller if `worker` is -1.
     pub fn worker_pid(&self, worker: i32) -> Result<i32> {
         let wanted = match worker {
-            -1 => self.worker_id().ok_or_else(|| {
+            -1 => own_number().ok_or_else(|| {
                 Error::new(code::WRONG_OPERATION, "the caller is no worker, name a worker id")
             })?,
             id => id,
         };
         let pid = self.with_runtime(|runtime| {
-            let index = usize::try_from(wanted).ok()?;
-            let unit = runtime.plan.workers().get(index)?;
-            runtime.control.unit(*unit).map(UnitRecord::pid)
+            let unit = runtime.plan.by_worker_id(usize::try_from(wanted).ok()?)?;
+            runtime.control.unit(unit).map(UnitRecord::pid)
         })?;
         pid.ok_or_else(|| Error::new(code::INVALID_PARAMS, format!("there is no worker {wanted}")))
     }
@@ -90,6 +91,11 @@ impl Server {
     pub fn manager_pid(&self) -> i32 {
         self.with_runtime(|runtime| runtime.control.root().manager_pid()).unwrap_or(0)
     }
+}
+
+/// The worker id of the caller; user processes have one as well.
+fn own_number() -> Option<i32> {
+    unit::with_current(|unit| unit.plan().worker.map(|id| i32::from(id.0))).flatten()
 }
 
 fn stats_of(unit: &Unit) -> Stats {
@@ -107,6 +113,7 @@ fn stats_of(unit: &Unit) -> Stats {
         accepted,
         closed,
         workers: runtime.plan.workers().len() as u64,
+        users: runtime.plan.users().len() as u64,
         idle_workers: idle_workers(unit),
         dispatched: control.sum(|counters| &counters.dispatched),
         requests: control.sum(|counters| &counters.requests),

@@ -1,4 +1,5 @@
-//! The manager: starts the workers, watches them, replaces those that end, ends them all.
+//! The manager: starts the workers and user processes, watches them, replaces those that end, ends
+//! them all.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,7 +9,8 @@ use crate::model::hooks::{Event, EventKind, WorkerError};
 use crate::model::plan::{Roles, Start, UnitPlan};
 use crate::model::worker::{Command, Stage, UnitCounters};
 use crate::model::{SessionId, UnitId};
-use crate::os::process;
+use crate::os::process::{self, ExitStatus};
+use crate::os::signal;
 
 use super::spawn::{Ended, FORCE_AFTER_NS};
 use super::{Timer, Unit};
@@ -25,6 +27,7 @@ pub(super) struct Manager {
     kill_at_ns: Cell<Option<u64>>,
     is_ending: Cell<bool>,
     has_forced: Cell<bool>,
+    has_told_users: Cell<bool>,
     retry_at_ns: Cell<Option<u64>>,
 }
 
@@ -63,6 +66,7 @@ impl Manager {
         }
         self.replace_missing(unit);
         self.finish_workers(unit);
+        self.finish_users(unit);
         self.force_late(unit);
         if self.is_ending.get() && unit.family.is_empty() && !self.has_ended.replace(true) {
             if self.has_announced.get() {
@@ -103,6 +107,14 @@ impl Manager {
         }
     }
 
+    /// Ends the user processes once there are no workers left that could have use for them.
+    fn finish_users(&self, unit: &Unit) {
+        let is_time = self.is_ending.get() && !unit.family.has(Roles::is_worker);
+        if is_time && !self.has_told_users.replace(true) {
+            unit.family.end_users(&unit.runtime);
+        }
+    }
+
     /// Workers that do not end are ended.
     fn force_late(&self, unit: &Unit) {
         let is_late = self.kill_at_ns.get().is_some_and(|at| unit.now.get().monotonic_ns >= at);
@@ -120,7 +132,7 @@ impl Manager {
         if let Some((pid, status)) = ended.process {
             let signal = status.signal().unwrap_or(0);
             let exit_code = status.exit_code().unwrap_or(0);
-            if status.raw == 0 {
+            if status.raw == 0 || is_told_user(unit, ended, status) {
                 log::info!("worker {worker} ended, pid {pid}");
             } else {
                 log::warn!(
@@ -148,7 +160,8 @@ impl Manager {
         let is_ending = self.is_ending.get() || unit.runtime.control.root().is_ending();
         let is_wanted = |plan: &UnitPlan| {
             let unread_bytes = unit.runtime.control.wiring.unread_bytes(plan.id.0);
-            !is_ending || (!plan.roles.is_reactor() && unread_bytes > 0)
+            let is_served = plan.roles.is_worker() && !plan.roles.is_reactor();
+            !is_ending || (is_served && unread_bytes > 0)
         };
         self.retry_at_ns.set(None);
         let missing: Vec<UnitPlan> = workers_of(unit)
@@ -180,11 +193,22 @@ fn fail_start(unit: &Unit, error: Error) {
 
 fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
     let children = unit.runtime.plan.children(unit.plan.id);
-    children.filter(|plan| plan.roles.has(Roles::WORKER)).copied()
+    children.filter(|plan| plan.roles.is_managed()).copied()
+}
+
+/// Whether this was a user process that has ended by the signal that tells it to.
+fn is_told_user(unit: &Unit, ended: &Ended, status: ExitStatus) -> bool {
+    // A signal to all processes may have ended it before this one has heard of it.
+    unit.hear_signals();
+    let is_term = status.signal() == Some(signal::SIGTERM);
+    is_term && ended.plan.roles.is_user() && unit.runtime.control.root().is_ending()
 }
 
 /// Takes back the connections that lived in a dead worker's process.
 fn purge(unit: &Unit, plan: &UnitPlan) {
+    if plan.roles.is_user() {
+        return;
+    }
     let control = &unit.runtime.control;
     let last = control.root().session_round.load(std::sync::atomic::Ordering::Relaxed);
     control.connections.reap(plan.id.0, last, |id, record| record.bury(SessionId(id)));

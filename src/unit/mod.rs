@@ -11,6 +11,7 @@ mod root;
 mod spawn;
 pub mod timer;
 mod turn;
+pub mod user;
 mod worker;
 
 use std::cell::{Cell, RefCell};
@@ -35,6 +36,7 @@ use crate::model::kind::MessageKind;
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::route;
 use crate::model::settings::InForce;
+use crate::model::user::UserProcess;
 use crate::model::worker::{Command, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::net::listener::Listener;
@@ -48,6 +50,7 @@ use reactor::Reactor;
 use root::Root;
 use spawn::Family;
 use timer::{Agenda, Timer};
+use user::User;
 use worker::Worker;
 
 /// What a connection leaves its acceptor by, in the process that has both.
@@ -65,6 +68,8 @@ pub struct Runtime {
     pub settings: InForce,
     /// The program's callbacks.
     pub hooks: Hooks,
+    /// The user processes, by registration number.
+    pub users: Vec<UserProcess>,
     /// The listeners, the first port first.
     pub listeners: Vec<Listener>,
     /// The shared memory.
@@ -80,6 +85,7 @@ impl Runtime {
         plan: Plan,
         settings: InForce,
         hooks: Hooks,
+        users: Vec<UserProcess>,
         listeners: Vec<Listener>,
     ) -> Result<Self> {
         let control = Control::new(&plan, &settings)?;
@@ -89,7 +95,17 @@ impl Runtime {
         let ids = plan.units().iter().map(|unit| unit.id);
         let dispatches = ids.map(|id| Dispatch::new(&plan, id)).collect();
         let handovers = plan.units().iter().map(|_| Handover::default()).collect();
-        Ok(Self { plan, settings, hooks, listeners, control, handovers, dispatches, root_process })
+        Ok(Self {
+            plan,
+            settings,
+            hooks,
+            users,
+            listeners,
+            control,
+            handovers,
+            dispatches,
+            root_process,
+        })
     }
 
     /// Whether the root has ended: no unit runs any more.
@@ -154,6 +170,7 @@ pub struct Unit {
     acceptor: Option<Acceptor>,
     reactor: Option<Reactor>,
     worker: Option<Worker>,
+    user: Option<User>,
 }
 
 thread_local! {
@@ -201,6 +218,7 @@ impl Unit {
         let events = Loop::new().map_err(failed)?;
         let watcher = events.watcher().map_err(failed)?;
         let has = |role: Roles| plan.roles.has(role);
+        let process = plan.user.and_then(|number| runtime.users.get(usize::from(number)));
         let unit = Rc::new(Self {
             home: Home::new().map_err(failed)?,
             watcher,
@@ -222,7 +240,8 @@ impl Unit {
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
-            worker: plan.worker.map(Worker::new),
+            worker: plan.worker.filter(|_| has(Roles::WORKER)).map(Worker::new),
+            user: process.cloned().map(User::new),
             plan,
             runtime,
         });
@@ -323,9 +342,7 @@ impl Unit {
             *self.held_back.borrow_mut().entry(session).or_default() += data.len() as u64;
         }
         drop(outbox);
-        if self.is_hasty() {
-            self.tell_others();
-        }
+        self.tell_if_hasty();
         Ok(())
     }
 
@@ -334,7 +351,10 @@ impl Unit {
         let bound = self.runtime.bound_worker(record, session);
         match &self.worker {
             Some(worker) if bound == self.plan.id => worker.close(self, session, is_reset),
-            Some(_) | None => self.close_elsewhere(route::reactor_of(record), session, is_reset),
+            Some(_) | None => {
+                self.close_elsewhere(route::reactor_of(record), session, is_reset);
+                self.tell_if_hasty();
+            }
         }
     }
 
@@ -352,6 +372,7 @@ impl Unit {
     /// Throws away what still waits for the peer of a connection that the server has closed.
     pub fn cut(&self, record: &Connection, session: SessionId) {
         self.tell_closed(route::reactor_of(record), session, true);
+        self.tell_if_hasty();
     }
 
     /// Tells the reactor that the worker is done with a connection.

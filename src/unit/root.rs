@@ -54,7 +54,7 @@ impl Root {
         // Before anything that could raise the start event.
         write_pid_file(&unit.runtime.settings.pid_file);
         let children: Vec<UnitPlan> = unit.runtime.plan.children(unit.plan.id).copied().collect();
-        for plan in children.iter().filter(|plan| !plan.roles.has(Roles::WORKER)) {
+        for plan in children.iter().filter(|plan| !plan.roles.is_managed()) {
             if let Err(error) = unit.family.start(unit, plan) {
                 self.fail(unit, error);
                 break;
@@ -209,7 +209,9 @@ impl Root {
         if control.unit(manager.id).is_some_and(|record| record.stage() == Stage::Ended) {
             return;
         }
-        for plan in unit.runtime.plan.children(manager.id) {
+        // User processes have ended with it.
+        let left = unit.runtime.plan.children(manager.id).filter(|plan| !plan.roles.is_user());
+        for plan in left {
             if let Err(error) = unit.family.adopt(unit, plan) {
                 log::error!("unit {} is without a manager and is not watched: {error}", plan.id.0);
             }

@@ -187,6 +187,24 @@ impl Family {
         }
     }
 
+    /// Ends the user processes. Their loops may not turn: a process gets SIGTERM, a thread sees its
+    /// pipe end and the server that is running no more.
+    pub(super) fn end_users(&self, runtime: &Runtime) {
+        self.tell_all(runtime, Command::Finish, Roles::is_user);
+        for (plan, child) in self.members.borrow().iter().filter(|row| row.0.roles.is_user()) {
+            let number = plan.user.map_or(usize::MAX, usize::from);
+            match (child, runtime.users.get(number)) {
+                (Child::Process { pid, .. }, _) => {
+                    if let Err(error) = process::kill(*pid, signal::SIGTERM) {
+                        log::debug!("unit {} could not be told to end: {error}", plan.id.0);
+                    }
+                }
+                (Child::Thread { .. }, Some(user)) => user.pipe.end(),
+                (Child::Thread { .. }, None) => {}
+            }
+        }
+    }
+
     /// Ends every child process by force because the wait for their end took too long.
     pub(super) fn force_all(&self) {
         let number = code::SERVER_WORKER_EXIT_TIMEOUT;
@@ -199,6 +217,7 @@ impl Family {
     /// Ends every child, when the parent cannot go on, and waits until nothing of them is left.
     pub(super) fn abandon_all(&self, runtime: &Runtime) {
         self.tell_all(runtime, Command::Finish, |_| true);
+        self.end_users(runtime);
         let members = std::mem::take(&mut *self.members.borrow_mut());
         for (_, child) in members {
             child.abandon();
@@ -254,13 +273,22 @@ pub(super) const CHILD_SIGNALS: SignalPlan<'static> = SignalPlan {
     default: &[signal::SIGCHLD],
 };
 
+/// What a user process does with signals: what the program would expect of a process of its own,
+/// but that a pipe or socket without a reader does not end it.
+const USER_SIGNALS: SignalPlan<'static> = SignalPlan {
+    watch: &[],
+    ignore: &[signal::SIGHUP, signal::SIGPIPE],
+    default: &[signal::SIGTERM, signal::SIGUSR1, signal::SIGUSR2, signal::SIGCHLD],
+};
+
 /// Lives the life of a forked unit, and ends the process.
 fn run_child(runtime: Arc<Runtime>, plan: &UnitPlan, held: MaskGuard) -> ! {
     log_as(plan);
+    let signal_plan = if plan.roles.is_user() { &USER_SIGNALS } else { &CHILD_SIGNALS };
     let live = || {
-        let signals = Signals::in_child(&CHILD_SIGNALS, held)
+        let signals = Signals::in_child(signal_plan, held)
             .map_err(|error| Error::system("set up signals", &error))?;
-        die_with_root(&runtime, plan)?;
+        die_with_parent(&runtime, plan)?;
         let (unit, events) = Unit::new(Arc::clone(&runtime), plan.id)?;
         unit.watch_signals(Rc::new(signals))?;
         unit.live(events)
@@ -275,13 +303,15 @@ fn run_child(runtime: Arc<Runtime>, plan: &UnitPlan, held: MaskGuard) -> ! {
 }
 
 /// A process that is a child of the root and has no children of its own ends with the root even
-/// if it is stuck in a callback. The manager must outlive it: it ends the others.
-fn die_with_root(runtime: &Runtime, plan: &UnitPlan) -> Result<()> {
-    if plan.parent != UnitId::ROOT || plan.roles.has(Roles::MANAGER) {
+/// if it is stuck in a callback. The manager must outlive it: it ends the others. A user process,
+/// which nobody can reach in its function, ends with the manager.
+fn die_with_parent(runtime: &Runtime, plan: &UnitPlan) -> Result<()> {
+    let is_root_watched = plan.parent != UnitId::ROOT || plan.roles.has(Roles::MANAGER);
+    if is_root_watched && !plan.roles.is_user() {
         return Ok(());
     }
-    let root = runtime.control.unit(UnitId::ROOT).map_or(0, |record| record.pid());
-    process::die_with_parent(signal::SIGKILL, root)
+    let parent = runtime.control.unit(plan.parent).map_or(0, |record| record.pid());
+    process::die_with_parent(signal::SIGKILL, parent)
         .map_err(|error| Error::system("end with the parent", &error))
 }
 
@@ -345,6 +375,8 @@ fn name_of(plan: &UnitPlan) -> &'static str {
         "sw-manager"
     } else if plan.roles.has(Roles::WORKER) {
         "sw-worker"
+    } else if plan.roles.is_user() {
+        "sw-user"
     } else {
         "sw-reactor"
     }
@@ -353,7 +385,8 @@ fn name_of(plan: &UnitPlan) -> &'static str {
 /// Says in log lines who is speaking.
 pub(super) fn log_as(plan: &UnitPlan) {
     let (mark, id) = if let Some(worker) = plan.worker {
-        (Mark::EventWorker, i32::from(worker.0))
+        let mark = if plan.roles.is_user() { Mark::UserProcess } else { Mark::EventWorker };
+        (mark, i32::from(worker.0))
     } else if plan.roles.has(Roles::MANAGER) {
         (Mark::Manager, 0)
     } else {

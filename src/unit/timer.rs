@@ -56,6 +56,13 @@ impl Agenda {
         self.own_timers.borrow_mut().add(due_ns, None, timer);
     }
 
+    /// Whether the program has nothing in this loop.
+    pub(super) fn is_empty(&self) -> bool {
+        self.timers.borrow().is_empty()
+            && self.deferred.borrow().is_empty()
+            && self.watched.borrow().is_empty()
+    }
+
     /// The loop has waited, a round begins.
     pub(super) fn begin_round(&self) {
         self.round.set(self.round.get().wrapping_add(1));

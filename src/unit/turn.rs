@@ -38,6 +38,7 @@ impl Unit {
         CURRENT.with(|current| current.replace(Some(Rc::clone(self))));
         let result = self.begin();
         if result.is_ok() {
+            self.run_user();
             while self.stage.get() < Stage::Ended {
                 self.turn(&mut events, &mut inbox);
             }
@@ -307,6 +308,7 @@ impl Unit {
             self.announce_end();
         }
         match command.max(self.told.get()) {
+            Command::Run if self.is_idle_user() => self.stage.set(Stage::Ended),
             Command::Run => self.open_acceptor(),
             Command::Quiesce => self.quiesce(),
             Command::Finish => {
