@@ -92,18 +92,12 @@ impl Process {
         self.stream().write_all(&frame)
     }
 
-    /// The next message; `None` at the end of the pipe, or when a signal was handled before one
-    /// came.
+    /// The next message; `None` at the end of the pipe.
     pub fn next(self) -> Option<(i64, Vec<u8>)> {
         let mut head = [0; 16];
-        // One read, so that a signal is seen; the head came in one write, into an empty pipe or
-        // behind a whole message.
-        match self.stream().read(&mut head) {
-            Ok(16) => {}
-            Ok(0) => return None,
-            Ok(count) => self.stream().read_exact(&mut head[count..]).expect("the rest of a head"),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
-            Err(error) => panic!("the pipe is broken: {error}"),
+        match self.stream().read(&mut head).expect("the pipe") {
+            0 => return None,
+            count => self.stream().read_exact(&mut head[count..]).expect("the rest of a head"),
         }
         let (fd, length) = head.split_at(8);
         let mut bytes = vec![0; u64::from_le_bytes(length.try_into().expect("8 bytes")) as usize];

@@ -57,14 +57,37 @@ fn set_handler(signal: i32, handler: usize) {
     assert_eq!(unsafe { libc::sigaction(signal, &action, null_mut()) }, 0);
 }
 
-/// Waits for messages until a signal or the end of the pipe ends that.
+/// Blocks SIGTERM; gives the mask without it.
+fn hold_sigterm() -> libc::sigset_t {
+    // SAFETY: all-zero is a set, the calls get two of them.
+    unsafe {
+        let (mut set, mut former) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGTERM);
+        assert_eq!(libc::sigprocmask(libc::SIG_BLOCK, &set, &mut former), 0);
+        former
+    }
+}
+
+/// Waits with SIGTERM let through, which comes nowhere else; false if it has come.
+fn wait_readable(process: Process, mask: &libc::sigset_t) -> bool {
+    let mut entry = libc::pollfd { fd: process.socket(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry, no time limit, and a set.
+    unsafe { libc::ppoll(&mut entry, 1, std::ptr::null(), mask) == 1 }
+}
+
+/// Waits until a signal comes or the pipe ends.
 pub fn serve_until_the_end(setup: &Setup) -> Outcome {
     fn body(server: Handle, process: Process) {
-        if server.mode() != SW_THREAD {
+        if server.mode() == SW_THREAD {
+            report!("life {}", process.pid());
+            assert_eq!(process.next(), None);
+        } else {
+            let mask = hold_sigterm();
             set_handler(libc::SIGTERM, interrupt as *const () as usize);
+            report!("life {}", process.pid());
+            assert!(!wait_readable(process, &mask));
         }
-        report!("life {}", process.pid());
-        assert_eq!(process.next(), None);
         report!("user ends, running: {}", server.is_running());
     }
     puppet::run(&prepare(setup, &[], body)?)

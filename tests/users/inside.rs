@@ -34,7 +34,6 @@ pub fn answer_of(server: Handle, process: Process, fd: i64, order: &str) -> Stri
         }
         ["shutdown"] => {
             server.shutdown().expect("a running server");
-            report!("asked, running: {}", server.is_running());
             "asked".to_owned()
         }
         ["signals"] => signals(),
@@ -108,9 +107,9 @@ pub fn it_closes_connections(server: &Running) -> Outcome {
 }
 
 pub fn it_ends_the_server(server: &Running) -> Outcome {
-    // The workers end before the user process, so its answer may come too late.
-    server.connect()?.send(b"!user shutdown")?;
-    server.wait_line(|line| line == "asked, running: false", STEP)?;
+    // Nothing is expected to come back: SIGTERM may be faster.
+    let mut client = server.connect()?;
+    client.send(b"!user shutdown")?;
     assert!(server.wait_exit(STEP)?.success());
     server.wait_line(|line| line == "returned, left: []", STEP)?;
     let lines = server.lines_so_far();
