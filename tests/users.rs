@@ -180,6 +180,8 @@ server_tests! {
     five_quick_ends_are_no_reason_to_wait: serve_five_quick_ends;
     it_is_started_again_when_it_is_killed_and_reads_on: serve_obedient,
         in [Mode::Process, Mode::Base];
+    // Elsewhere nobody who reads is ever stuck, or nobody can be killed.
+    half_a_message_is_dropped_when_it_is_killed: serve_obedient, in [Mode::Base];
     the_program_is_told_how_it_ended: serve_obedient, in [Mode::Process, Mode::Base];
     timers_keep_it_alive_until_the_last_is_cleared: serve_timers;
     descriptors_keep_it_alive_until_the_last_is_removed: serve_descriptors;

@@ -3,7 +3,7 @@
 use crate::api::{the, Process};
 use crate::common::api::Handle;
 use crate::common::{process, Mode, Outcome, Running, Setup, STEP};
-use crate::puppet::{self, ask, ask_until, Gate};
+use crate::puppet::{self, ask, ask_until, connect_to, Gate};
 use crate::timers::{add, after, clear_timer, defer, del, tick};
 use crate::{life, obedient, prepare, report, USER};
 use std::cell::Cell;
@@ -87,6 +87,34 @@ pub fn it_is_started_again_when_it_is_killed_and_reads_on(server: &Running) -> O
     let line = format!("error {USER} {pid} code 0 signal 9 status 9");
     server.wait_line(|told| told == line, STEP)?;
     drop(held);
+    Ok(())
+}
+
+/// Whether this process waits for something.
+fn is_asleep(pid: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+}
+
+/// The reader is stuck, so the sender waits with a part of its message published.
+pub fn half_a_message_is_dropped_when_it_is_killed(server: &Running) -> Outcome {
+    let (mut client, _) = connect_to(server, 0)?;
+    let (mut peer, fd) = connect_to(server, 1)?;
+    let pid = life(server, 1)?;
+    let held = puppet::hold_worker(&mut peer)?;
+    client.send(format!("!user push {fd} 4000000 1").as_bytes())?;
+    server.wait_line(|line| line == "pushing", STEP)?;
+    // What it waits for now can only be room.
+    let end = Instant::now() + STEP;
+    while !is_asleep(pid) {
+        assert!(Instant::now() < end, "it does not wait");
+        ask(&mut client, "who")?;
+    }
+    puppet::kill(pid)?;
+    life(server, 2)?;
+    drop(held);
+    assert_eq!(peer.receive(9)?, b"released\n");
+    assert_eq!(ask(&mut peer, "user echo whole")?, "whole");
     Ok(())
 }
 
