@@ -55,6 +55,7 @@ pub fn prepare(setup: &Setup, settings: &[(&str, &str)], body: api::Body) -> Mad
 /// echo TEXT        sends the text
 /// send LENGTH      sends a text of so many bytes
 /// join, all TEXT   remembers this connection, sends a text to all that joined
+/// part FD          sends a text to that connection and closes it; no answer
 /// exit CODE        ends its process
 /// end              returns
 /// ...              see `inside::answer_of`
@@ -75,6 +76,10 @@ pub fn obedient(server: Handle, process: Process) {
             "all" => {
                 let line = format!("{rest}\n");
                 joined.iter().for_each(|fd| puppet::answer(server, *fd, line.as_bytes()));
+            }
+            "part" => {
+                puppet::answer(server, number(rest), b"last\n");
+                report!("parted {rest}: {}", server.close(number(rest), false).is_ok());
             }
             "exit" => std::process::exit(number(rest)),
             "end" => return,

@@ -28,10 +28,6 @@ pub fn answer_of(server: Handle, process: Process, fd: i64, order: &str) -> Stri
             Err(error) => error.code.to_string(),
         },
         ["running"] => format!("{} {}", server.is_running(), server.last_error()),
-        ["part", other] => {
-            puppet::answer(server, number(other), b"last\n");
-            server.close(number(other), false).is_ok().to_string()
-        }
         ["shutdown"] => {
             server.shutdown().expect("a running server");
             "asked".to_owned()
@@ -99,7 +95,8 @@ pub fn it_closes_connections(server: &Running) -> Outcome {
     let mut client = server.connect()?;
     for worker in [0, 1] {
         let (mut other, fd) = connect_to(server, worker)?;
-        assert_eq!(ask(&mut client, &format!("user part {fd}"))?, "true");
+        client.send(format!("!user part {fd}").as_bytes())?;
+        server.wait_line(|line| line == format!("parted {fd}: true"), STEP)?;
         assert_eq!(other.receive_to_end()?, b"last\n");
         server.wait_line(|line| line == format!("close {fd}"), STEP)?;
     }
