@@ -1,4 +1,5 @@
-//! Workers are replaced again and again, and are killed or stopped amid it, under a load that counts.
+//! Workers are replaced again and again, and are killed or stopped amid it, under a load that
+//! counts.
 
 mod common;
 #[path = "crash/ledger.rs"]

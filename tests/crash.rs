@@ -9,8 +9,7 @@ use common::prelude::*;
 use common::process;
 use ledger::{laborious, nothing_but_the_messages_in_the_hands_of_killed_workers_is_lost};
 use puppet::{
-    ask, ask_until, connect_to, hold_worker, kill, pid_now, pid_of, poll, puppet, serve, Gate,
-    NO_TEXT,
+    ask, ask_until, connect_to, hold_worker, kill, pid_now, pid_of, poll, puppet, Gate, NO_TEXT,
 };
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
