@@ -164,12 +164,14 @@ impl Manager {
 
     /// Begins, continues or ends a round of reload.
     fn advance_reload(&self, unit: &Unit) {
-        let wish = unit.runtime.control.root().take_reload_wish();
         if self.is_ending.get() {
             return;
         }
         let is_running = self.round.borrow().is_some();
-        match wish {
+        // A round that nobody knows of is no reason to drop what somebody asks for.
+        let is_hidden = self.round.borrow().as_ref().is_some_and(|round| !round.is_public);
+        let root = unit.runtime.control.root();
+        match if is_hidden { None } else { root.take_reload_wish() } {
             // One at a time: what is asked for meanwhile is dropped.
             Some(_) if is_running => log::info!("a reload is running, another one is not begun"),
             Some(Reload::All) => self.begin_reload(unit),
@@ -183,11 +185,12 @@ impl Manager {
             self.round.replace(Some(round));
             return;
         }
-        set_reloading(unit, false);
-        if round.is_public {
-            log::info!("Server has reloaded all workers");
-            unit.raise(&Event::Plain(EventKind::AfterReload));
+        if !round.is_public {
+            return self.advance_reload(unit);
         }
+        set_reloading(unit, false);
+        log::info!("Server has reloaded all workers");
+        unit.raise(&Event::Plain(EventKind::AfterReload));
     }
 
     fn begin_reload(&self, unit: &Unit) {
