@@ -100,6 +100,7 @@ impl Manager {
         }
         self.replace_missing(unit);
         self.advance_reload(unit);
+        self.give_up_overdue(unit);
         self.finish_workers(unit);
         self.finish_users(unit);
         self.force_late(unit);
@@ -149,6 +150,23 @@ impl Manager {
         let is_time = self.is_ending.get() && !unit.family.has(Roles::is_worker);
         if is_time && !self.has_told_users.replace(true) {
             unit.family.end_users(&unit.runtime);
+        }
+    }
+
+    /// A worker that leaves by itself and does not come to an end is ended.
+    fn give_up_overdue(&self, unit: &Unit) {
+        let wait_s = unit.runtime.settings.max_wait_time_s;
+        if self.is_ending.get() || wait_s == 0 {
+            return;
+        }
+        let now_ns = unit.now.get().monotonic_ns;
+        let patience_ns = wait_s.saturating_mul(FORCE_AFTER_NS);
+        let (overdue, next_ns) = unit.family.overdue(&unit.runtime, now_ns, patience_ns);
+        if !overdue.is_empty() {
+            unit.family.force(&overdue);
+        }
+        if let Some(next_ns) = next_ns {
+            unit.wake_within(next_ns);
         }
     }
 
