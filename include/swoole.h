@@ -446,6 +446,9 @@ typedef enum {
     SW_EVENT_PIPE_MESSAGE = 20,
 } sw_event_kind_t;
 
+// A user process. Made by `sw_process_new`; what is inside is private.
+typedef struct sw_process_t sw_process_t;
+
 // A server. Made by `sw_server_new`, given back to `sw_server_free`; what is inside is private.
 typedef struct sw_server_t sw_server_t;
 
@@ -715,6 +718,19 @@ typedef void (*sw_defer_fn_t)(void *user_data);
 // A descriptor of the program is ready: `events` is SW_IO_READ, SW_IO_WRITE or both.
 typedef void (*sw_io_fn_t)(int os_fd, int events, void *user_data);
 
+// What a user process runs. It is started with the server and, when it has returned or its process
+// has ended, at once again, for as long as the server lives: so it does not return in normal
+// operation. If it returns while timers, deferred calls or descriptors are registered, these run
+// until none is left. Inside of it what is sent leaves in the call that sends it. A call that
+// finds no room waits for it; if nothing is taken for 3 seconds it returns all the same, and what
+// is left leaves with a later call or when the function has returned.
+//
+// When the server ends, after its workers, the process gets SIGTERM, which ends it unless the
+// function has installed a handler, and is killed after twice `max_wait_time`. In SW_THREAD mode
+// the function runs in a thread, which is waited for: it has to return when sw_server_is_running
+// is false or its end of the pipe reads the end.
+typedef void (*sw_process_fn_t)(sw_server_t *server, sw_process_t *process, void *user_data);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -973,8 +989,9 @@ bool sw_server_reload(sw_server_t *server, bool only_task_workers);
 // Returns: true if the worker will end. What was sent before, and until the callback returns, is
 // delivered.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (no such worker), SW_ERROR_WRONG_OPERATION (-1 outside of
-// workers, or it does not run), SW_ERROR_SERVER_UNRELATED_THREAD.
+// Errors: SW_ERROR_INVALID_PARAMS (no such worker), SW_ERROR_OPERATION_NOT_SUPPORT (the id of a
+// user process), SW_ERROR_WRONG_OPERATION (-1 outside of workers, or it does not run),
+// SW_ERROR_SERVER_UNRELATED_THREAD.
 //
 // Where: any process of the running server, in a thread that runs its callbacks.
 bool sw_server_stop(sw_server_t *server, int worker_id, bool wait_event);
@@ -1114,15 +1131,16 @@ int sw_server_get_last_error(const sw_server_t *server);
 // Where: any process, phase and thread.
 int sw_server_get_worker_id(const sw_server_t *server);
 
-// The process id of a worker, of its successor after a respawn; in SW_THREAD mode its thread id.
+// The process id of a worker or user process, of its successor after a respawn; in SW_THREAD mode
+// its thread id.
 //
 // - `server`: the server.
-// - `worker_id`: a worker id, or -1 for the worker that calls.
+// - `worker_id`: a worker id, or -1 for the worker or user process that calls.
 //
 // Returns: the id; -1 on an error.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such worker), SW_ERROR_WRONG_OPERATION (-1 outside
-// of workers, or not running).
+// of workers and user processes, or not running).
 //
 // Where: in callbacks, of any process.
 pid_t sw_server_get_worker_pid(const sw_server_t *server, int worker_id);
@@ -1296,6 +1314,69 @@ bool sw_event_set(int os_fd, int events);
 //
 // Where: in callbacks, of the process that added it, also in its own callback.
 bool sw_event_del(int os_fd);
+
+// Makes a user process, which runs beside the workers once it is added to a server and that is
+// started. Do not fork it yourself.
+//
+// - `process_fn`: what it runs; not NULL.
+// - `user_data`: handed to the function as it is; may be NULL. A forked process gets the copy that
+//   it inherited.
+//
+// Returns: the process, or NULL.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EMFILE.
+//
+// Where: any thread, before the start of its server.
+//
+// Memory: the process belongs to the library: sw_server_free frees those that were added to the
+// server, one that was never added lives as long as the program. `user_data` stays the caller's
+// and must live as long as the server.
+sw_process_t *sw_process_new(sw_process_fn_t process_fn, void *user_data);
+
+// Has the server run a user process, from its start to its end. Its worker id is worker_num plus
+// its number; sw_server_get_worker_pid knows it, sw_server_get_worker_id in it is -1.
+//
+// - `server`: the server.
+// - `process`: what sw_process_new made; each can be added once.
+//
+// Returns: its number: 0 for the first, 1 for the next; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, no process, or added before), SW_ERROR_WRONG_OPERATION
+// (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: the process is freed by sw_server_free.
+int sw_server_add_process(sw_server_t *server, sw_process_t *process);
+
+// The caller's end of the stream pipe between a user process and all others: one end inside of its
+// function, the other one everywhere else. Every worker may write to it, so the program has to
+// mark where messages end. What was not read survives the end of the process: its successor reads
+// on.
+//
+// - `process`: the process.
+//
+// Returns: a descriptor of the system; -1 on an error. Reads and writes block, unless it is made
+// non-blocking, as sw_event_add does, and then on this side for all processes.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, no process, or its server was freed).
+//
+// Where: any process, phase and thread.
+//
+// Memory: the descriptor belongs to the library and must not be closed.
+int sw_process_socket(const sw_process_t *process);
+
+// The process id of a user process, of its successor after a respawn; in SW_THREAD mode its thread
+// id.
+//
+// - `process`: the process.
+//
+// Returns: the id; 0 before start and after the server has ended; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, no process, or its server was freed).
+//
+// Where: any process, phase and thread.
+pid_t sw_process_pid(const sw_process_t *process);
 
 #ifdef __cplusplus
 }  // extern "C"

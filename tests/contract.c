@@ -229,6 +229,10 @@ TYPE_OF(sw_server_get_setting,
 TYPE_OF(sw_server_on, bool (*const on)(sw_server_t *, const char *, callback_t, void *));
 TYPE_OF(sw_server_get_callback,
         callback_t (*const get_callback)(const sw_server_t *, const char *));
+TYPE_OF(sw_process_new, sw_process_t *(*const process_new)(sw_process_fn_t, void *));
+TYPE_OF(sw_server_add_process, int (*const add_process)(sw_server_t *, sw_process_t *));
+TYPE_OF(sw_process_socket, int (*const process_socket)(const sw_process_t *));
+TYPE_OF(sw_process_pid, pid_t (*const process_pid)(const sw_process_t *));
 TYPE_OF(sw_server_start, bool (*const start)(sw_server_t *));
 TYPE_OF(sw_server_shutdown, bool (*const stop_all)(sw_server_t *));
 

@@ -9,8 +9,7 @@ use common::prelude::*;
 use common::process;
 use ledger::{laborious, nothing_but_the_messages_in_the_hands_of_killed_workers_is_lost};
 use puppet::{
-    ask, ask_until, connect_to, hold_worker, kill, pid_now, pid_of, poll, puppet, serve, Gate,
-    NO_TEXT,
+    ask, ask_until, connect_to, hold_worker, kill, pid_now, pid_of, poll, puppet, Gate, NO_TEXT,
 };
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -320,43 +319,6 @@ fn who_follows_a_killed_worker_0_is_known_as_the_master(server: &Running) -> Out
     Ok(())
 }
 
-fn without_its_manager_the_server_serves_and_ends_in_order(server: &Running) -> Outcome {
-    let mut client = server.connect()?;
-    client.echo(b"before")?;
-    let workers = [pid_of(server, 0, 1)?, pid_of(server, 1, 1)?];
-    let manager = server.wait_line(|line| line.starts_with("manager "), STEP)?;
-    let manager: i32 = puppet::number(manager.trim_start_matches("manager "));
-    kill(manager)?;
-    assert!(process::wait_gone(manager, STEP)?);
-    client.echo(b"after")?;
-    server.connect()?.echo(b"and new ones come")?;
-    server.signal(libc::SIGTERM)?;
-    for (worker, pid) in workers.iter().enumerate() {
-        server.wait_line(|line| line == format!("stop {worker} {pid}"), STEP)?;
-    }
-    assert_eq!(server.wait_line(|line| line.starts_with("returned"), STEP)?, "returned, left: []");
-    assert!(server.wait_exit(STEP)?.success());
-    Ok(())
-}
-
-/// Waits a second at most for what ends.
-fn impatient(setup: &Setup) -> Outcome {
-    serve(setup, &[("max_wait_time", "1")], puppet::obey)
-}
-
-fn without_its_manager_a_stuck_worker_is_ended_by_force(server: &Running) -> Outcome {
-    let (mut client, _) = connect_to(server, 1)?;
-    let manager = server.wait_line(|line| line.starts_with("manager "), STEP)?;
-    let manager: i32 = puppet::number(manager.trim_start_matches("manager "));
-    let _held = hold_worker(&mut client)?;
-    kill(manager)?;
-    assert!(process::wait_gone(manager, STEP)?);
-    server.signal(libc::SIGTERM)?;
-    assert_eq!(server.wait_line(|line| line.starts_with("returned"), STEP)?, "returned, left: []");
-    assert!(server.wait_exit(STEP)?.success());
-    Ok(())
-}
-
 fn a_manager_that_is_told_to_end_ends_the_server_in_order(server: &Running) -> Outcome {
     let mut client = server.connect()?;
     client.echo(b"before")?;
@@ -453,9 +415,7 @@ server_tests! {
     // There connections die with their worker.
     a_killed_worker_takes_its_own_connections_along_and_no_other: puppet, in [Mode::Base];
     who_follows_a_killed_worker_0_is_known_as_the_master: puppet, in [Mode::Base];
-    // Only there the manager is a process that can die alone.
-    without_its_manager_the_server_serves_and_ends_in_order: puppet, in [Mode::Process];
-    without_its_manager_a_stuck_worker_is_ended_by_force: impatient, in [Mode::Process];
+    // Only there the manager is a process of its own.
     a_manager_that_is_told_to_end_ends_the_server_in_order: puppet, in [Mode::Process];
     nothing_outlives_a_killed_master: puppet;
     a_process_that_is_stopped_goes_on_where_it_was: puppet;

@@ -93,8 +93,11 @@ fn identity(server: &Running, name: &str, life: usize) -> Fallible<(i32, String)
     Ok((pid.parse()?, identity.to_owned()))
 }
 
+/// A successor opens its listener while it is still root: the kernel shares a port among sockets of
+/// one user only.
 fn as_nobody(setup: &Setup) -> Outcome {
-    serve(setup, "2", &[("user", "nobody"), ("group", &group_name())])
+    let share = ("enable_reuse_port", "true");
+    serve(setup, "2", &[("user", "nobody"), ("group", &group_name()), share])
 }
 
 fn workers_are_the_user_before_their_start_event(server: &Running) -> Outcome {
@@ -110,6 +113,11 @@ fn workers_are_the_user_before_their_start_event(server: &Running) -> Outcome {
         assert!(who.starts_with(&nobody) || !has_changed, "{worker} again: {who}");
     }
     server.connect()?.echo(b"again")?;
+    server.signal(libc::SIGUSR1)?;
+    for worker in ["worker 0", "worker 1"] {
+        let (_, who) = identity(server, worker, 3)?;
+        assert!(who.starts_with(&nobody) || !has_changed, "{worker} after a reload: {who}");
+    }
     let (manager, who) = identity(server, "manager", 1)?;
     let is_changed = who.starts_with(&nobody);
     assert_eq!(is_changed, has_changed && server.mode() == Mode::Process, "manager: {who}");
@@ -128,6 +136,25 @@ fn who_has_changed_still_ends_with_the_root(server: &Running) -> Outcome {
     server.wait_line(|line| line == "stuck", STEP)?;
     server.signal(libc::SIGKILL)?;
     assert!(!server.wait_exit(STEP)?.success());
+    Ok(())
+}
+
+fn one_after_the_other(setup: &Setup) -> Outcome {
+    serve(setup, "2", &[("user", "nobody"), ("reload_async", "false")])
+}
+
+fn a_manager_whose_workers_do_not_overlap_stays_who_it_is(server: &Running) -> Outcome {
+    server.connect()?.echo(b"hello")?;
+    let nobody = format!("{NOBODY} ");
+    let (_, who) = identity(server, "manager", 1)?;
+    // SAFETY: takes nothing.
+    assert!(who.starts_with(&format!("{} ", unsafe { libc::getuid() })), "{who}");
+    let (pid, who) = identity(server, "worker 0", 1)?;
+    let has_changed = needs_root("workers that are somebody else than their manager");
+    assert!(who.starts_with(&nobody) || !has_changed, "{who}");
+    process::send_signal(pid, libc::SIGKILL)?;
+    let (_, who) = identity(server, "worker 0", 2)?;
+    assert!(who.starts_with(&nobody) || !has_changed, "again: {who}");
     Ok(())
 }
 
@@ -243,6 +270,7 @@ fn the_admin_server_is_refused_with_a_warning(server: &Running) -> Outcome {
 server_tests! {
     workers_are_the_user_before_their_start_event: as_nobody, in FORKING;
     who_has_changed_still_ends_with_the_root: as_nobody, in FORKING;
+    a_manager_whose_workers_do_not_overlap_stays_who_it_is: one_after_the_other, in FORKING;
     a_user_brings_its_own_group: user_alone, in FORKING;
     unknown_names_are_warned_of_once_and_ignored: unknown_names;
     who_is_not_root_is_warned_once_and_served: not_as_root;

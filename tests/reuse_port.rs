@@ -112,6 +112,8 @@ fn a_successor_listens_again(server: &Running) -> Outcome {
 /// While it ends, the others get all connections. What it has to write keeps it alive.
 fn a_worker_that_ends_listens_no_more(server: &Running) -> Outcome {
     const MUCH: usize = 6_000_000;
+    server.connect()?;
+    await_listeners(server, 2)?;
     let mut slow = reach(server, 0)?;
     let gate = Gate::new()?;
     slow.send(format!("!say {} {MUCH}", gate.port()?).as_bytes())?;

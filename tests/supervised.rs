@@ -237,6 +237,48 @@ fn the_service_manager_is_told_what_happens(server: &Running) -> Outcome {
     Ok(())
 }
 
+/// Microseconds of the clock that a service manager compares with.
+fn now_us() -> u64 {
+    // SAFETY: all-zero is a time.
+    let mut now: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: the place outlives the call.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) }, 0);
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+}
+
+/// Has the server look what was told until so many words have come.
+fn await_words(server: &Running, count: usize) -> Result<Vec<String>, String> {
+    let end = Instant::now() + STEP;
+    loop {
+        let lines = server.lines_so_far();
+        let told: Vec<String> =
+            lines.iter().filter_map(|line| line.strip_prefix("told ")).map(str::to_owned).collect();
+        if told.len() >= count {
+            return Ok(told);
+        }
+        if Instant::now() > end {
+            return Err(format!("told {told:?}"));
+        }
+        // It may be one that is closed by the reload.
+        let client = Client::connect(server.port());
+        let _ = client.map(|mut client| client.echo(b"a turn of the loop"));
+    }
+}
+
+fn a_reload_is_told_from_its_begin_to_its_end(server: &Running) -> Outcome {
+    server.connect()?;
+    await_words(server, 1)?;
+    let before = now_us();
+    server.signal(libc::SIGUSR1)?;
+    let told = await_words(server, 3)?;
+    let time =
+        told[1].strip_prefix("RELOADING=1\\nMONOTONIC_USEC=").ok_or_else(|| told[1].clone())?;
+    assert!((before..=now_us()).contains(&time.parse()?), "{told:?}");
+    assert_eq!(told[2], told[0]);
+    assert!(told[0].starts_with("READY=1"), "{told:?}");
+    Ok(())
+}
+
 fn to_nobody(setup: &Setup) -> Outcome {
     env::set_var("NOTIFY_SOCKET", "/nowhere/at/all");
     let server = setup.server()?;
@@ -284,6 +326,7 @@ server_tests! {
     the_first_descriptor_is_3: adopt_the_third;
     descriptors_that_are_not_there_are_refused: adopt_in_vain, in [Mode::Base];
     the_service_manager_is_told_what_happens: by_a_path;
+    a_reload_is_told_from_its_begin_to_its_end: by_a_path;
     an_abstract_name_is_found: by_an_abstract_name;
     a_service_manager_that_is_not_there_holds_up_nothing: to_nobody;
     nobody_is_told_of_a_start_that_fails: in_vain;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::process::OwnedProcess;
 use super::types::{sw_callback_t, sw_server_t};
 use crate::error::{code, set_last, Error, Result};
 use crate::model::hooks::EventKind;
@@ -22,6 +23,8 @@ pub struct Handle {
     pub server: Server,
     /// The functions as they were registered, by event.
     pub callbacks: Mutex<[sw_callback_t; EventKind::COUNT]>,
+    /// The user processes, which are freed with the server.
+    pub processes: Mutex<Vec<OwnedProcess>>,
 }
 
 /// The handles that were made and not freed.
@@ -36,7 +39,11 @@ thread_local! {
 
 /// Gives a new server to the C program.
 pub fn give(server: Server) -> *mut sw_server_t {
-    let handle = Box::new(Handle { server, callbacks: Mutex::new([None; EventKind::COUNT]) });
+    let handle = Box::new(Handle {
+        server,
+        callbacks: Mutex::new([None; EventKind::COUNT]),
+        processes: Mutex::default(),
+    });
     let pointer = Box::into_raw(handle);
     LIVE.write().push(pointer as usize);
     pointer.cast()

@@ -38,4 +38,6 @@ pub mod status;
 
 pub mod timer;
 
+pub mod process;
+
 pub mod error_codes;

@@ -322,8 +322,9 @@ pub extern "C" fn sw_server_reload(server: *mut sw_server_t, only_task_workers: 
 /// Returns: true if the worker will end. What was sent before, and until the callback returns, is
 /// delivered.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (no such worker), SW_ERROR_WRONG_OPERATION (-1 outside of
-/// workers, or it does not run), SW_ERROR_SERVER_UNRELATED_THREAD.
+/// Errors: SW_ERROR_INVALID_PARAMS (no such worker), SW_ERROR_OPERATION_NOT_SUPPORT (the id of a
+/// user process), SW_ERROR_WRONG_OPERATION (-1 outside of workers, or it does not run),
+/// SW_ERROR_SERVER_UNRELATED_THREAD.
 ///
 /// Where: any process of the running server, in a thread that runs its callbacks.
 #[no_mangle]

@@ -59,15 +59,16 @@ pub extern "C" fn sw_server_get_worker_id(server: *const sw_server_t) -> c_int {
     guard(-1, || Ok(borrow(server)?.server.worker_id().unwrap_or(-1)))
 }
 
-/// The process id of a worker, of its successor after a respawn; in SW_THREAD mode its thread id.
+/// The process id of a worker or user process, of its successor after a respawn; in SW_THREAD mode
+/// its thread id.
 ///
 /// - `server`: the server.
-/// - `worker_id`: a worker id, or -1 for the worker that calls.
+/// - `worker_id`: a worker id, or -1 for the worker or user process that calls.
 ///
 /// Returns: the id; -1 on an error.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such worker), SW_ERROR_WRONG_OPERATION (-1 outside
-/// of workers, or not running).
+/// of workers and user processes, or not running).
 ///
 /// Where: in callbacks, of any process.
 #[no_mangle]
@@ -148,6 +149,7 @@ fn translate(stats: &Stats) -> sw_stats_t {
         accept_count: stats.accepted,
         close_count: stats.closed,
         worker_num: stats.workers,
+        user_worker_num: stats.users,
         idle_worker_num: stats.idle_workers,
         dispatch_count: stats.dispatched,
         request_count: stats.requests,

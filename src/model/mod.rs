@@ -11,6 +11,7 @@ pub mod kind;
 pub mod plan;
 pub mod route;
 pub mod settings;
+pub mod user;
 pub mod value;
 pub mod worker;
 
@@ -18,7 +19,8 @@ pub mod worker;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub i64);
 
-/// The number of a worker: 0 to `worker_num` - 1. It survives a respawn, the process does not.
+/// The number of a worker: 0 to `worker_num` - 1; those of user processes follow. It survives a
+/// respawn, the process does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u16);
 

@@ -10,6 +10,7 @@
 //! | manager | fork of the root | root, if there is anything to manage | thread |
 //! | reactor | threads of the root (single thread: the root) | its worker | its worker |
 //! | worker | forks of the manager | forks of the manager (single: the root) | threads |
+//! | user | forks of the manager | forks of the manager | threads |
 
 use crate::model::settings::InForce;
 use crate::model::{UnitId, WorkerId};
@@ -72,6 +73,8 @@ impl Roles {
     pub const REACTOR: Roles = Roles(8);
     /// Runs the data callbacks.
     pub const WORKER: Roles = Roles(16);
+    /// Runs a function of the program, and nothing else.
+    pub const USER: Roles = Roles(32);
 
     /// No role.
     const NONE: Roles = Roles(0);
@@ -93,6 +96,16 @@ impl Roles {
     /// Whether it runs the data callbacks.
     pub fn is_worker(self) -> bool {
         self.has(Roles::WORKER)
+    }
+
+    /// Whether it runs a function of the program.
+    pub fn is_user(self) -> bool {
+        self.has(Roles::USER)
+    }
+
+    /// Whether a manager starts and replaces it.
+    pub fn is_managed(self) -> bool {
+        self.is_worker() || self.is_user()
     }
 
     /// Whether it starts and replaces workers.
@@ -128,10 +141,12 @@ pub struct UnitPlan {
     pub start: Start,
     /// Who starts and watches it; the root is its own parent.
     pub parent: UnitId,
-    /// Its worker id, if it is a worker.
+    /// Its worker id, which user processes have as well.
     pub worker: Option<WorkerId>,
     /// Its reactor number, if it is a reactor.
     pub reactor: Option<u16>,
+    /// Its registration number, if it is a user process.
+    pub user: Option<u16>,
 }
 
 /// All units of a server.
@@ -140,18 +155,20 @@ pub struct Plan {
     units: Vec<UnitPlan>,
     workers: Vec<UnitId>,
     reactors: Vec<UnitId>,
+    users: Vec<UnitId>,
     manager: Option<UnitId>,
     face: UnitId,
     is_record_private: bool,
 }
 
 impl Plan {
-    /// Places the roles for `mode`.
-    pub fn new(mode: Mode, settings: &InForce) -> Self {
+    /// Places the roles for `mode`, with so many user processes.
+    pub fn new(mode: Mode, settings: &InForce, user_count: usize) -> Self {
         let mut plan = Plan {
             units: Vec::new(),
             workers: Vec::new(),
             reactors: Vec::new(),
+            users: Vec::new(),
             manager: None,
             face: UnitId::ROOT,
             is_record_private: mode == Mode::Base,
@@ -159,13 +176,25 @@ impl Plan {
         match mode {
             Mode::Process => plan.place_process(settings),
             // A worker that is to be replaced needs somebody who does it.
-            Mode::Base if settings.worker_count == 1 && settings.max_request == 0 => {
+            Mode::Base
+                if settings.worker_count == 1 && settings.max_request == 0 && user_count == 0 =>
+            {
                 plan.place_single();
             }
             Mode::Base => plan.place_base(settings),
             Mode::Thread => plan.place_thread(settings),
         }
+        plan.place_users(
+            if mode == Mode::Thread { Start::Thread } else { Start::Fork },
+            user_count,
+        );
         plan
+    }
+
+    fn place_users(&mut self, start: Start, count: usize) {
+        for _ in 0..count {
+            self.add(Roles::USER, start, self.manager.unwrap_or(UnitId::ROOT));
+        }
     }
 
     fn place_process(&mut self, settings: &InForce) {
@@ -211,11 +240,16 @@ impl Plan {
 
     fn add(&mut self, roles: Roles, start: Start, parent: UnitId) -> UnitId {
         let id = UnitId(self.units.len() as u16);
-        let worker = roles.has(Roles::WORKER).then_some(WorkerId(self.workers.len() as u16));
+        let next_worker = WorkerId((self.workers.len() + self.users.len()) as u16);
+        let worker = roles.is_managed().then_some(next_worker);
         let reactor = roles.has(Roles::REACTOR).then_some(self.reactors.len() as u16);
-        self.units.push(UnitPlan { id, roles, start, parent, worker, reactor });
-        if worker.is_some() {
+        let user = roles.is_user().then_some(self.users.len() as u16);
+        self.units.push(UnitPlan { id, roles, start, parent, worker, reactor, user });
+        if roles.is_worker() {
             self.workers.push(id);
+        }
+        if user.is_some() {
+            self.users.push(id);
         }
         if reactor.is_some() {
             self.reactors.push(id);
@@ -239,6 +273,16 @@ impl Plan {
     /// The units that wear the worker role, by worker id.
     pub fn workers(&self) -> &[UnitId] {
         &self.workers
+    }
+
+    /// The user processes, by registration number.
+    pub fn users(&self) -> &[UnitId] {
+        &self.users
+    }
+
+    /// The worker or user process with that worker id.
+    pub fn by_worker_id(&self, id: usize) -> Option<UnitId> {
+        self.workers.iter().chain(&self.users).nth(id).copied()
     }
 
     /// The units that wear the reactor role, by reactor number.
@@ -323,10 +367,14 @@ mod tests {
     use crate::model::settings::{Machine, Settings};
 
     fn plan(mode: Mode, workers: i64) -> Plan {
+        plan_with_users(mode, workers, 0)
+    }
+
+    fn plan_with_users(mode: Mode, workers: i64, users: usize) -> Plan {
         let machine = Machine { cpu_count: 2, descriptor_limit: 1024, port_descriptor: 3 };
         let mut settings = Settings::new(mode, machine);
         settings.set_int("worker_num", workers).unwrap();
-        Plan::new(mode, &settings.in_force())
+        Plan::new(mode, &settings.in_force(), users)
     }
 
     #[test]
@@ -375,5 +423,33 @@ mod tests {
         assert!(plan.units().iter().all(|unit| unit.start != Start::Fork));
         assert_eq!(plan.workers(), plan.reactors());
         assert!(plan.lanes().is_empty());
+    }
+
+    #[test]
+    fn user_processes_follow_the_workers_and_belong_to_the_manager() {
+        for mode in [Mode::Process, Mode::Base, Mode::Thread] {
+            let plan = plan_with_users(mode, 2, 2);
+            let users: Vec<UnitPlan> =
+                plan.users().iter().filter_map(|id| plan.unit(*id)).copied().collect();
+            assert_eq!(users.len(), 2);
+            for (number, user) in users.iter().enumerate() {
+                assert_eq!(user.roles, Roles::USER);
+                assert_eq!(user.user, Some(number as u16));
+                assert_eq!(user.worker, Some(WorkerId(2 + number as u16)));
+                assert_eq!(Some(user.parent), plan.manager());
+                assert_eq!(plan.by_worker_id(2 + number), Some(user.id));
+                assert_eq!(user.start == Start::Thread, mode == Mode::Thread);
+            }
+            assert_eq!(plan.by_worker_id(1), Some(plan.workers()[1]));
+            assert_eq!((plan.workers().len(), plan.by_worker_id(4)), (2, None));
+        }
+    }
+
+    #[test]
+    fn base_mode_with_one_worker_and_a_user_process_has_a_manager() {
+        let plan = plan_with_users(Mode::Base, 1, 1);
+        assert_eq!(plan.manager(), Some(UnitId::ROOT));
+        assert_eq!(plan.units().len(), 1 + 1 + 1);
+        assert_eq!(plan.face(), plan.workers()[0]);
     }
 }

@@ -1,7 +1,7 @@
 //! Sockets: open, bind, listen, accept, move bytes, set options.
 //!
-//! Everything made here is non-blocking and close-on-exec. The calls of the data path take plain
-//! descriptors: who calls them owns the socket in a table of its own.
+//! Everything made here is close-on-exec and, but for a pair, non-blocking. The calls of the data
+//! path take plain descriptors: who calls them owns the socket in a table of its own.
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -236,6 +236,22 @@ pub fn shutdown_write(fd: RawFd) -> io::Result<()> {
     checked(unsafe { libc::shutdown(fd, libc::SHUT_WR) }).map(drop)
 }
 
+/// Two connected streams within this machine, which block.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let form = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    let mut ends: [RawFd; 2] = [-1; 2];
+    // SAFETY: the array has the room for two descriptors that the call fills.
+    checked(unsafe { libc::socketpair(libc::AF_UNIX, form, 0, ends.as_mut_ptr()) })?;
+    // SAFETY: the call has just made both, and nobody else knows them.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
+/// Ends both sides of a stream: the peer reads what has come and then the end, and writes no more.
+pub fn shutdown(fd: RawFd) -> io::Result<()> {
+    // SAFETY: plain system call.
+    checked(unsafe { libc::shutdown(fd, libc::SHUT_RDWR) }).map(drop)
+}
+
 /// Takes the error that waits on a socket, `None` if there is none.
 pub fn pending_error(fd: RawFd) -> io::Result<Option<io::Error>> {
     let code: c_int = option(fd, libc::SOL_SOCKET, libc::SO_ERROR)?;
@@ -244,10 +260,19 @@ pub fn pending_error(fd: RawFd) -> io::Result<Option<io::Error>> {
 
 /// Makes a descriptor that somebody else has opened non-blocking.
 pub fn set_nonblocking(fd: RawFd) -> io::Result<()> {
+    change_flags(fd, |flags| flags | libc::O_NONBLOCK)
+}
+
+/// Makes a descriptor block, also if somebody else has made it non-blocking.
+pub fn set_blocking(fd: RawFd) -> io::Result<()> {
+    change_flags(fd, |flags| flags & !libc::O_NONBLOCK)
+}
+
+fn change_flags(fd: RawFd, change: impl FnOnce(c_int) -> c_int) -> io::Result<()> {
     // SAFETY: plain system call, which takes no memory.
     let flags = checked(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
     // SAFETY: as above.
-    checked(unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) }).map(drop)
+    checked(unsafe { libc::fcntl(fd, libc::F_SETFL, change(flags)) }).map(drop)
 }
 
 /// Has small writes leave at once. An accepted socket has it from its listener.

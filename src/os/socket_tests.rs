@@ -240,3 +240,20 @@ fn the_kind_of_a_foreign_descriptor_is_found() {
     let no_socket = SocketKind::of(crate::os::eventfd::EventFd::new().unwrap().as_raw_fd());
     assert_eq!(no_socket.unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
 }
+
+#[test]
+fn a_pair_blocks_and_its_other_end_reads_the_rest_and_then_the_end_after_a_shutdown() {
+    let (left, right) = pair().unwrap();
+    let flags = || nix::fcntl::fcntl(left.as_raw_fd(), nix::fcntl::FcntlArg::F_GETFL).unwrap();
+    assert_eq!(flags() & libc::O_NONBLOCK, 0);
+    set_nonblocking(left.as_raw_fd()).unwrap();
+    assert_ne!(flags() & libc::O_NONBLOCK, 0);
+    set_blocking(left.as_raw_fd()).unwrap();
+    assert_eq!(flags() & libc::O_NONBLOCK, 0);
+    send(left.as_raw_fd(), b"rest").unwrap();
+    shutdown(left.as_raw_fd()).unwrap();
+    let mut buffer = [0; 16];
+    assert_eq!(recv(right.as_raw_fd(), &mut buffer).unwrap(), 4);
+    assert_eq!(recv(right.as_raw_fd(), &mut buffer).unwrap(), 0);
+    assert_eq!(send(right.as_raw_fd(), b"x").unwrap_err().raw_os_error(), Some(libc::EPIPE));
+}

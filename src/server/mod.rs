@@ -3,6 +3,7 @@
 //! A server is configured, run once, and finished. What may be called when is decided here.
 
 pub mod connection;
+pub mod process;
 mod run;
 mod stats_file;
 pub mod status;
@@ -19,9 +20,12 @@ use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::plan::Mode;
 use crate::model::settings::{Machine, Settings, Value};
 use crate::net::listener::Listener;
+use crate::os::activation;
+use crate::os::process::{cpu_count, descriptor_limit};
 use crate::os::socket::SocketKind;
-use crate::os::{activation, process};
 use crate::unit::{self, Runtime, Unit};
+
+use process::Added;
 
 const CONFIGURING: u8 = 0;
 const RUNNING: u8 = 1;
@@ -57,6 +61,7 @@ struct Setup {
     settings: Settings,
     hooks: Hooks,
     listeners: Vec<Listener>,
+    processes: Vec<Added>,
 }
 
 /// One server.
@@ -121,12 +126,13 @@ impl Server {
         };
         let last = listeners.iter().map(AsRawFd::as_raw_fd).max();
         let machine = Machine {
-            cpu_count: i64::try_from(process::cpu_count()).unwrap_or(1),
-            descriptor_limit: i64::try_from(process::descriptor_limit()).unwrap_or(i64::MAX),
+            cpu_count: i64::try_from(cpu_count()).unwrap_or(1),
+            descriptor_limit: i64::try_from(descriptor_limit()).unwrap_or(i64::MAX),
             port_descriptor: i64::from(last.unwrap_or(0)),
         };
         let settings = Settings::new(mode, machine);
-        let setup = Setup { settings, hooks: Hooks::default(), listeners };
+        let hooks = Hooks::default();
+        let setup = Setup { settings, hooks, listeners, processes: Vec::new() };
         Ok(Self {
             mode,
             phase: AtomicU8::new(CONFIGURING),

@@ -1,5 +1,6 @@
 //! Start and end of a server.
 
+use std::mem::take;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,7 @@ use crate::os::signal::{self, SignalPlan, Signals};
 use crate::os::{file, process};
 use crate::unit::{self, Runtime};
 
+use super::process::Added;
 use super::{stats_file, Server, Setup, CONFIGURING, FINISHED, RUNNING};
 
 /// A server runs in this process. Signals and the identity of log lines belong to the process, so
@@ -109,12 +111,12 @@ impl Server {
     }
 
     fn run(&self) -> Result<()> {
-        let (mut settings, hooks, listeners) = {
-            let Setup { settings, hooks, listeners } = &mut *self.setup.lock();
-            (settings.in_force(), hooks.clone(), std::mem::take(listeners))
+        let (mut settings, hooks, listeners, processes) = {
+            let Setup { settings, hooks, listeners, processes } = &mut *self.setup.lock();
+            (settings.in_force(), hooks.clone(), take(listeners), take(processes))
         };
         keep_paths(&mut settings);
-        let plan = Plan::new(self.mode, &settings);
+        let plan = Plan::new(self.mode, &settings, processes.len());
         if let Err(error) = begin(&plan, &settings, &listeners) {
             listeners.iter().for_each(unlink);
             return Err(error);
@@ -122,11 +124,15 @@ impl Server {
         if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
             log::warn!("the start event is deprecated in this mode, use workerStart");
         }
-        let mut runtime = Runtime::new(plan, settings, hooks, listeners)?;
+        let users = processes.iter().map(Added::plan).collect();
+        let mut runtime = Runtime::new(plan, settings, hooks, users, listeners)?;
         if !runtime.settings.stats_file.is_empty() {
             runtime.write_stats = Some(stats_file::write);
         }
         let runtime = Arc::new(runtime);
+        for (process, unit) in processes.iter().zip(runtime.plan.users()) {
+            process.sit(&runtime, *unit);
+        }
         self.runtime.write().replace(Arc::clone(&runtime));
         // They are handled until the last callback has returned.
         let signals = take_signals(&runtime.plan).map(Rc::new);
@@ -187,7 +193,11 @@ impl Server {
             }
             let runtime = unit.runtime();
             let target = usize::try_from(worker).ok();
-            let target = target.and_then(|index| runtime.plan.workers().get(index).copied());
+            let target = target.and_then(|index| runtime.plan.by_worker_id(index));
+            if target.is_some_and(|id| runtime.plan.users().contains(&id)) {
+                let text = format!("{worker} is a user process, which ends by itself only");
+                return Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
+            }
             let record = target.and_then(|id| runtime.control.unit(id));
             let (Some(id), Some(record)) = (target, record) else {
                 return Err(super::status::unknown_worker(worker));

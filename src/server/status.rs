@@ -25,6 +25,8 @@ pub struct Stats {
     pub closed: u64,
     /// Event workers.
     pub workers: u64,
+    /// User processes.
+    pub users: u64,
     /// Event workers that wait for work.
     pub idle_workers: u64,
     /// Messages with data handed to workers.
@@ -64,20 +66,19 @@ impl Server {
         unit::with_current(|unit| unit.worker_id().map(|id| i32::from(id.0))).flatten()
     }
 
-    /// The process id of a worker, or its thread id where workers are threads; of the caller if
-    /// `worker` is -1.
+    /// The process id of a worker or user process, or its thread id where workers are threads; of
+    /// the caller if `worker` is -1.
     pub fn worker_pid(&self, worker: i32) -> Result<i32> {
         let wanted = match worker {
             -1 => {
-                let own = unit::with_current(Unit::own_worker_pid);
+                let own = unit::with_current(Unit::own_managed_pid);
                 return own.flatten().ok_or_else(no_worker);
             }
             id => id,
         };
         let pid = self.look(|runtime| {
-            let index = usize::try_from(wanted).ok()?;
-            let unit = runtime.plan.workers().get(index)?;
-            runtime.control.unit(*unit).map(UnitRecord::pid)
+            let unit = runtime.plan.by_worker_id(usize::try_from(wanted).ok()?)?;
+            runtime.control.unit(unit).map(UnitRecord::pid)
         });
         let pid = pid.ok_or_else(|| wrong_phase(self.phase_of_rest()))?;
         pid.ok_or_else(|| unknown_worker(wanted))
@@ -134,6 +135,7 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
         accepted,
         closed,
         workers: runtime.plan.workers().len() as u64,
+        users: runtime.plan.users().len() as u64,
         idle_workers: idle_workers(unit),
         dispatched: control.sum(|counters| &counters.dispatched),
         requests: control.sum(|counters| &counters.requests),

@@ -57,12 +57,14 @@ impl Arrival {
             }
         }
         runtime.arrival.keep_to_cpu(plan);
-        let is_own_process = match plan.start {
+        let changes = match plan.start {
             Start::Here => plan.roles.is_worker(),
-            Start::Fork => plan.roles.is_worker() || plan.roles.is_manager(),
+            // Where a worker and its successor overlap, the manager is one of them.
+            Start::Fork if plan.roles.is_manager() => settings.is_reload_async,
+            Start::Fork => plan.roles.is_worker(),
             Start::Thread => false,
         };
-        if is_own_process {
+        if changes {
             runtime.arrival.identity.assume();
         }
         Ok(())

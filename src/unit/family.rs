@@ -207,6 +207,20 @@ impl Family {
         }
     }
 
+    /// Ends the user processes. Their loops may not turn: a process gets SIGTERM, a thread sees its
+    /// pipe end and the server that is running no more.
+    pub(super) fn end_users(&self, runtime: &Runtime) {
+        self.tell_all(runtime, Command::Finish, Roles::is_user);
+        for member in self.members.borrow().iter().filter(|row| row.plan.roles.is_user()) {
+            let number = member.plan.user.map_or(usize::MAX, usize::from);
+            match (member.child.pid(), runtime.users.get(number)) {
+                (Some(pid), _) => send(pid, signal::SIGTERM),
+                (None, Some(user)) => user.pipe.end(),
+                (None, None) => {}
+            }
+        }
+    }
+
     /// Ends every child process by force because the wait for their end took too long.
     pub(super) fn force_all(&self) {
         let number = code::SERVER_WORKER_EXIT_TIMEOUT;
@@ -222,13 +236,14 @@ impl Family {
             let Some(pid) = member.child.pid() else { continue };
             let id = member.plan.worker.map_or(-1, |id| i32::from(id.0));
             log::warn!("force kill worker process(pid={pid}, id={id})");
-            kill(pid);
+            send(pid, signal::SIGKILL);
         }
     }
 
     /// Ends every child, when the parent cannot go on, and waits until nothing of them is left.
     pub(super) fn abandon_all(&self, runtime: &Runtime) {
         self.tell_all(runtime, Command::Finish, |_| true);
+        self.end_users(runtime);
         let members = std::mem::take(&mut *self.members.borrow_mut());
         for member in members {
             member.child.abandon();
@@ -237,7 +252,9 @@ impl Family {
 
     /// Ends every child process by force.
     pub(super) fn kill_all(&self) {
-        self.members.borrow().iter().filter_map(|member| member.child.pid()).for_each(kill);
+        for pid in self.members.borrow().iter().filter_map(|member| member.child.pid()) {
+            send(pid, signal::SIGKILL);
+        }
     }
 
     /// Whether all children whose roles are meant have reached `stage`.
@@ -297,8 +314,8 @@ fn end_of(member: &mut Member, runtime: &Runtime) -> Option<Option<(Pid, ExitSta
     }
 }
 
-fn kill(pid: Pid) {
-    if let Err(error) = process::kill(pid, signal::SIGKILL) {
-        log::debug!("process {pid} could not be killed: {error}");
+fn send(pid: Pid, signal: i32) {
+    if let Err(error) = process::kill(pid, signal) {
+        log::debug!("process {pid} could not be sent signal {signal}: {error}");
     }
 }

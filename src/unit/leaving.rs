@@ -84,7 +84,7 @@ impl Unit {
             }
             Command::Run => {
                 self.open_acceptor();
-                false
+                self.is_idle_user()
             }
             Command::Quiesce => false,
         };

@@ -1,4 +1,5 @@
-//! The manager: starts the workers, watches them, replaces those that end, ends them all.
+//! The manager: starts the workers and user processes, watches them, replaces those that end, ends
+//! them all.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use crate::model::plan::{Roles, Start, UnitPlan};
 use crate::model::worker::{Command, InHand, Stage, UnitCounters};
 use crate::model::{SessionId, UnitId};
 use crate::os::process::{self, ExitStatus, Pid};
+use crate::os::signal;
 
 use super::family::{Ended, LifeId, FORCE_AFTER_NS};
 use super::reload::Round;
@@ -27,6 +29,7 @@ pub(super) struct Manager {
     has_forced: Cell<bool>,
     respawn: RefCell<Respawn>,
     round: RefCell<Option<Round>>,
+    has_told_users: Cell<bool>,
 }
 
 impl Manager {
@@ -52,7 +55,9 @@ impl Manager {
     /// The manager before this one has died. Its workers go on, and are replaced, one way or the
     /// other, by children of this one: only those can be seen to end in every detail.
     fn take_over(&self, unit: &Rc<Unit>) {
-        let workers: Vec<UnitPlan> = workers_of(unit).collect();
+        // User processes have ended with it.
+        let is_left = |plan: &UnitPlan| plan.roles.is_worker();
+        let workers: Vec<UnitPlan> = workers_of(unit).filter(is_left).collect();
         for plan in &workers {
             match unit.family.adopt(unit, plan) {
                 Ok(true) => self.respawn.borrow_mut().note_start(plan.id, 0),
@@ -96,6 +101,7 @@ impl Manager {
         self.replace_missing(unit);
         self.advance_reload(unit);
         self.finish_workers(unit);
+        self.finish_users(unit);
         self.force_late(unit);
         if self.is_ending.get() && unit.family.is_empty() && !self.has_ended.replace(true) {
             if self.has_announced.get() {
@@ -135,6 +141,14 @@ impl Manager {
         if are_quiet || unit.now.get().monotonic_ns >= finish_at_ns {
             self.finish_at_ns.set(None);
             unit.family.tell_all(runtime, Command::Finish, Roles::is_worker);
+        }
+    }
+
+    /// Ends the user processes once there are no workers left that could have use for them.
+    fn finish_users(&self, unit: &Unit) {
+        let is_time = self.is_ending.get() && !unit.family.has(Roles::is_worker);
+        if is_time && !self.has_told_users.replace(true) {
+            unit.family.end_users(&unit.runtime);
         }
     }
 
@@ -189,7 +203,7 @@ impl Manager {
 
     fn targets(&self, unit: &Unit) -> Vec<(UnitId, LifeId)> {
         let life = |plan: UnitPlan| unit.family.life_of(plan.id).map(|life| (plan.id, life));
-        workers_of(unit).filter_map(life).collect()
+        workers_of(unit).filter(|plan| plan.roles.is_worker()).filter_map(life).collect()
     }
 
     /// A worker has ended: the program is told if that was not in order, and what the worker had
@@ -197,7 +211,7 @@ impl Manager {
     fn bury(&self, unit: &Unit, ended: &Ended) {
         let worker = ended.plan.worker.map_or(-1, |id| i32::from(id.0));
         if let Some((pid, status)) = ended.process {
-            if status.raw == 0 {
+            if status.raw == 0 || is_told_user(unit, ended, status) {
                 log::info!("worker {worker} ended, pid {pid}");
             } else {
                 self.tell_abnormal(unit, ended, pid, status);
@@ -209,6 +223,10 @@ impl Manager {
         purge(unit, &ended.plan);
         let record = unit.runtime.control.unit(ended.plan.id);
         let was_in_order = record.is_some_and(|record| record.stage() == Stage::Ended);
+        if was_in_order && ended.plan.roles.is_user() {
+            // Its function has returned, which is how some of them work.
+            return self.respawn.borrow_mut().forgive(ended.plan.id);
+        }
         self.note_end(unit, ended.plan.id, ended.life, was_in_order);
     }
 
@@ -261,7 +279,8 @@ impl Manager {
         let is_ending = self.is_ending.get() || unit.runtime.control.root().is_ending();
         let is_wanted = |plan: &UnitPlan| {
             let unread_bytes = unit.runtime.control.wiring.unread_bytes(plan.id.0);
-            !is_ending || (!plan.roles.is_reactor() && unread_bytes > 0)
+            let is_served = plan.roles.is_worker() && !plan.roles.is_reactor();
+            !is_ending || (is_served && unread_bytes > 0)
         };
         let missing: Vec<UnitPlan> = workers_of(unit)
             .filter(|plan| unit.family.life_of(plan.id).is_none())
@@ -314,11 +333,22 @@ fn fail_start(unit: &Unit, error: Error) {
 
 fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
     let children = unit.runtime.plan.children(unit.plan.id);
-    children.filter(|plan| plan.roles.has(Roles::WORKER)).copied()
+    children.filter(|plan| plan.roles.is_managed()).copied()
+}
+
+/// Whether this was a user process that has ended by the signal that tells it to.
+fn is_told_user(unit: &Unit, ended: &Ended, status: ExitStatus) -> bool {
+    // A signal to all processes may have ended it before this one has heard of it.
+    unit.hear_signals();
+    let is_term = status.signal() == Some(signal::SIGTERM);
+    is_term && ended.plan.roles.is_user() && unit.runtime.control.root().is_ending()
 }
 
 /// Takes back the connections that lived in a dead worker's process.
 fn purge(unit: &Unit, plan: &UnitPlan) {
+    if plan.roles.is_user() {
+        return;
+    }
     let control = &unit.runtime.control;
     let last = control.root().session_round.load(std::sync::atomic::Ordering::Relaxed);
     control.connections.reap(plan.id.0, last, |id, record| record.bury(SessionId(id)));

@@ -19,6 +19,7 @@ mod spawn;
 mod successors;
 pub mod timer;
 mod turn;
+pub mod user;
 mod worker;
 
 use std::cell::{Cell, RefCell};
@@ -44,6 +45,7 @@ use crate::model::kind::MessageKind;
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::route;
 use crate::model::settings::InForce;
+use crate::model::user::UserProcess;
 use crate::model::worker::{Leave, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::net::listener::Listener;
@@ -59,6 +61,7 @@ use parking::Parking;
 use reactor::Reactor;
 use root::Root;
 use timer::{Agenda, Timer};
+use user::User;
 use worker::Worker;
 
 /// What a connection leaves its acceptor by, in the process that has both.
@@ -76,6 +79,8 @@ pub struct Runtime {
     pub settings: InForce,
     /// The program's callbacks.
     pub hooks: Hooks,
+    /// The user processes, by registration number.
+    pub users: Vec<UserProcess>,
     /// The listeners, the first port first.
     pub listeners: Vec<Listener>,
     /// The shared memory.
@@ -95,6 +100,7 @@ impl Runtime {
         plan: Plan,
         settings: InForce,
         hooks: Hooks,
+        users: Vec<UserProcess>,
         listeners: Vec<Listener>,
     ) -> Result<Self> {
         let control = Control::new(&plan, &settings)?;
@@ -111,6 +117,7 @@ impl Runtime {
             plan,
             settings,
             hooks,
+            users,
             listeners,
             control,
             write_stats,
@@ -204,6 +211,7 @@ pub struct Unit {
     acceptor: Option<Acceptor>,
     reactor: Option<Reactor>,
     worker: Option<Worker>,
+    user: Option<User>,
 }
 
 thread_local! {
@@ -259,6 +267,7 @@ impl Unit {
         let events = Loop::new().map_err(failed)?;
         let watcher = events.watcher().map_err(failed)?;
         let has = |role: Roles| plan.roles.has(role);
+        let process = plan.user.and_then(|number| runtime.users.get(usize::from(number)));
         let unit = Rc::new(Self {
             home: Home::new().map_err(failed)?,
             watcher,
@@ -282,7 +291,11 @@ impl Unit {
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
-            worker: plan.worker.map(|id| Worker::new(id, &runtime.settings)),
+            worker: plan
+                .worker
+                .filter(|_| has(Roles::WORKER))
+                .map(|id| Worker::new(id, &runtime.settings)),
+            user: process.cloned().map(User::new),
             plan,
             runtime,
         });
@@ -420,9 +433,7 @@ impl Unit {
             *self.held_back.borrow_mut().entry(session).or_default() += data.len() as u64;
         }
         drop(outbox);
-        if self.is_hasty() {
-            self.tell_others();
-        }
+        self.tell_if_hasty();
         Ok(())
     }
 
@@ -430,7 +441,10 @@ impl Unit {
     pub fn close(&self, record: &Connection, session: SessionId, is_reset: bool) {
         match &self.worker {
             Some(worker) if self.is_bound(record, session) => worker.close(self, session, is_reset),
-            Some(_) | None => self.close_elsewhere(route::reactor_of(record), session, is_reset),
+            Some(_) | None => {
+                self.close_elsewhere(route::reactor_of(record), session, is_reset);
+                self.tell_if_hasty();
+            }
         }
     }
 
@@ -448,6 +462,7 @@ impl Unit {
     /// Throws away what still waits for the peer of a connection that the server has closed.
     pub fn cut(&self, record: &Connection, session: SessionId) {
         self.tell_closed(route::reactor_of(record), session, true);
+        self.tell_if_hasty();
     }
 
     /// Tells the reactor that the worker is done with a connection.

@@ -68,7 +68,7 @@ impl Root {
         write_pid_file(&unit.runtime.settings.pid_file);
         self.successors.begin();
         let children: Vec<UnitPlan> = unit.runtime.plan.children(unit.plan.id).copied().collect();
-        for plan in children.iter().filter(|plan| !plan.roles.has(Roles::WORKER)) {
+        for plan in children.iter().filter(|plan| !plan.roles.is_managed()) {
             if let Err(error) = unit.family.start(unit, plan) {
                 self.fail(unit, error);
                 break;
@@ -296,7 +296,8 @@ impl Root {
         if unit.family.has(Roles::is_manager) || has_ended_in_order {
             return;
         }
-        for plan in runtime.plan.children(manager) {
+        // User processes have ended with it.
+        for plan in runtime.plan.children(manager).filter(|plan| !plan.roles.is_user()) {
             if let Err(error) = unit.family.adopt(unit, plan) {
                 log::error!("unit {} is without a manager and is not watched: {error}", plan.id.0);
             }

@@ -68,16 +68,23 @@ fn leave(parent: &Unit) {
 }
 
 /// Sets up the signals of a forked process. A manager ends or reloads the server when it is told
-/// to; any other process finishes what it has begun.
+/// to; a worker finishes what it has begun. A user process does what the program would expect of a
+/// process of its own, but that a pipe or socket without a reader does not end it.
 fn take_signals(plan: &UnitPlan, held: MaskGuard) -> Result<Signals> {
-    let reopen = [signal::real_time_min(), signal::SIGWINCH];
-    let (mut watch, mut ignore) = (vec![signal::SIGTERM], vec![signal::SIGHUP, signal::SIGPIPE]);
-    watch.extend(reopen);
-    match plan.roles.has(Roles::MANAGER) {
-        true => watch.extend([signal::SIGUSR1, signal::SIGUSR2, signal::SIGALRM]),
-        false => ignore.extend([signal::SIGUSR1, signal::SIGUSR2]),
+    let mut watch = vec![signal::SIGTERM, signal::real_time_min(), signal::SIGWINCH];
+    let mut ignore = vec![signal::SIGHUP, signal::SIGPIPE];
+    let mut default = vec![signal::SIGCHLD];
+    let reload = [signal::SIGUSR1, signal::SIGUSR2];
+    if plan.roles.is_user() {
+        default.append(&mut watch);
+        default.extend(reload);
+    } else if plan.roles.is_manager() {
+        watch.extend(reload);
+        watch.push(signal::SIGALRM);
+    } else {
+        ignore.extend(reload);
     }
-    let plan = SignalPlan { watch: &watch, ignore: &ignore, default: &[signal::SIGCHLD] };
+    let plan = SignalPlan { watch: &watch, ignore: &ignore, default: &default };
     Signals::in_child(&plan, held).map_err(|error| Error::system("set up signals", &error))
 }
 
@@ -92,7 +99,7 @@ fn run_child(runtime: Arc<Runtime>, plan: &UnitPlan, held: MaskGuard) -> ! {
         }
         Arrival::enter(&runtime, plan)?;
         // A change of the user takes this back, so it comes behind.
-        die_with_root(&runtime, plan)?;
+        die_with_parent(&runtime, plan)?;
         let (unit, events) = Unit::new(Arc::clone(&runtime), plan.id)?;
         unit.watch_signals(Rc::new(signals))?;
         unit.live(events)
@@ -107,13 +114,15 @@ fn run_child(runtime: Arc<Runtime>, plan: &UnitPlan, held: MaskGuard) -> ! {
 }
 
 /// A process that is a child of the root and has no children of its own ends with the root even
-/// if it is stuck in a callback. The manager must outlive it: it ends the others.
-fn die_with_root(runtime: &Runtime, plan: &UnitPlan) -> Result<()> {
-    if plan.parent != UnitId::ROOT || plan.roles.has(Roles::MANAGER) {
+/// if it is stuck in a callback. The manager must outlive it: it ends the others. A user process,
+/// which nobody can reach in its function, ends with the manager.
+fn die_with_parent(runtime: &Runtime, plan: &UnitPlan) -> Result<()> {
+    let is_root_watched = plan.parent != UnitId::ROOT || plan.roles.has(Roles::MANAGER);
+    if is_root_watched && !plan.roles.is_user() {
         return Ok(());
     }
-    let root = runtime.control.unit(UnitId::ROOT).map_or(0, |record| record.pid());
-    process::die_with_parent(signal::SIGKILL, root)
+    let parent = runtime.control.unit(plan.parent).map_or(0, |record| record.pid());
+    process::die_with_parent(signal::SIGKILL, parent)
         .map_err(|error| Error::system("end with the parent", &error))
 }
 
@@ -178,6 +187,8 @@ fn name_of(plan: &UnitPlan) -> &'static str {
         "sw-manager"
     } else if plan.roles.has(Roles::WORKER) {
         "sw-worker"
+    } else if plan.roles.is_user() {
+        "sw-user"
     } else {
         "sw-reactor"
     }
@@ -186,7 +197,8 @@ fn name_of(plan: &UnitPlan) -> &'static str {
 /// Says in log lines who is speaking.
 pub(super) fn log_as(plan: &UnitPlan) {
     let (mark, id) = if let Some(worker) = plan.worker {
-        (Mark::EventWorker, i32::from(worker.0))
+        let mark = if plan.roles.is_user() { Mark::UserProcess } else { Mark::EventWorker };
+        (mark, i32::from(worker.0))
     } else if plan.roles.has(Roles::MANAGER) {
         (Mark::Manager, 0)
     } else {

@@ -39,6 +39,7 @@ impl Unit {
         CURRENT.with(|current| current.replace(Some(Rc::clone(self))));
         let result = self.begin();
         if result.is_ok() {
+            self.run_user();
             while self.stage.get() < Stage::Ended {
                 self.turn(&mut events, &mut inbox);
             }

@@ -233,9 +233,9 @@ impl Unit {
         }
     }
 
-    /// The process or thread id of the worker that this unit is.
-    pub fn own_worker_pid(&self) -> Option<i32> {
-        self.worker.as_ref().map(|_| self.own_id())
+    /// The process or thread id of the worker or user process that this unit is.
+    pub fn own_managed_pid(&self) -> Option<i32> {
+        self.plan.roles.is_managed().then(|| self.own_id())
     }
 
     /// Whether the worker that this unit is works or ends. Others may see its successor instead.

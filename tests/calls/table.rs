@@ -4,9 +4,11 @@
 use std::ffi::{c_char, c_void, CStr};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::OnceLock;
 use swoole::ffi::connection::*;
 use swoole::ffi::error_codes::*;
 use swoole::ffi::library::*;
+use swoole::ffi::process::*;
 use swoole::ffi::server::*;
 use swoole::ffi::status::*;
 use swoole::ffi::timer::*;
@@ -135,6 +137,15 @@ extern "C-unwind" fn pass(_: i64, _: *mut c_void) {}
 extern "C-unwind" fn put_off(_: *mut c_void) {}
 
 extern "C-unwind" fn look(_: i32, _: i32, _: *mut c_void) {}
+
+extern "C" fn run_nothing(_: Raw, _: *mut sw_process_t, _: *mut c_void) {}
+
+/// Adds a process that nobody has added, which only ever fails.
+fn add_process(server: Raw) -> bool {
+    static PROCESS: OnceLock<usize> = OnceLock::new();
+    let made = PROCESS.get_or_init(|| sw_process_new(Some(run_nothing), null_mut()) as usize);
+    sw_server_add_process(server, *made as *mut sw_process_t) != -1
+}
 
 /// A timer that is cleared at once.
 fn tick(server: Raw, milliseconds: i64) -> bool {
@@ -391,6 +402,21 @@ pub const TABLE: &[Function] = &[
     ]),
     row("sw_server_defer", Callback, Some(|s| sw_server_defer(s, Some(put_off), null_mut())), &[
         bad("no callback", |s| sw_server_defer(s, None, null_mut()), PARAMS, "callback"),
+    ]),
+    row("sw_process_new", Always, None, &[
+        bad("no function", |_| !sw_process_new(None, null_mut()).is_null(), PARAMS, "function"),
+    ]),
+    row("sw_server_add_process", Configure, Some(add_process), &[
+        bad("NULL", |s| sw_server_add_process(s, null_mut()) != -1, PARAMS, "NULL"),
+        bad("no process", |s| sw_server_add_process(s, s.cast()) != -1, PARAMS, "sw_process_new"),
+    ]),
+    row("sw_process_socket", Always, None, &[
+        bad("NULL", |_| sw_process_socket(null()) != -1, PARAMS, "NULL"),
+        bad("no process", |s| sw_process_socket(s.cast()) != -1, PARAMS, "sw_process_new"),
+    ]),
+    row("sw_process_pid", Always, None, &[
+        bad("NULL", |_| sw_process_pid(null()) != -1, PARAMS, "NULL"),
+        bad("no process", |s| sw_process_pid(s.cast()) != -1, PARAMS, "sw_process_new"),
     ]),
     row("sw_event_add", Callback, Some(|_| watch(0, SW_IO_READ)), &[
         bad("no callback", |_| sw_event_add(0, SW_IO_READ, None, null_mut()), PARAMS, "callback"),

@@ -118,6 +118,17 @@ fn signal_state() -> Vec<Vec<u8>> {
     state
 }
 
+/// A start that gets as far as the first fork, which a process with threads is refused.
+fn start_beside_a_thread(setup: &Setup) -> Fallible<i32> {
+    let server = echoing(setup)?;
+    let (keep, ended) = std::sync::mpsc::channel::<()>();
+    let other = std::thread::spawn(move || ended.recv());
+    let refusal = server.start().err().map_or(0, |error| error.code);
+    drop(keep);
+    other.join().map(drop).map_err(|_| "the thread panicked")?;
+    Ok(refusal)
+}
+
 pub fn keep_signals(setup: &Setup) -> Outcome {
     for (signal, action) in [
         (libc::SIGTERM, count_signal as *const () as libc::sighandler_t),
@@ -138,6 +149,10 @@ pub fn keep_signals(setup: &Setup) -> Outcome {
     // SAFETY: the set is valid, the old one is not asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &blocked, std::ptr::null_mut()) };
     let before = signal_state();
+    if setup.mode != Mode::Thread {
+        report!("failed {}", start_beside_a_thread(setup)?);
+        report!("and are after a failure: {}", signal_state() == before);
+    }
     let server = echoing(setup)?;
     server.start()?;
     let after = signal_state();
@@ -157,6 +172,11 @@ pub fn signals_are_as_they_were_after_the_end(server: &Running) -> Outcome {
     }
     server.connect()?.echo(b"none of them ends it")?;
     server.signal(libc::SIGTERM)?;
+    if server.mode() != Mode::Thread {
+        let refusal = format!("failed {}", libc::EDEADLK);
+        server.wait_line(|line| line == refusal, STEP)?;
+        server.wait_line(|line| line == "and are after a failure: true", STEP)?;
+    }
     server.wait_line(|line| line == "signals are as before: true", STEP)?;
     await_end(server)?;
     Ok(())

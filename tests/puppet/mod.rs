@@ -23,7 +23,7 @@
 #![allow(dead_code)]
 
 use crate::common::api::Handle;
-use crate::common::{process, Client, Event, Mode, Outcome, Running, Setup, STEP};
+use crate::common::{api, process, Client, Event, Mode, Outcome, Running, Server, Setup, STEP};
 use crate::report;
 use std::cell::Cell;
 use std::error::Error;
@@ -46,6 +46,15 @@ thread_local! {
 
 /// Runs the server with two workers and these settings.
 pub fn serve(setup: &Setup, settings: &[(&str, &str)], on_receive: fn(Handle, &Event)) -> Outcome {
+    run(&prepare(setup, settings, on_receive)?)
+}
+
+/// Makes the server.
+pub fn prepare(
+    setup: &Setup,
+    settings: &[(&str, &str)],
+    on_receive: fn(Handle, &Event),
+) -> std::result::Result<Server, api::Error> {
     let server = setup.server()?;
     for (name, value) in settings {
         server.set(name, value)?;
@@ -70,6 +79,11 @@ pub fn serve(setup: &Setup, settings: &[(&str, &str)], on_receive: fn(Handle, &E
     server.on("managerStart", |server, _| report!("manager {}", server.manager_pid()))?;
     server.on("managerStop", |_, _| report!("manager stop"))?;
     server.on("shutdown", |_, _| report!("shutdown"))?;
+    Ok(server)
+}
+
+/// Runs it.
+pub fn run(server: &Server) -> Outcome {
     server.start()?;
     report!("returned, left: {:?}", others_of_the_group()?);
     Ok(())
@@ -179,7 +193,7 @@ fn hold_if_armed(event: &'static std::thread::LocalKey<Cell<Option<u16>>>) {
 }
 
 /// Is stuck until the gate opens.
-fn hold(port: u16) {
+pub fn hold(port: u16) {
     let opened = TcpStream::connect(("127.0.0.1", port)).and_then(|mut gate| gate.read(&mut [0]));
     if let Err(error) = opened {
         report!("the gate at {port} is broken: {error}");

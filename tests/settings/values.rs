@@ -44,6 +44,7 @@ fn numbers(mode: Mode) -> Vec<(&'static str, i64, Vec<Given>)> {
         ),
         ("output_buffer_size", (1 << 32) - 1, vec![(9, 9), (-1, 0), (1 << 40, (1 << 32) - 1)]),
         ("buffer_output_size", (1 << 32) - 1, vec![(10, 10)]),
+        ("stats_timer_interval", 1000, vec![(5, 5), (0, 1), (-1, 1), (i64::MAX, (1 << 32) - 1)]),
         ("max_wait_time", 3, vec![(0, 0), (-1, 0), (60, 60), (i64::MAX, (1 << 32) - 1)]),
     ]
 }
@@ -77,7 +78,12 @@ pub fn truths_and_sizes_are_read_as_people_write_them() -> Outcome {
     let server = plain_server(Mode::Process)?;
     assert_eq!(server.get_setting("single_thread")?, "false");
     assert_eq!(server.get_setting("open_tcp_nodelay")?, "true");
-    assert_eq!(server.get_setting("log_file")?, "");
+    for name in ["log_file", "user", "group", "chroot", "stats_file", "admin_server"] {
+        assert_eq!(server.get_setting(name)?, "", "{name}");
+    }
+    for name in ["daemonize", "open_cpu_affinity", "enable_reuse_port"] {
+        assert_eq!(server.get_setting(name)?, "false", "{name}");
+    }
     for (given, is_on) in [
         ("true", true),
         ("FALSE", false),
