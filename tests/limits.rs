@@ -86,6 +86,16 @@ fn serve_few(setup: &Setup) -> Outcome {
     Ok(())
 }
 
+/// One process accepts, and has room for few.
+fn serve_in_one(setup: &Setup) -> Outcome {
+    let server = setup.server()?;
+    server.set("max_connection", "60")?;
+    server.set("worker_num", "1")?;
+    server.on("receive", obey)?;
+    server.start()?;
+    Ok(())
+}
+
 /// What this process has: descriptors, threads, children.
 fn own_things() -> io::Result<(u64, usize, String)> {
     let children = fs::read_to_string("/proc/thread-self/children")?;
@@ -289,6 +299,29 @@ fn without_descriptors_the_server_serves_what_it_has_and_waits_for_room(
     Ok(())
 }
 
+/// Whoever comes too much is sent away, and for a second nobody else is looked at.
+fn after_one_connection_too_many_accepting_rests_for_a_second(server: &Running) -> Outcome {
+    let mut held = vec![server.connect()?];
+    let last = loop {
+        let last = Instant::now();
+        let mut client = Client::connect(server.port())?;
+        match touch(&mut client) {
+            Ok(()) => held.push(client),
+            Err(_) => break last,
+        }
+        assert!(held.len() < 60, "nobody is sent away");
+    };
+    let mut waiting = Client::connect(server.port())?;
+    held.truncate(held.len() / 2);
+    touch(&mut waiting)?;
+    let rest = last.elapsed();
+    // The second begins with a turn of the loop, which may be a little older than the connection.
+    assert!(rest > Duration::from_millis(700), "accepting went on after {rest:?}");
+    held.iter_mut().try_for_each(touch)?;
+    assert_eq!(counts(&mut waiting)?.0[3], 1);
+    Ok(())
+}
+
 /// A client to ask, and what is open beside it when every worker is up.
 fn begin_counting(server: &Running) -> Result<(Client, Descriptors), Failure> {
     server.wait_lines(2, |line| line == "worker", STEP)?;
@@ -445,6 +478,7 @@ server_tests! {
     ten_thousand_idle_connections_are_held_and_cost_little: serve_many;
     ten_thousand_short_connections_leave_exact_counters_and_no_descriptor: serve_many;
     without_descriptors_the_server_serves_what_it_has_and_waits_for_room: serve_few;
+    after_one_connection_too_many_accepting_rests_for_a_second: serve_in_one;
     a_storm_of_resets_leaves_nothing_behind: serve_many;
     any_bytes_come_through_beside_each_other: serve_many;
     a_half_closed_peer_gets_its_answer_and_the_end: serve_many;

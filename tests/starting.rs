@@ -7,6 +7,7 @@ mod commands;
 mod common;
 
 use commands::{command_server, Commander};
+use common::hidden::hidden;
 use common::prelude::*;
 use common::process;
 use std::io;
@@ -25,15 +26,6 @@ static THREADS: AtomicI32 = AtomicI32::new(-1);
 /// Counts down, and says whether it is this one that fails.
 fn is_failing(countdown: &AtomicI32) -> bool {
     countdown.load(Ordering::Relaxed) >= 0 && countdown.fetch_sub(1, Ordering::Relaxed) == 0
-}
-
-/// The function of this name in the C library, which the one here hides.
-fn hidden(name: &[u8]) -> *mut libc::c_void {
-    assert_eq!(name.last(), Some(&0));
-    // SAFETY: the name ends with a NUL and lives through the call.
-    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr().cast()) };
-    assert!(!found.is_null());
-    found
 }
 
 /// What the library calls to make a process.

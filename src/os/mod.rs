@@ -12,6 +12,7 @@ pub mod eventfd;
 pub mod file;
 pub mod futex;
 pub mod identity;
+pub mod leash;
 pub mod memory;
 pub mod notify;
 pub mod process;

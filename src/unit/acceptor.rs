@@ -179,3 +179,88 @@ impl Unit {
         self.runtime.control.root().session_round.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Loop;
+    use crate::model::hooks::Hooks;
+    use crate::model::plan::{Mode, Plan};
+    use crate::model::settings::{Machine, Settings};
+    use crate::os::clock;
+    use crate::os::socket::SocketKind;
+    use crate::unit::Runtime;
+    use std::io::Read;
+    use std::net::TcpStream;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// A unit that does all by itself and accepts, but does not turn.
+    fn accepting_unit() -> (Rc<Unit>, Loop) {
+        let machine = Machine { cpu_count: 1, descriptor_limit: 1024, port_descriptor: 3 };
+        let settings = Settings::new(Mode::Base, machine).in_force();
+        let plan = Plan::new(Mode::Base, &settings);
+        let listener = Listener::bind(SocketKind::Tcp, "127.0.0.1", 0).unwrap();
+        listener.listen(settings.backlog, true).unwrap();
+        let runtime = Runtime::new(plan, settings, Hooks::default(), vec![listener]).unwrap();
+        let (unit, events) = Unit::new(Arc::new(runtime), UnitId::ROOT).unwrap();
+        unit.acceptor.as_ref().unwrap().open(&unit);
+        (unit, events)
+    }
+
+    fn connect(unit: &Unit) -> TcpStream {
+        let client = TcpStream::connect(("127.0.0.1", unit.runtime.listeners[0].port())).unwrap();
+        client.set_read_timeout(Some(LIMIT)).unwrap();
+        client
+    }
+
+    /// Takes what a listener has, if one is ready within the time.
+    fn accept_within(unit: &Unit, events: &mut Loop, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            events.wait(Some(left)).unwrap();
+            unit.refresh_now();
+            if events.ready().any(|ready| ready.token == Token::Listener(0)) {
+                unit.acceptor.as_ref().unwrap().accept(unit, 0);
+                return true;
+            }
+            if left.is_zero() {
+                return false;
+            }
+        }
+    }
+
+    #[test]
+    fn while_the_table_is_full_accepting_rests_for_a_second_and_goes_on_then() {
+        let (unit, mut events) = accepting_unit();
+        let (control, counters) = (&unit.runtime.control, unit.counters().unwrap());
+        let (round, slots) = (&control.root().session_round, control.connections.capacity());
+        let take = || control.connections.claim(round, 0, slots).map(|claimed| claimed.publish());
+        let taken: Vec<i64> = std::iter::from_fn(take).collect();
+        assert_eq!(taken.len(), slots);
+        let begin = Instant::now();
+        let mut refused = connect(&unit);
+        assert!(accept_within(&unit, &mut events, LIMIT));
+        assert_eq!((counters.accepted.get(), counters.aborted.get()), (0, 1));
+        assert!(matches!(refused.read(&mut [0]), Ok(0) | Err(_)), "it is closed");
+        // There is room at once, but nobody looks.
+        assert!(taken.iter().all(|id| control.connections.release(*id)));
+        let waiting = connect(&unit);
+        assert!(!accept_within(&unit, &mut events, Duration::from_millis(20)));
+        let due_ns = unit.agenda.next_due_ns().unwrap();
+        while clock::monotonic_ns() < due_ns {
+            let left_ns = due_ns.saturating_sub(clock::monotonic_ns());
+            events.wait(Some(Duration::from_nanos(left_ns))).unwrap();
+            assert!(events.ready().all(|ready| ready.token != Token::Listener(0)));
+        }
+        assert!(begin.elapsed() >= Duration::from_secs(1));
+        unit.take_timers(clock::monotonic_ns());
+        assert!(accept_within(&unit, &mut events, LIMIT));
+        assert_eq!((counters.accepted.get(), counters.aborted.get()), (1, 1));
+        drop(waiting);
+    }
+}

@@ -10,6 +10,7 @@ use crate::event::Token;
 use crate::model::plan::{Roles, UnitPlan};
 use crate::model::worker::{Command, Stage};
 use crate::model::UnitId;
+use crate::os::leash::Leash;
 use crate::os::process::{self, ExitStatus, Pid};
 use crate::os::signal;
 
@@ -24,8 +25,15 @@ const GIVEN_UP: u64 = u64::MAX;
 
 /// What a child is to the system.
 pub(super) enum Child {
-    Process { pid: Pid, pidfd: OwnedFd },
-    Thread { handle: JoinHandle<()> },
+    Process {
+        pid: Pid,
+        pidfd: OwnedFd,
+        /// It has not begun, and waits to be let go.
+        leash: Option<Leash>,
+    },
+    Thread {
+        handle: JoinHandle<()>,
+    },
 }
 
 /// Names one life of one child, and no other in this process.
@@ -54,7 +62,7 @@ impl Child {
     /// Ends it at once, and waits until nothing of it is left. A thread must have been told to end.
     fn abandon(self) {
         match self {
-            Child::Process { pid, pidfd } => {
+            Child::Process { pid, pidfd, .. } => {
                 let ended = process::kill(pid, signal::SIGKILL)
                     .and_then(|()| process::wait_for(&pidfd, None))
                     .and_then(|_| process::reap(pid));
@@ -66,6 +74,16 @@ impl Child {
                 if handle.join().is_err() {
                     log::error!("a thread ended by a panic");
                 }
+            }
+        }
+    }
+
+    /// Lets it begin.
+    fn release(&mut self) {
+        if let Child::Process { leash, .. } = self {
+            // If it has died on the leash, its end tells that.
+            if let Some(Err(error)) = leash.take().map(Leash::release) {
+                log::debug!("a child was not there to be let go: {error}");
             }
         }
     }
@@ -104,8 +122,8 @@ impl Family {
         if let Some(record) = parent.runtime.control.unit(plan.id) {
             record.prepare_life();
         }
-        let Some(child) = spawn::start(parent, plan, parked)? else { return Ok(()) };
-        if let Child::Process { pid, pidfd } = &child {
+        let Some(mut child) = spawn::start(parent, plan, parked)? else { return Ok(()) };
+        if let Child::Process { pid, pidfd, .. } = &child {
             if let Some(record) = parent.runtime.control.unit(plan.id) {
                 record.set_pid(*pid);
             }
@@ -115,6 +133,7 @@ impl Family {
                 return Err(Error::system("watch a child process", &error));
             }
         }
+        child.release();
         self.add(plan, child);
         Ok(())
     }
@@ -133,7 +152,7 @@ impl Family {
         let failed = |error| Error::system("watch a process", &error);
         let Some(pidfd) = process::find_pidfd(pid).map_err(failed)? else { return Ok(false) };
         unit.watcher.watch(pidfd.as_raw_fd(), Token::Child(plan.id.0)).map_err(failed)?;
-        self.add(plan, Child::Process { pid, pidfd });
+        self.add(plan, Child::Process { pid, pidfd, leash: None });
         Ok(true)
     }
 

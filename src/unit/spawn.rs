@@ -11,6 +11,7 @@ use crate::log::{set_identity, Mark};
 use crate::model::plan::{Roles, Start, UnitPlan};
 use crate::model::worker::Stage;
 use crate::model::UnitId;
+use crate::os::leash::Leash;
 use crate::os::process::{self, Forked};
 use crate::os::signal::{self, MaskGuard, SignalPlan, Signals};
 
@@ -37,9 +38,15 @@ pub(super) fn start(parent: &Rc<Unit>, plan: &UnitPlan, parked: usize) -> Result
 }
 
 fn fork(parent: &Rc<Unit>, plan: &UnitPlan, parked: usize) -> Result<Child> {
+    // A manager must not have workers before it is watched: nobody would end them with it.
+    let leash = plan.roles.is_manager().then(Leash::new).transpose();
+    let leash = leash.map_err(|error| Error::system("fork", &error))?;
     match process::fork_beside(parked) {
-        Ok(Forked::Parent { pid, pidfd }) => Ok(Child::Process { pid, pidfd }),
+        Ok(Forked::Parent { pid, pidfd }) => Ok(Child::Process { pid, pidfd, leash }),
         Ok(Forked::Child { held }) => {
+            if leash.is_some_and(|leash| !leash.wait()) {
+                process::exit_at_once(FAILED);
+            }
             leave(parent);
             run_child(Arc::clone(&parent.runtime), plan, held)
         }

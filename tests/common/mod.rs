@@ -40,6 +40,7 @@
 
 pub mod api;
 pub mod client;
+pub mod hidden;
 pub mod process;
 pub mod report;
 pub mod running;
