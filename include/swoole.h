@@ -598,7 +598,8 @@ typedef union {
 } sw_event_t;
 
 // A callback, the same type for every event. `event` and all it points to are valid until it
-// returns; `user_data` is what was registered with it.
+// returns; `user_data` is what was registered with it. If an exception leaves it, or any other
+// callback, the process that it runs in ends with exit code 255.
 typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void *user_data);
 
 // What is known of one connection. Times are seconds since 1970.
@@ -719,10 +720,13 @@ typedef void (*sw_io_fn_t)(int os_fd, int events, void *user_data);
 
 // What a user process runs. It is started with the server and, when it has returned or its process
 // has ended, at once again, for as long as the server lives: so it does not return in normal
-// operation. If it returns while timers, deferred calls or descriptors are registered, these run
-// until none is left. Inside of it what is sent leaves in the call that sends it. A call that
-// finds no room waits for it; if nothing is taken for 3 seconds it returns all the same, and what
-// is left leaves with a later call or when the function has returned.
+// operation. Only a process that ends otherwise again and again within a second waits for its next
+// start, a second at most.
+//
+// If it returns while timers, deferred calls or descriptors are registered, these run until none
+// is left. Inside of it what is sent leaves in the call that sends it. A call that finds no room
+// waits for it; if nothing is taken for 3 seconds it returns all the same, and what is left leaves
+// with a later call or when the function has returned.
 //
 // When the server ends, after its workers, the process gets SIGTERM, which ends it unless the
 // function has installed a handler, and is killed after twice `max_wait_time`. In SW_THREAD mode
@@ -796,17 +800,19 @@ void sw_buffer_free(sw_buffer_t *buffer);
 // Makes a server with its first port. The socket is made and bound here, not at start.
 //
 // - `host`: an IPv4 or IPv6 address or a name, at most 107 bytes; "0.0.0.0" and "::" are all
-//   interfaces; for unix types the path of the socket file. Not NULL.
+//   interfaces; for unix types the path of the socket file. "SYSTEMD" with port 0 takes up the
+//   listeners that a service manager has opened (LISTEN_PID, LISTEN_FDS, LISTEN_FDS_START), each
+//   as a port of its own type. Not NULL.
 // - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
 // - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
 // - `sock_type`: SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM.
 //
 // Returns: the server, or NULL.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL), SW_ERROR_SERVER_INVALID_LISTEN_PORT,
-// SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR, SW_ERROR_BAD_IPV6_ADDRESS,
-// SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that this version does not
-// serve), or the errno of the system, such as EADDRINUSE.
+// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
+// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that
+// this version does not serve), or the errno of the system, such as EADDRINUSE.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
@@ -924,7 +930,8 @@ bool sw_server_on(sw_server_t *server, const char *event, sw_callback_t callback
 sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *event);
 
 // Runs the server. Returns when it has ended: after SIGTERM or sw_server_shutdown, when every
-// process and thread of it is gone and its ports are free.
+// process and thread of it is gone and its ports are free. With the setting daemonize it goes on,
+// and returns, in a new process; the one that has called it ends with 0 at once.
 //
 // - `server`: a server with a receive callback.
 //
@@ -933,12 +940,13 @@ sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *even
 // Errors: SW_ERROR_WRONG_OPERATION (it runs or has ended already),
 // SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE
 // (another server runs in this process), or the errno of the system; EDEADLK says that the program
-// has several threads, with which SW_PROCESS and SW_BASE cannot fork.
+// has several threads, with which SW_PROCESS, SW_BASE and daemonize cannot fork.
 //
 // Where: before start, from the only thread of the program (SW_THREAD: from any).
 //
-// Memory: nothing changes hands. While it runs, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2 and
-// SIGCHLD are handled by the library; then they are as before.
+// Memory: nothing changes hands. While it runs, SIGTERM (end), SIGUSR1 and SIGUSR2
+// (reload all workers, reload task workers), SIGRTMIN and SIGWINCH (open the log file anew),
+// SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are handled by the library; then they are as before.
 bool sw_server_start(sw_server_t *server);
 
 // Asks for an orderly end of the whole server, as SIGTERM to the master does. The calling callback
@@ -952,6 +960,44 @@ bool sw_server_start(sw_server_t *server);
 //
 // Where: any process and thread of the running server, also in a signal handler of its process.
 bool sw_server_shutdown(sw_server_t *server);
+
+// Replaces all workers, or the task workers only, as SIGUSR1 and SIGUSR2 to the master or the
+// manager do. Nothing that was received is lost, and in SW_PROCESS mode connections live on; user
+// processes, master and manager stay as they are. What the program has loaded before
+// sw_server_start is not loaded again.
+//
+// - `server`: the server.
+// - `only_task_workers`: leave the event workers as they are. Without task workers the manager
+//   logs a warning and nothing happens.
+//
+// Returns: true if the request was handed over; its end is told by the event "afterReload". One
+// reload runs at a time, and what is asked for meanwhile is dropped, which only the manager and,
+// in SW_THREAD mode, everybody is told.
+//
+// Errors: SW_ERROR_OPERATION_NOT_SUPPORT (no manager: SW_BASE with one worker; or a reload runs;
+// or SW_THREAD without task workers), SW_ERROR_WRONG_OPERATION (it does not run).
+//
+// Where: any process and thread of the running server.
+bool sw_server_reload(sw_server_t *server, bool only_task_workers);
+
+// Ends one worker, which is replaced. Without a manager, SW_BASE with one worker, the server ends.
+//
+// - `server`: the server.
+// - `worker_id`: 0 to `worker_num` - 1; -1 for the calling worker.
+// - `wait_event`: for the calling worker: true lets it finish what it has begun, its timers and
+//   descriptors, for `max_wait_time` seconds at most, and raises "workerExit" meanwhile; false
+//   ends it after the callback that runs, and drops its timers and descriptors. Another worker
+//   finishes what it has begun also if this is false, unless `reload_async` is false.
+//
+// Returns: true if the worker will end. What was sent before, and until the callback returns, is
+// delivered.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (no such worker), SW_ERROR_OPERATION_NOT_SUPPORT (a user
+// process), SW_ERROR_WRONG_OPERATION (-1 outside of workers, or it does not run),
+// SW_ERROR_SERVER_UNRELATED_THREAD.
+//
+// Where: any process of the running server, in a thread that runs its callbacks.
+bool sw_server_stop(sw_server_t *server, int worker_id, bool wait_event);
 
 // Tells whether the server runs and no end has been asked for.
 //
@@ -1102,13 +1148,28 @@ int sw_server_get_worker_id(const sw_server_t *server);
 // Where: in callbacks, of any process.
 pid_t sw_server_get_worker_pid(const sw_server_t *server, int worker_id);
 
+// What a worker does at this moment: SW_WORKER_BUSY (a callback runs), SW_WORKER_IDLE (it waits)
+// or SW_WORKER_EXIT (it finishes what it has begun, then ends). A worker that is being replaced
+// reads SW_WORKER_EXIT about itself, while others see its successor already.
+//
+// - `server`: the server.
+// - `worker_id`: a worker id, or -1 for the worker that calls.
+//
+// Returns: one of the three; 0 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, no such worker, or -1 outside of workers),
+// SW_ERROR_WRONG_OPERATION (not running), SW_ERROR_SERVER_UNRELATED_THREAD.
+//
+// Where: in callbacks, of any process.
+int sw_server_get_worker_status(const sw_server_t *server, int worker_id);
+
 // The process id of the manager: in SW_PROCESS mode a child of the master, in SW_BASE mode the
 // process that called sw_server_start.
 //
 // - `server`: the server.
 //
 // Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or
-// SW_BASE mode with one worker).
+// SW_BASE mode with one worker, no `max_request` and no user process).
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL).
 //

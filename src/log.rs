@@ -5,12 +5,15 @@
 //! output until a file is opened. What cannot be written is counted and otherwise lost: there is
 //! nobody left to tell.
 
+mod line;
+
 use std::cell::Cell;
 use std::env;
 use std::ffi::OsString;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering};
@@ -20,7 +23,9 @@ use parking_lot::{const_rwlock, RwLock};
 
 use crate::error::{code, Error, Result};
 use crate::os::clock::{self, DateFormat};
-use crate::os::{file, process};
+use crate::os::file;
+
+use line::Line;
 
 /// The longest line in bytes, its newline included. Longer messages are cut.
 pub const MAX_LINE: usize = 16 * 1024;
@@ -149,6 +154,8 @@ struct Sink {
     date_format: DateFormat,
     has_microseconds: bool,
     rotation: Rotation,
+    /// Whether standard output and error go to the same file.
+    has_standard: bool,
 }
 
 enum Output {
@@ -168,6 +175,7 @@ static SINK: RwLock<Sink> = const_rwlock(Sink {
     date_format: DateFormat::DATE_AND_TIME,
     has_microseconds: false,
     rotation: Rotation::Single,
+    has_standard: false,
 });
 /// The setting `log_level`. It stands alone, nothing else is read along with it.
 static LEVEL: AtomicU8 = AtomicU8::new(LEVEL_DEFAULT);
@@ -230,9 +238,26 @@ pub fn reopen() -> io::Result<()> {
     sink.reopen_for(wall_s())
 }
 
-/// Writes to standard output again.
+/// The descriptor of the file that is written to.
+pub fn descriptor() -> Option<RawFd> {
+    match &SINK.read().output {
+        Output::File { file, .. } => Some(file.as_raw_fd()),
+        Output::Standard => None,
+    }
+}
+
+/// Writes to standard output again. Where that goes stays as it is.
 pub fn close() {
-    SINK.write().output = Output::Standard;
+    let mut sink = SINK.write();
+    sink.output = Output::Standard;
+    sink.has_standard = false;
+}
+
+/// Has standard output and error go to the log file from now on, or to nowhere if there is none.
+pub fn take_standard_output() -> io::Result<()> {
+    let mut sink = SINK.write();
+    sink.has_standard = true;
+    sink.redirect()
 }
 
 /// Begins lines with the date in this `strftime` format. INVALID_PARAMS if it expands to more than
@@ -298,8 +323,18 @@ impl Sink {
     fn reopen_for(&mut self, wall_s: u64) -> io::Result<()> {
         if let Output::File { path, .. } = &self.output {
             self.output = Output::at(path.clone(), self.rotation.stamp(wall_s))?;
+            if self.has_standard {
+                return self.redirect();
+            }
         }
         Ok(())
+    }
+
+    fn redirect(&self) -> io::Result<()> {
+        match &self.output {
+            Output::Standard => file::replace_standard_output(None),
+            Output::File { file, .. } => file::replace_standard_output(Some(file)),
+        }
     }
 
     /// Whether the open file belongs to a period that is over.
@@ -376,59 +411,6 @@ fn write_line(level: Level, message: fmt::Arguments, wall_ns: u64) {
         _ => {
             LOST_LINES.fetch_add(1, Ordering::Relaxed);
         }
-    }
-}
-
-/// A line that grows up to [`MAX_LINE`].
-struct Line {
-    text: Vec<u8>,
-}
-
-/// What a line ends in when its message was longer.
-const CUT: &[u8] = b"...\n";
-
-impl Line {
-    /// With the date in front.
-    fn begin(wall_ns: u64) -> Self {
-        let sink = SINK.read();
-        let mut text = Vec::with_capacity(256);
-        text.push(b'[');
-        if let Some(date) = sink.date_format.expand(wall_ns / NS_PER_S) {
-            text.extend_from_slice(date.as_bytes());
-        }
-        if sink.has_microseconds {
-            let microseconds = wall_ns % NS_PER_S / NS_PER_US;
-            text.extend_from_slice(format!("<.{microseconds:06}>").as_bytes());
-        }
-        Self { text }
-    }
-
-    /// A message that is too long, or whose parts fail, ends where it did.
-    fn fill(&mut self, level: Level, message: fmt::Arguments) {
-        let (mark, worker_id) = IDENTITY.with(Cell::get);
-        let (sign, pid, level) = (mark.sign(), process::pid(), level.name());
-        let all = format_args!(" {sign}{pid}.{worker_id}]\t{level}\t{message}");
-        if self.write_fmt(all).is_err() {
-            self.text.extend_from_slice(CUT.strip_suffix(b"\n").unwrap_or(CUT));
-        }
-    }
-
-    fn ended(mut self) -> Vec<u8> {
-        self.text.push(b'\n');
-        self.text
-    }
-}
-
-impl fmt::Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = MAX_LINE.saturating_sub(self.text.len() + CUT.len());
-        if text.len() <= room {
-            self.text.extend_from_slice(text.as_bytes());
-            return Ok(());
-        }
-        let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        self.text.extend_from_slice(text.get(..end).unwrap_or_default().as_bytes());
-        Err(fmt::Error)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the log. Its sink belongs to the whole process, so each runs in a child of its own.
 
 use super::*;
+use crate::os::process;
 use crate::os::testing::{passes_in_child, set_zone};
 use log::Log as _;
 use std::fs;
@@ -252,6 +253,24 @@ fn without_a_file_lines_go_to_standard_output_and_lost_ones_are_counted() {
         assert_eq!(lost_lines(), 0);
         log::error!("lost");
         assert_eq!(lost_lines(), 1);
+    });
+}
+
+#[test]
+fn standard_output_follows_the_file_when_it_is_opened_again() {
+    with_log(|folder| {
+        take_standard_output().unwrap();
+        nix::unistd::write(io::stdout(), b"printed 1\n").unwrap();
+        fs::rename(folder.0.join("log"), folder.0.join("old")).unwrap();
+        reopen().unwrap();
+        nix::unistd::write(io::stdout(), b"printed 2\n").unwrap();
+        nix::unistd::write(io::stderr(), b"printed 3\n").unwrap();
+        assert_eq!(folder.text("old"), "printed 1\n");
+        assert_eq!(folder.text("log"), "printed 2\nprinted 3\n");
+        close();
+        take_standard_output().unwrap();
+        nix::unistd::write(io::stdout(), b"into nowhere\n").unwrap();
+        assert_eq!(folder.text("log"), "printed 2\nprinted 3\n");
     });
 }
 

@@ -16,6 +16,7 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::Ordering;
 use swoole::ffi::server::sw_server_free;
 use swoole::ffi::server::sw_server_new;
+use swoole::ffi::timer::sw_event_del;
 use table::When::{Always, Callback, Configure, Run};
 use table::*;
 
@@ -368,12 +369,82 @@ fn a_start_without_callbacks_can_be_repeated_and_one_after_the_end_not(
     Ok(())
 }
 
+/// So many times a call is made in the wrong phase.
+const REPEATED: usize = 100;
+
+/// Makes calls that belong into another phase, and tells how many there were of each kind.
+fn call_out_of_phase(setup: &Setup) -> Outcome {
+    let server = setup.server()?;
+    let is_refused = |result: api::Result<()>| result.is_err_and(|error| error.code == PHASE);
+    // Its loop belongs to no server yet.
+    let forget = || if sw_event_del(0) { Ok(()) } else { Err(api::last_error()) };
+    report!("early: {}", (0..REPEATED).all(|_| is_refused(forget())));
+    server.on("receive", obey)?;
+    server.on("start", |server, _| {
+        let set = || server.set("backlog", "5").is_err_and(|error| error.code == PHASE);
+        report!("running: {}", (0..REPEATED).all(|_| set()));
+    })?;
+    server.start()?;
+    report!("late: {}", (0..REPEATED).all(|_| is_refused(server.close(1, false))));
+    Ok(())
+}
+
+/// The log says so, too, but not each time.
+fn a_call_out_of_its_phase_is_refused_and_logged_at_most_once_a_second(
+    server: &Running,
+) -> Outcome {
+    server.connect()?.echo(b"hello")?;
+    server.signal(libc::SIGTERM)?;
+    assert!(server.wait_exit(STEP)?.success());
+    for when in ["early", "running", "late"] {
+        server.wait_line(|line| line == format!("{when}: true"), STEP)?;
+    }
+    let log = server.log();
+    for text in [
+        "the server is not running, start it",
+        "the server is running",
+        "is not running, it has ended",
+    ] {
+        let lines = log.lines().filter(|line| line.contains("\tWARNING\t") && line.contains(text));
+        assert!((1..REPEATED / 10).contains(&lines.count()), "{text}: {log}");
+    }
+    Ok(())
+}
+
+/// What may be asked for at any time.
+fn ask_at_any_time(setup: &Setup) -> Outcome {
+    let server = setup.server()?;
+    let ask = |when: &str| {
+        let pids = (server.master_pid(), server.manager_pid(), server.worker_pid(0));
+        report!("{when} {} {} {pids:?}", server.is_running(), server.worker_id());
+    };
+    ask("early");
+    server.on("receive", obey)?;
+    server.start()?;
+    ask("late");
+    Ok(())
+}
+
+fn a_call_that_belongs_into_every_phase_is_not_logged(server: &Running) -> Outcome {
+    server.connect()?.echo(b"hello")?;
+    server.signal(libc::SIGTERM)?;
+    assert!(server.wait_exit(STEP)?.success());
+    for when in ["early", "late"] {
+        server.wait_line(|line| line == format!("{when} false -1 (0, 0, -1)"), STEP)?;
+    }
+    let log = server.log();
+    assert!(!log.contains("running"), "{log}");
+    Ok(())
+}
+
 server_tests! {
     a_bad_call_fails_with_its_number_and_a_sentence_and_changes_nothing: try_everywhere;
     start_and_every_worker_begin_without_an_error: fail_before_work;
     // Threads need no fork.
     a_program_with_threads_is_not_forked: start_with_two_threads, in [Mode::Process, Mode::Base];
     a_start_without_callbacks_can_be_repeated_and_one_after_the_end_not: start_again;
+    a_call_out_of_its_phase_is_refused_and_logged_at_most_once_a_second: call_out_of_phase;
+    a_call_that_belongs_into_every_phase_is_not_logged: ask_at_any_time;
     [plain] the_table_has_every_exported_function;
     [plain] what_is_no_server_is_refused_by_every_function;
     [plain] a_port_that_is_taken_is_refused_when_the_server_is_made;

@@ -20,36 +20,48 @@ use std::time::{Duration, Instant};
 /// A killed worker has a successor within this time, and the quickest of several within the second.
 const REPLACED: Duration = Duration::from_secs(1);
 const REPLACED_QUICKLY: Duration = Duration::from_millis(50);
+const LEAST_KILLS: usize = 5;
+const MOST_KILLS: usize = 50;
 /// Nothing outlives the master for longer.
 const ORPHANED: Duration = Duration::from_secs(1);
 
 fn a_killed_worker_is_back_in_milliseconds(server: &Running) -> Outcome {
+    // The start event is raised once: a first worker killed amid it would not report.
+    server.wait_line(|line| line == "ready", STEP)?;
     let mut pids = vec![pid_of(server, 0, 1)?];
-    let mut times = Vec::new();
-    for life in 2..=6 {
+    let mut times: Vec<Duration> = Vec::new();
+    let is_quick = |times: &[Duration]| times.iter().any(|time| *time < REPLACED_QUICKLY);
+    // On a machine that is busy with other things it takes a few more to see a quick one.
+    while times.len() < LEAST_KILLS || (!is_quick(&times) && times.len() < MOST_KILLS) {
         let begin = Instant::now();
         kill(pids[pids.len() - 1])?;
-        pids.push(pid_of(server, 0, life)?);
+        pids.push(pid_of(server, 0, pids.len() + 1)?);
         times.push(begin.elapsed());
         // A pause between two kills: whoever kills does not wait for more than the new pid.
         poll(&[], 0, 10)?;
     }
     println!("{:?}: replaced after {times:?}", server.mode());
     assert!(times.iter().all(|time| *time < REPLACED), "{times:?}");
-    assert!(times.iter().any(|time| *time < REPLACED_QUICKLY), "{times:?}");
-    let errors = server.wait_lines(5, |line| line.starts_with("error "), STEP)?;
+    assert!(is_quick(&times), "{times:?}");
+    let kills = times.len();
+    let errors = server.wait_lines(kills, |line| line.starts_with("error "), STEP)?;
     let expected = |pid: &i32| format!("error 0 {pid} code 0 signal 9 status 9");
-    assert_eq!(errors, pids[..5].iter().map(expected).collect::<Vec<_>>());
+    assert_eq!(errors, pids[..kills].iter().map(expected).collect::<Vec<_>>());
     let (mut client, fd) = connect_to(server, 0)?;
-    assert_eq!(ask(&mut client, "who")?, format!("0 {} {fd}", pids[5]));
+    assert_eq!(ask(&mut client, "who")?, format!("0 {} {fd}", pids[kills]));
     pids.sort_unstable();
     pids.dedup();
-    assert_eq!(pids.len(), 6);
+    assert_eq!(pids.len(), kills + 1);
     Ok(())
 }
 
 fn the_program_is_told_how_a_worker_ended(server: &Running) -> Outcome {
-    let ends = [("exit 255", "255 signal 0"), ("exit 1", "1 signal 0"), ("abort", "0 signal 6")];
+    let ends = [
+        ("exit 255", "255 signal 0"),
+        ("exit 1", "1 signal 0"),
+        ("abort", "0 signal 6"),
+        ("panic", "255 signal 0"),
+    ];
     for (count, (order, end)) in ends.iter().enumerate() {
         let (mut client, _) = connect_to(server, 1)?;
         let pid = pid_now(server, 1)?;
@@ -112,6 +124,31 @@ fn what_waits_for_a_killed_worker_is_answered_by_its_successor(server: &Running)
     let pid = pid_of(server, 1, 2)?;
     assert_eq!(ask(&mut stuck, "who")?, format!("1 {pid} {stuck_fd}"));
     drop(held);
+    Ok(())
+}
+
+/// The end of the server does not change that: nobody else would answer what was taken.
+fn what_waits_for_a_worker_killed_during_the_end_is_answered(server: &Running) -> Outcome {
+    let (mut control, _) = connect_to(server, 0)?;
+    let (mut stuck, _) = connect_to(server, 1)?;
+    let clients: Result<Vec<_>, _> = (0..20).map(|_| connect_to(server, 1)).collect();
+    let mut clients: Vec<Client> = clients?.into_iter().map(|(client, _)| client).collect();
+    let _held = hold_worker(&mut stuck)?;
+    // One each, so that all of them are known to be taken.
+    pile_up(&mut clients, &mut control, 1)?;
+    server.signal(libc::SIGTERM)?;
+    // The other worker has been told to end, and so has this one.
+    server.wait_line(|line| line.starts_with("stop 0 "), STEP)?;
+    kill(pid_of(server, 1, 1)?)?;
+    for client in &mut clients {
+        assert_eq!(client.receive_to_end()?, [NO_TEXT, 0]);
+    }
+    assert_eq!(stuck.receive_to_end()?, b"");
+    assert!(server.wait_exit(STEP)?.success());
+    let successor = pid_of(server, 1, 2)?;
+    let lines = server.lines_so_far();
+    assert!(lines.contains(&format!("stop 1 {successor}")), "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("worker ")).count(), 3);
     Ok(())
 }
 
@@ -269,6 +306,20 @@ fn a_killed_worker_takes_its_own_connections_along_and_no_other(server: &Running
     Ok(())
 }
 
+/// In base mode worker 0 stands for the master.
+fn who_follows_a_killed_worker_0_is_known_as_the_master(server: &Running) -> Outcome {
+    let (mut other, _) = connect_to(server, 1)?;
+    for life in 1..=3 {
+        let pid = pid_of(server, 0, life)?;
+        assert_eq!(ask(&mut other, "master")?, pid.to_string());
+        kill(pid)?;
+        // It says so before its first callback, and its parent may do so before that.
+        let successor = pid_of(server, 0, life + 1)?;
+        assert_eq!(ask(&mut other, "master")?, successor.to_string());
+    }
+    Ok(())
+}
+
 fn without_its_manager_the_server_serves_and_ends_in_order(server: &Running) -> Outcome {
     let mut client = server.connect()?;
     client.echo(b"before")?;
@@ -386,6 +437,7 @@ server_tests! {
         in [Mode::Process, Mode::Base];
     // Only there connections outlive their worker.
     what_waits_for_a_killed_worker_is_answered_by_its_successor: puppet, in [Mode::Process];
+    what_waits_for_a_worker_killed_during_the_end_is_answered: puppet, in [Mode::Process];
     a_successor_reads_on_where_the_lane_was_full: puppet, in [Mode::Process];
     a_reply_that_was_sent_before_the_kill_arrives_once: puppet, in [Mode::Process];
     half_of_a_large_reply_never_reaches_the_client: puppet, in [Mode::Process];
@@ -400,6 +452,7 @@ server_tests! {
         in [Mode::Process, Mode::Base];
     // There connections die with their worker.
     a_killed_worker_takes_its_own_connections_along_and_no_other: puppet, in [Mode::Base];
+    who_follows_a_killed_worker_0_is_known_as_the_master: puppet, in [Mode::Base];
     // Only there the manager is a process that can die alone.
     without_its_manager_the_server_serves_and_ends_in_order: puppet, in [Mode::Process];
     without_its_manager_a_stuck_worker_is_ended_by_force: impatient, in [Mode::Process];

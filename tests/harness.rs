@@ -7,7 +7,9 @@ use common::prelude::*;
 use common::{process, try_case, LIFETIME};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// An echo server for one connection that needs nothing of the library.
 fn echo_once(setup: &Setup) -> Outcome {
@@ -141,7 +143,32 @@ fn a_port_is_given_to_one_test_only() -> Outcome {
     let listener = TcpListener::bind(("127.0.0.1", first.number))?;
     assert!(!first.is_free());
     drop(listener);
-    assert!(first.is_free());
+    // A process that another test has just forked may hold a copy until it begins its program.
+    let end = Instant::now() + STEP;
+    while !first.is_free() {
+        assert!(Instant::now() < end, "the port stays taken");
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// Forked copies of what one look has opened must not be taken for a server by the next.
+fn a_free_port_looks_free_while_other_tests_start_servers() -> Outcome {
+    const STARTS: usize = 200;
+    let port = process::Port::reserve()?;
+    let start_and_fail = || {
+        let mut command = Command::new("/nonexistent");
+        // SAFETY: nothing is done between fork and exec. That there could be makes it a fork.
+        unsafe { command.pre_exec(|| Ok(())) };
+        assert!(command.spawn().is_err());
+    };
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| (0..STARTS).for_each(|_| start_and_fail()));
+        while !starting.is_finished() {
+            assert!(port.is_free());
+        }
+        starting.join().expect("it only starts programs");
+    });
     Ok(())
 }
 
@@ -157,4 +184,5 @@ server_tests! {
     [plain] what_a_server_leaves_behind_makes_its_test_fail;
     [plain] a_server_that_fails_makes_its_test_fail_with_its_words;
     [plain] a_port_is_given_to_one_test_only;
+    [plain] a_free_port_looks_free_while_other_tests_start_servers;
 }

@@ -195,8 +195,9 @@ fn more_than_max_connection_are_refused_and_accepting_goes_on(server: &Running) 
     held.truncate(held_count / 2);
     Client::connect(server.port())?.echo(b"again")?;
     held.iter_mut().try_for_each(|client| client.echo(b"xx"))?;
-    let is_connect = |line: &&String| line.starts_with("connect ");
-    let connects = server.lines_so_far().iter().filter(is_connect).count();
+    let is_connect = |line: &str| line.starts_with("connect ");
+    server.wait_lines(held_count + 1, is_connect, STEP)?;
+    let connects = server.lines_so_far().iter().filter(|line| is_connect(line)).count();
     assert_eq!(connects, held_count + 1, "what is refused has no events");
     Ok(())
 }

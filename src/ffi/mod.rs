@@ -23,6 +23,7 @@
 // keep stands in the comments. Each place that follows a pointer says why it may.
 #![allow(clippy::not_unsafe_ptr_arg_deref)]
 
+mod callback;
 mod handle;
 
 pub mod types;

@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
+use super::callback::enter;
 use super::handle::{self, borrow, fill, guard, text};
 use super::library::buffer_of;
 use super::types::{
@@ -18,17 +19,19 @@ const NS_PER_S: f64 = 1e9;
 /// Makes a server with its first port. The socket is made and bound here, not at start.
 ///
 /// - `host`: an IPv4 or IPv6 address or a name, at most 107 bytes; "0.0.0.0" and "::" are all
-///   interfaces; for unix types the path of the socket file. Not NULL.
+///   interfaces; for unix types the path of the socket file. "SYSTEMD" with port 0 takes up the
+///   listeners that a service manager has opened (LISTEN_PID, LISTEN_FDS, LISTEN_FDS_START), each
+///   as a port of its own type. Not NULL.
 /// - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
 /// - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
 /// - `sock_type`: SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM.
 ///
 /// Returns: the server, or NULL.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL), SW_ERROR_SERVER_INVALID_LISTEN_PORT,
-/// SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR, SW_ERROR_BAD_IPV6_ADDRESS,
-/// SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that this version does not
-/// serve), or the errno of the system, such as EADDRINUSE.
+/// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
+/// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
+/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that
+/// this version does not serve), or the errno of the system, such as EADDRINUSE.
 ///
 /// Where: any thread. Many servers may be made in a process; one at a time can run.
 ///
@@ -202,8 +205,9 @@ pub extern "C" fn sw_server_on(
             callback.ok_or_else(|| Error::new(code::INVALID_PARAMS, "the callback is NULL"))?;
         let (server, user_data) = (server as usize, user_data as usize);
         let hook: Hook = Arc::new(move |event: &Event<'_>| {
-            let event = translate(event);
-            call(server as *mut sw_server_t, &event, user_data as *mut c_void);
+            let told = translate(event);
+            let (server, user_data) = (server as *mut sw_server_t, user_data as *mut c_void);
+            enter(event.kind().name(), || call(server, &told, user_data));
         });
         let kind = handle.server.on(name, hook)?;
         if let Some(place) = handle.callbacks.lock().get_mut(kind as usize) {
@@ -238,7 +242,8 @@ pub extern "C" fn sw_server_get_callback(
 }
 
 /// Runs the server. Returns when it has ended: after SIGTERM or sw_server_shutdown, when every
-/// process and thread of it is gone and its ports are free.
+/// process and thread of it is gone and its ports are free. With the setting daemonize it goes on,
+/// and returns, in a new process; the one that has called it ends with 0 at once.
 ///
 /// - `server`: a server with a receive callback.
 ///
@@ -247,12 +252,13 @@ pub extern "C" fn sw_server_get_callback(
 /// Errors: SW_ERROR_WRONG_OPERATION (it runs or has ended already),
 /// SW_ERROR_SERVER_INVALID_CALLBACK (a callback is missing), SW_ERROR_SERVER_ONLY_START_ONE
 /// (another server runs in this process), or the errno of the system; EDEADLK says that the program
-/// has several threads, with which SW_PROCESS and SW_BASE cannot fork.
+/// has several threads, with which SW_PROCESS, SW_BASE and daemonize cannot fork.
 ///
 /// Where: before start, from the only thread of the program (SW_THREAD: from any).
 ///
-/// Memory: nothing changes hands. While it runs, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2 and
-/// SIGCHLD are handled by the library; then they are as before.
+/// Memory: nothing changes hands. While it runs, SIGTERM (end), SIGUSR1 and SIGUSR2
+/// (reload all workers, reload task workers), SIGRTMIN and SIGWINCH (open the log file anew),
+/// SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are handled by the library; then they are as before.
 #[no_mangle]
 pub extern "C" fn sw_server_start(server: *mut sw_server_t) -> bool {
     guard(false, || {
@@ -275,6 +281,60 @@ pub extern "C" fn sw_server_start(server: *mut sw_server_t) -> bool {
 pub extern "C" fn sw_server_shutdown(server: *mut sw_server_t) -> bool {
     guard(false, || {
         borrow(server)?.server.shutdown()?;
+        Ok(true)
+    })
+}
+
+/// Replaces all workers, or the task workers only, as SIGUSR1 and SIGUSR2 to the master or the
+/// manager do. Nothing that was received is lost, and in SW_PROCESS mode connections live on; user
+/// processes, master and manager stay as they are. What the program has loaded before
+/// sw_server_start is not loaded again.
+///
+/// - `server`: the server.
+/// - `only_task_workers`: leave the event workers as they are. Without task workers the manager
+///   logs a warning and nothing happens.
+///
+/// Returns: true if the request was handed over; its end is told by the event "afterReload". One
+/// reload runs at a time, and what is asked for meanwhile is dropped, which only the manager and,
+/// in SW_THREAD mode, everybody is told.
+///
+/// Errors: SW_ERROR_OPERATION_NOT_SUPPORT (no manager: SW_BASE with one worker; or a reload runs;
+/// or SW_THREAD without task workers), SW_ERROR_WRONG_OPERATION (it does not run).
+///
+/// Where: any process and thread of the running server.
+#[no_mangle]
+pub extern "C" fn sw_server_reload(server: *mut sw_server_t, only_task_workers: bool) -> bool {
+    guard(false, || {
+        borrow(server)?.server.reload(only_task_workers)?;
+        Ok(true)
+    })
+}
+
+/// Ends one worker, which is replaced. Without a manager, SW_BASE with one worker, the server ends.
+///
+/// - `server`: the server.
+/// - `worker_id`: 0 to `worker_num` - 1; -1 for the calling worker.
+/// - `wait_event`: for the calling worker: true lets it finish what it has begun, its timers and
+///   descriptors, for `max_wait_time` seconds at most, and raises "workerExit" meanwhile; false
+///   ends it after the callback that runs, and drops its timers and descriptors. Another worker
+///   finishes what it has begun also if this is false, unless `reload_async` is false.
+///
+/// Returns: true if the worker will end. What was sent before, and until the callback returns, is
+/// delivered.
+///
+/// Errors: SW_ERROR_INVALID_PARAMS (no such worker), SW_ERROR_OPERATION_NOT_SUPPORT (a user
+/// process), SW_ERROR_WRONG_OPERATION (-1 outside of workers, or it does not run),
+/// SW_ERROR_SERVER_UNRELATED_THREAD.
+///
+/// Where: any process of the running server, in a thread that runs its callbacks.
+#[no_mangle]
+pub extern "C" fn sw_server_stop(
+    server: *mut sw_server_t,
+    worker_id: c_int,
+    wait_event: bool,
+) -> bool {
+    guard(false, || {
+        borrow(server)?.server.stop(worker_id, wait_event)?;
         Ok(true)
     })
 }

@@ -76,13 +76,34 @@ pub extern "C" fn sw_server_get_worker_pid(server: *const sw_server_t, worker_id
     guard(-1, || borrow(server)?.server.worker_pid(worker_id))
 }
 
+/// What a worker does at this moment: SW_WORKER_BUSY (a callback runs), SW_WORKER_IDLE (it waits)
+/// or SW_WORKER_EXIT (it finishes what it has begun, then ends). A worker that is being replaced
+/// reads SW_WORKER_EXIT about itself, while others see its successor already.
+///
+/// - `server`: the server.
+/// - `worker_id`: a worker id, or -1 for the worker that calls.
+///
+/// Returns: one of the three; 0 on an error.
+///
+/// Errors: SW_ERROR_INVALID_PARAMS (NULL, no such worker, or -1 outside of workers),
+/// SW_ERROR_WRONG_OPERATION (not running), SW_ERROR_SERVER_UNRELATED_THREAD.
+///
+/// Where: in callbacks, of any process.
+#[no_mangle]
+pub extern "C" fn sw_server_get_worker_status(
+    server: *const sw_server_t,
+    worker_id: c_int,
+) -> c_int {
+    guard(0, || Ok(borrow(server)?.server.worker_status(worker_id)? as c_int))
+}
+
 /// The process id of the manager: in SW_PROCESS mode a child of the master, in SW_BASE mode the
 /// process that called sw_server_start.
 ///
 /// - `server`: the server.
 ///
 /// Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or
-/// SW_BASE mode with one worker).
+/// SW_BASE mode with one worker, no `max_request` and no user process).
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL).
 ///

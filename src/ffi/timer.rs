@@ -3,6 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
 
+use super::callback::enter;
 use super::handle::{borrow, guard};
 use super::types::{
     sw_defer_fn_t, sw_io_fn_t, sw_server_t, sw_timer_fn_t, SW_IO_READ, SW_IO_WRITE,
@@ -26,7 +27,7 @@ fn add_timer(
     guard(-1, || {
         let handle = borrow(server)?;
         let call = callback.ok_or_else(no_callback)?;
-        let hook = Rc::new(move |id: TimerId| call(id.0, user_data));
+        let hook = Rc::new(move |id: TimerId| enter("timer", || call(id.0, user_data)));
         Ok(handle.server.add_timer(milliseconds, is_repeated, hook)?.0)
     })
 }
@@ -126,7 +127,7 @@ pub extern "C" fn sw_server_defer(
     guard(false, || {
         let handle = borrow(server)?;
         let call = callback.ok_or_else(no_callback)?;
-        handle.server.defer(Box::new(move || call(user_data)))?;
+        handle.server.defer(Box::new(move || enter("deferred call", || call(user_data))))?;
         Ok(true)
     })
 }
@@ -171,7 +172,7 @@ pub extern "C" fn sw_event_add(
         let hook = Rc::new(move |fd: c_int, ready: Interests| {
             let reading = if ready.is_reading { SW_IO_READ } else { 0 };
             let writing = if ready.is_writing { SW_IO_WRITE } else { 0 };
-            call(fd, reading | writing, user_data);
+            enter("descriptor", || call(fd, reading | writing, user_data));
         });
         timer::add_io(os_fd, interests, hook)?;
         Ok(true)

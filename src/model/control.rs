@@ -38,7 +38,27 @@ shared_record! {
         start_time_s: AtomicI64,
         /// Next id of a message that travels in pieces; begins at 1.
         pub message_round: AtomicU64,
+        /// Bits of [`Reload`] that somebody has asked for and the manager has not taken.
+        reload_wish: AtomicU32,
+        /// Written by the manager: a round is running.
+        is_reloading: AtomicU32,
+        /// Raised by whoever is told that the log file was moved away.
+        log_round: AtomicU32,
+        /// Sends by workers that have a successor already, which counts for itself alone.
+        pub retired_responses: AtomicU64,
+        /// Bytes of those.
+        pub retired_sent_bytes: AtomicU64,
     }
+}
+
+/// What is to be replaced. The numbers are bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Reload {
+    /// All event workers and task workers.
+    All = 1,
+    /// Task workers only.
+    Tasks = 2,
 }
 
 /// The shared memory of one server.
@@ -160,6 +180,49 @@ impl Root {
     /// Whether the end was asked for.
     pub fn is_ending(&self) -> bool {
         self.is_ending.load(Ordering::Acquire) != 0
+    }
+
+    /// Asks for a reload. Safe in a signal handler.
+    pub fn request_reload(&self, what: Reload) {
+        self.reload_wish.fetch_or(what as u32, Ordering::AcqRel);
+    }
+
+    /// What was asked for since the last call; all of it includes the task workers.
+    pub fn take_reload_wish(&self) -> Option<Reload> {
+        // Looked at first: this is asked in every turn, and a swap takes the line from all others.
+        if self.reload_wish.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        match self.reload_wish.swap(0, Ordering::AcqRel) {
+            0 => None,
+            bits if bits & Reload::All as u32 != 0 => Some(Reload::All),
+            _ => Some(Reload::Tasks),
+        }
+    }
+
+    /// The manager says whether a reload runs.
+    pub fn set_reloading(&self, is_reloading: bool) {
+        self.is_reloading.store(u32::from(is_reloading), Ordering::Release);
+    }
+
+    /// Whether a reload runs.
+    pub fn is_reloading(&self) -> bool {
+        self.is_reloading.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether a reload was asked for and has not begun.
+    pub fn has_reload_wish(&self) -> bool {
+        self.reload_wish.load(Ordering::Acquire) != 0
+    }
+
+    /// Every process opens the log file anew before its next line.
+    pub fn renew_log(&self) {
+        self.log_round.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A number that changes when the log file is to be opened anew.
+    pub fn log_round(&self) -> u32 {
+        self.log_round.load(Ordering::Relaxed)
     }
 
     /// Unix seconds at which the server was started.

@@ -80,6 +80,16 @@ impl EventKind {
     /// How many kinds there are.
     pub const COUNT: usize = 20;
 
+    /// The event with this number.
+    pub fn from_number(number: usize) -> Option<Self> {
+        NAMES.get(number).map(|row| row.1)
+    }
+
+    /// Its name, without "on".
+    pub fn name(self) -> &'static str {
+        NAMES.get(self as usize).map_or("", |row| row.0)
+    }
+
     /// The event with this name, in any case, without "on".
     pub fn from_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|row| row.0.eq_ignore_ascii_case(name)).map(|row| row.1)
@@ -187,6 +197,7 @@ mod tests {
     fn names_stand_at_the_numbers_of_their_kinds_and_match_in_any_case() {
         for (index, row) in NAMES.iter().enumerate() {
             assert_eq!(row.1 as usize, index);
+            assert_eq!(row.1.name(), row.0);
             assert_eq!(EventKind::from_name(&row.0.to_uppercase()), Some(row.1));
         }
         assert_eq!(EventKind::from_name("onReceive"), None);

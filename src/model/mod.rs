@@ -12,6 +12,7 @@ pub mod plan;
 pub mod route;
 pub mod settings;
 pub mod user;
+pub mod value;
 pub mod worker;
 
 /// The id of one accepted connection, what C calls `fd`; positive, never used twice by a server.

@@ -47,6 +47,11 @@ impl Mode {
         self == Mode::Process
     }
 
+    /// Whether the workers listen, each for itself, if they are told to.
+    pub fn workers_listen(self) -> bool {
+        self == Mode::Base
+    }
+
     /// Whether `output_buffer_size` limits one send.
     pub fn limits_output(self) -> bool {
         self == Mode::Process
@@ -168,9 +173,11 @@ impl Plan {
             face: UnitId::ROOT,
             is_record_private: mode == Mode::Base,
         };
+        // What is to be replaced needs somebody who does it.
+        let is_single = settings.worker_count == 1 && settings.max_request == 0 && user_count == 0;
         match mode {
             Mode::Process => plan.place_process(settings),
-            Mode::Base if settings.worker_count == 1 && user_count == 0 => plan.place_single(),
+            Mode::Base if is_single => plan.place_single(),
             Mode::Base => plan.place_base(settings),
             Mode::Thread => plan.place_thread(settings),
         }
@@ -322,6 +329,18 @@ impl Plan {
     /// Whether the workers are processes, so that their ids are process ids.
     pub fn has_worker_processes(&self) -> bool {
         self.workers.iter().any(|id| self.is_forked(*id))
+    }
+
+    /// Whether the manager is a thread, so that everybody knows at once what it does.
+    pub fn has_manager_thread(&self) -> bool {
+        let manager = self.manager.and_then(|id| self.unit(id));
+        manager.is_some_and(|unit| unit.start == Start::Thread)
+    }
+
+    /// Whether a reload may have all workers leave at the same time. Threads leave one by one: one
+    /// that is stuck cannot be ended by force, and must not keep the others from working.
+    pub fn are_workers_replaced_together(&self) -> bool {
+        self.has_worker_processes()
     }
 
     /// The pairs (from, to) between which many messages go and which get a lane of their own.

@@ -4,11 +4,14 @@
 //! [`Settings::in_force`] derives, once, what `start` works with; the rules are those of the
 //! reference documentation's chapter on settings.
 
-use std::fmt;
+mod in_force;
 
 use crate::error::{code, Error, Result};
 use crate::model::plan::Mode;
-use crate::os::clock::DateFormat;
+use crate::model::value::{parse_list, Kind};
+
+pub use crate::model::value::Value;
+pub use in_force::InForce;
 
 /// The most connections that a server can be told to hold.
 pub const CONNECTION_CEILING: i64 = 1 << 20;
@@ -22,6 +25,8 @@ pub const WORKER_CEILING: i64 = 900;
 pub const REACTORS_PER_CPU: i64 = 4;
 /// The most reactors that are made if nothing was said.
 pub const DEFAULT_REACTORS: i64 = 8;
+/// Up to so many requests, workers leave after exactly as many as were set.
+const NO_GRACE: i64 = 10;
 const MIB: i64 = 1 << 20;
 const U32_MAX: i64 = u32::MAX as i64;
 const I32_MAX: i64 = i32::MAX as i64;
@@ -60,42 +65,32 @@ pub enum Name {
     LogRotation,
     /// Where the pid of the calling process is written.
     PidFile,
-}
-
-/// The type of a setting and what happens to values outside of it.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    /// A number, moved into the range.
-    Int { min: i64, max: i64 },
-    /// Bytes, with K, M or G behind; 0 and less become `unlimited`.
-    Size { max: i64, unlimited: Option<i64> },
-    /// True or false.
-    Bool,
-    /// A path.
-    Path,
-    /// What `strftime` takes.
-    DateFormat,
-}
-
-/// A value, as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A number or a size in bytes.
-    Int(i64),
-    /// True or false.
-    Bool(bool),
-    /// A path; empty if none.
-    Text(String),
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Int(number) => write!(f, "{number}"),
-            Value::Bool(is_on) => write!(f, "{is_on}"),
-            Value::Text(text) => f.write_str(text),
-        }
-    }
+    /// Requests after which a worker is replaced.
+    MaxRequest,
+    /// The most that is added to them at random.
+    MaxRequestGrace,
+    /// Whether a worker that leaves lives on beside its successor.
+    ReloadAsync,
+    /// Run in the background.
+    Daemonize,
+    /// As whom workers run.
+    User,
+    /// In which group workers run.
+    Group,
+    /// What workers see as the root of the file system.
+    Chroot,
+    /// Where worker 0 writes the counts of the server.
+    StatsFile,
+    /// How often it does.
+    StatsTimerInterval,
+    /// Each reactor thread and worker keeps to one processor.
+    OpenCpuAffinity,
+    /// Processors that are left to others.
+    CpuAffinityIgnore,
+    /// Each worker that accepts has listeners of its own.
+    EnableReusePort,
+    /// Known, but not offered.
+    AdminServer,
 }
 
 struct Row {
@@ -105,7 +100,7 @@ struct Row {
     kind: Kind,
 }
 
-const COUNT: usize = 15;
+const COUNT: usize = 28;
 const ANY_COUNT: Kind = Kind::Int { min: 0, max: U32_MAX };
 
 /// The table. Defaults that depend on mode and machine are in [`Settings::default_of`].
@@ -145,6 +140,23 @@ const TABLE: [Row; COUNT] = [
         kind: Kind::Int { min: 0, max: 4 },
     },
     Row { name: Name::PidFile, spellings: &["pid_file"], kind: Kind::Path },
+    Row { name: Name::MaxRequest, spellings: &["max_request"], kind: ANY_COUNT },
+    Row { name: Name::MaxRequestGrace, spellings: &["max_request_grace"], kind: ANY_COUNT },
+    Row { name: Name::ReloadAsync, spellings: &["reload_async"], kind: Kind::Bool },
+    Row { name: Name::Daemonize, spellings: &["daemonize"], kind: Kind::Bool },
+    Row { name: Name::User, spellings: &["user"], kind: Kind::Text },
+    Row { name: Name::Group, spellings: &["group"], kind: Kind::Text },
+    Row { name: Name::Chroot, spellings: &["chroot"], kind: Kind::Path },
+    Row { name: Name::StatsFile, spellings: &["stats_file"], kind: Kind::Path },
+    Row {
+        name: Name::StatsTimerInterval,
+        spellings: &["stats_timer_interval"],
+        kind: Kind::Int { min: 1, max: U32_MAX },
+    },
+    Row { name: Name::OpenCpuAffinity, spellings: &["open_cpu_affinity"], kind: Kind::Bool },
+    Row { name: Name::CpuAffinityIgnore, spellings: &["cpu_affinity_ignore"], kind: Kind::CpuList },
+    Row { name: Name::EnableReusePort, spellings: &["enable_reuse_port"], kind: Kind::Bool },
+    Row { name: Name::AdminServer, spellings: &["admin_server"], kind: Kind::Text },
 ];
 
 /// The machine as far as defaults and clamps depend on it.
@@ -170,78 +182,12 @@ fn invalid(text: String) -> Error {
     Error::new(code::INVALID_PARAMS, text)
 }
 
+fn list_of(text: &str) -> Vec<usize> {
+    parse_list(text).unwrap_or_default()
+}
+
 fn row_of(name: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.spellings.iter().any(|known| known.eq_ignore_ascii_case(name)))
-}
-
-impl Kind {
-    /// A number as a value of this kind; sizes and counts are moved into range, never refused.
-    fn value_of_number(self, number: i64) -> Value {
-        match self {
-            Kind::Int { min, max } => Value::Int(number.clamp(min, max)),
-            Kind::Size { unlimited: Some(all), .. } if number <= 0 => Value::Int(all),
-            Kind::Size { max, .. } => Value::Int(number.clamp(0, max)),
-            Kind::Bool => Value::Bool(number != 0),
-            Kind::Path | Kind::DateFormat => Value::Text(number.to_string()),
-        }
-    }
-
-    fn value_of_text(self, text: &str) -> Option<Value> {
-        let text = text.trim();
-        match self {
-            Kind::Int { .. } => parse_int(text).map(|number| self.value_of_number(number)),
-            Kind::Size { .. } => parse_size(text).map(|number| self.value_of_number(number)),
-            Kind::Bool => parse_bool(text).map(Value::Bool),
-            Kind::Path => Some(Value::Text(text.to_owned())),
-            Kind::DateFormat => DateFormat::new(text).map(|_| Value::Text(text.to_owned())),
-        }
-    }
-
-    fn expectation(self) -> &'static str {
-        match self {
-            Kind::Int { .. } => "a whole number",
-            Kind::Size { .. } => "a number of bytes, such as 65536, 64K, 2M or 1G",
-            Kind::Bool => "true or false",
-            Kind::Path => "a path",
-            Kind::DateFormat => "a format of strftime that gives at most 127 bytes",
-        }
-    }
-}
-
-fn parse_bool(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "on" | "yes" => Some(true),
-        "false" | "off" | "no" => Some(false),
-        number => parse_int(number).map(|number| number != 0),
-    }
-}
-
-/// A whole number; one that does not fit is taken as the largest or smallest there is.
-fn parse_int(text: &str) -> Option<i64> {
-    let (is_negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text
-            .eq_ignore_ascii_case("true")
-            .then_some(1)
-            .or_else(|| text.eq_ignore_ascii_case("false").then_some(0));
-    }
-    let magnitude = digits.parse::<i64>().unwrap_or(i64::MAX);
-    Some(if is_negative { -magnitude } else { magnitude })
-}
-
-fn parse_size(text: &str) -> Option<i64> {
-    let without_unit = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match text.get(without_unit.len()..)?.to_ascii_uppercase().as_str() {
-        "" | "B" => 1,
-        "K" | "KB" => 1 << 10,
-        "M" | "MB" => 1 << 20,
-        "G" | "GB" => 1 << 30,
-        _ => return None,
-    };
-    parse_int(without_unit.trim_end()).map(|number| number.saturating_mul(factor))
 }
 
 impl Settings {
@@ -276,10 +222,23 @@ impl Settings {
             let wanted = row.kind.expectation();
             return Err(invalid(format!("setting {name} takes {wanted}, not {}", shown())));
         };
+        self.check(row.name, &value)?;
         if let Some(place) = self.given.get_mut(row.name as usize) {
             *place = Some(value);
         }
         Ok(true)
+    }
+
+    /// What depends on the machine and not on the kind of the value.
+    fn check(&self, name: Name, value: &Value) -> Result<()> {
+        let cpus = self.machine.cpu_count;
+        match (name, value) {
+            (Name::CpuAffinityIgnore, Value::Text(list)) if list_of(list).len() as i64 >= cpus => {
+                let text = format!("cpu_affinity_ignore {list} leaves none of {cpus} processors");
+                Err(invalid(text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes a JSON object of settings, all or none of them. Gives back the names it did not know.
@@ -308,6 +267,10 @@ impl Settings {
                 None => self.set_text(name, &number.to_string()),
             },
             Json::Array(_) | Json::Object(_) if row_of(name).is_none() => Ok(false),
+            Json::Array(items) if row_of(name).is_some_and(|row| row.kind.is_list()) => {
+                let items: Vec<String> = items.iter().map(serde_json::Value::to_string).collect();
+                self.set_text(name, &items.join(","))
+            }
             Json::Array(_) | Json::Object(_) => {
                 Err(invalid(format!("setting {name} takes one value, not a list or an object")))
             }
@@ -353,6 +316,18 @@ impl Settings {
             Name::LogDateWithMicroseconds => Value::Bool(false),
             Name::LogRotation => Value::Int(0),
             Name::PidFile => Value::Text(String::new()),
+            Name::MaxRequest => Value::Int(0),
+            Name::MaxRequestGrace => Value::Int(match self.int(Name::MaxRequest) {
+                few if few <= NO_GRACE => 0,
+                many => many / 2,
+            }),
+            Name::ReloadAsync => Value::Bool(true),
+            Name::Daemonize => Value::Bool(false),
+            Name::User | Name::Group | Name::Chroot => Value::Text(String::new()),
+            Name::StatsFile | Name::AdminServer => Value::Text(String::new()),
+            Name::StatsTimerInterval => Value::Int(1000),
+            Name::OpenCpuAffinity | Name::EnableReusePort => Value::Bool(false),
+            Name::CpuAffinityIgnore => Value::Text(String::new()),
         }
     }
 
@@ -370,126 +345,6 @@ impl Settings {
             Value::Int(_) | Value::Bool(_) => String::new(),
         }
     }
-
-    /// What a server with these settings works with: clamps applied, numbers derived.
-    pub fn in_force(&self) -> InForce {
-        let mut warnings = Vec::new();
-        let worker_count = self.worker_count(&mut warnings);
-        let reactor_count = self.reactor_count(worker_count, &mut warnings);
-        InForce {
-            worker_count,
-            reactor_count,
-            is_single_thread: self.int(Name::SingleThread) != 0,
-            max_connection: self.max_connection(worker_count, &mut warnings),
-            backlog: match self.int(Name::Backlog) {
-                0 => 512,
-                length => length as i32,
-            },
-            log_file: self.text(Name::LogFile),
-            log_level: self.int(Name::LogLevel) as u8,
-            log_date_format: self.text(Name::LogDateFormat),
-            log_has_microseconds: self.int(Name::LogDateWithMicroseconds) != 0,
-            log_rotation: self.int(Name::LogRotation) as u8,
-            pid_file: self.text(Name::PidFile),
-            socket_buffer_size: self.int(Name::SocketBufferSize) as u64,
-            output_buffer_size: self
-                .mode
-                .limits_output()
-                .then_some(self.int(Name::OutputBufferSize) as u64),
-            is_nodelay: self.int(Name::OpenTcpNodelay) != 0,
-            max_wait_time_s: self.int(Name::MaxWaitTime) as u64,
-            warnings,
-        }
-    }
-
-    fn worker_count(&self, warnings: &mut Vec<String>) -> i64 {
-        let ceiling = WORKER_CEILING.min(WORKERS_PER_CPU * self.machine.cpu_count);
-        match self.int(Name::WorkerNum) {
-            0 => self.machine.cpu_count.min(ceiling),
-            wanted if wanted > ceiling => {
-                warnings.push(format!("worker_num {wanted} is too many, {ceiling} are used"));
-                ceiling
-            }
-            wanted => wanted,
-        }
-    }
-
-    fn reactor_count(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
-        if self.int(Name::SingleThread) != 0 || !self.mode.has_reactor_threads() {
-            return 1;
-        }
-        let ceiling = REACTORS_PER_CPU * self.machine.cpu_count;
-        let wanted = match self.int(Name::ReactorNum) {
-            0 => self.machine.cpu_count,
-            wanted if wanted > ceiling => {
-                warnings.push(format!("reactor_num {wanted} is too many, {ceiling} are used"));
-                ceiling
-            }
-            wanted => wanted,
-        };
-        wanted.min(worker_count)
-    }
-
-    fn max_connection(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
-        let limit = self.machine.descriptor_limit;
-        let least = worker_count * 2 + 32 + self.machine.port_descriptor;
-        match self.int(Name::MaxConnection) {
-            0 => DEFAULT_CONNECTIONS.min(limit),
-            wanted if wanted > CONNECTION_CEILING.min(limit) => {
-                let most = CONNECTION_CEILING.min(limit);
-                warnings.push(format!(
-                    "max_connection {wanted} exceeds the descriptor limit, {most} is used"
-                ));
-                most
-            }
-            wanted if wanted < least => {
-                let raised = limit.max(least + 1);
-                warnings.push(format!(
-                    "max_connection {wanted} is less than the server itself needs ({least}), \
-                     {raised} is used"
-                ));
-                raised
-            }
-            wanted => wanted,
-        }
-    }
-}
-
-/// The numbers that a running server works with.
-#[derive(Clone, Debug)]
-pub struct InForce {
-    /// Event workers.
-    pub worker_count: i64,
-    /// Reactors, also where they are no threads of their own.
-    pub reactor_count: i64,
-    /// The master itself is the only reactor.
-    pub is_single_thread: bool,
-    /// Descriptor numbers from here on are refused.
-    pub max_connection: i64,
-    /// For `listen`.
-    pub backlog: i32,
-    /// Empty: standard output.
-    pub log_file: String,
-    /// 0 debug to 6 none.
-    pub log_level: u8,
-    /// For `strftime`.
-    pub log_date_format: String,
-    /// Whether the date has microseconds.
-    pub log_has_microseconds: bool,
-    /// 0 never, 1 monthly, 2 daily, 3 hourly, 4 every minute.
-    pub log_rotation: u8,
-    /// Empty: none is written.
-    pub pid_file: String,
-    /// Bytes that may wait for one peer before sends fail.
-    pub socket_buffer_size: u64,
-    /// Bytes of one send; `None`: no limit in this mode.
-    pub output_buffer_size: Option<u64>,
-    /// Whether `TCP_NODELAY` is set.
-    pub is_nodelay: bool,
-    /// Seconds.
-    pub max_wait_time_s: u64,
-    /// One sentence for each value that was not taken as it was given.
-    pub warnings: Vec<String>,
 }
 
 #[cfg(test)]

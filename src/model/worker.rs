@@ -1,6 +1,9 @@
 //! The shared record of a unit: what others may know of it, and what they may tell it.
 
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use crate::model::hooks::EventKind;
+use crate::model::SessionId;
 
 use crate::shm::{shared_record, Counter};
 
@@ -42,6 +45,34 @@ pub enum Status {
     Exit = 3,
 }
 
+/// How a worker leaves while the server runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Leave {
+    /// It does not.
+    Stay = 0,
+    /// After what it has begun: output, timers, descriptors, for `max_wait_time` at most.
+    InOrder = 1,
+    /// After the callback that runs: the program's timers and descriptors are dropped.
+    AtOnce = 2,
+}
+
+/// What a worker has in its hands: the callback that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InHand {
+    /// The event; `None` for a timer, a deferred call or a descriptor of the program.
+    pub event: Option<EventKind>,
+    /// The connection it is about; 0 for none.
+    pub session: SessionId,
+    /// Since when, nanoseconds of monotonic time.
+    pub since_ns: u64,
+}
+
+/// Where the number of the event in hand stands in the word of the status, plus one.
+const EVENT_SHIFT: u32 = 8;
+/// In its place: a timer, a deferred call or a descriptor of the program.
+const LOOP_CALL: u32 = 0xff;
+
 shared_record! {
     /// The record of one unit.
     #[repr(align(64))]
@@ -49,11 +80,26 @@ shared_record! {
     pub struct UnitRecord {
         command: AtomicU32,
         stage: AtomicU32,
+        /// The status, and above it the event in hand.
         status: AtomicU32,
         pid: AtomicI32,
+        hand_session: AtomicI64,
+        hand_since_ns: AtomicU64,
+        /// What others ask of it. Any process writes it.
+        wish: AtomicU32,
+        /// The process that has left the inbox to its successor. Written by that process.
+        detached_pid: AtomicI32,
         generation: AtomicU64,
         request_base: AtomicU64,
         response_base: AtomicU64,
+    }
+}
+
+fn status_of(word: u32) -> Status {
+    match word & ((1 << EVENT_SHIFT) - 1) {
+        1 => Status::Busy,
+        2 => Status::Idle,
+        _ => Status::Exit,
     }
 }
 
@@ -87,15 +133,81 @@ impl UnitRecord {
         }
     }
 
-    /// The worker says whether it is inside a callback.
+    /// The worker waits for work, or ends: it has nothing in its hands.
     #[inline]
     pub fn set_status(&self, status: Status) {
         self.status.store(status as u32, Ordering::Relaxed);
     }
 
+    /// A callback of the worker begins.
+    #[inline]
+    pub fn set_in_hand(&self, status: Status, hand: InHand) {
+        let event = hand.event.map_or(LOOP_CALL, |event| event as u32 + 1);
+        self.hand_session.store(hand.session.0, Ordering::Relaxed);
+        self.hand_since_ns.store(hand.since_ns, Ordering::Relaxed);
+        self.status.store(status as u32 | event << EVENT_SHIFT, Ordering::Relaxed);
+    }
+
+    /// The callback that runs, or ran when the worker died.
+    #[inline]
+    pub fn in_hand(&self) -> Option<InHand> {
+        let event = self.status.load(Ordering::Relaxed) >> EVENT_SHIFT;
+        if event == 0 {
+            return None;
+        }
+        Some(InHand {
+            event: EventKind::from_number(event as usize - 1),
+            session: SessionId(self.hand_session.load(Ordering::Relaxed)),
+            since_ns: self.hand_since_ns.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Whether the worker works, waits or ends.
+    pub fn status(&self) -> Status {
+        status_of(self.status.load(Ordering::Relaxed))
+    }
+
     /// Whether the worker waits for work.
     pub fn is_idle(&self) -> bool {
-        self.status.load(Ordering::Relaxed) == Status::Idle as u32
+        self.status() == Status::Idle
+    }
+
+    /// Asks the worker to leave. Any process may; what is more urgent counts.
+    pub fn ask(&self, leave: Leave) {
+        self.wish.fetch_max(leave as u32, Ordering::AcqRel);
+    }
+
+    /// What the worker was asked for.
+    #[inline]
+    pub fn wish(&self) -> Leave {
+        match self.wish.load(Ordering::Relaxed) {
+            0 => Leave::Stay,
+            1 => Leave::InOrder,
+            _ => Leave::AtOnce,
+        }
+    }
+
+    /// The worker takes no more messages: its successor may start.
+    pub fn detach(&self, pid: i32) {
+        self.detached_pid.store(pid, Ordering::Release);
+    }
+
+    /// Whether the process `pid` has left the inbox to its successor.
+    pub fn is_detached(&self, pid: i32) -> bool {
+        self.detached_pid.load(Ordering::Acquire) == pid
+    }
+
+    /// The parent is about to start the unit: nothing that was said of its predecessor holds.
+    pub fn prepare_life(&self) {
+        self.detached_pid.store(0, Ordering::Relaxed);
+        self.wish.store(Leave::Stay as u32, Ordering::Relaxed);
+        self.status.store(Status::Idle as u32, Ordering::Relaxed);
+        self.reach(Stage::Down);
+    }
+
+    /// How often the unit was started.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
     }
 
     /// A unit begins a new life as process or thread `pid`; its counters go on where they were.
@@ -195,10 +307,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_worker_has_in_hand_can_be_read_until_it_waits_again() {
+        let record = UnitRecord::default();
+        assert_eq!(record.in_hand(), None);
+        for event in [None, Some(EventKind::WorkerStart), Some(EventKind::PipeMessage)] {
+            let hand = InHand { event, session: SessionId(7), since_ns: 9 };
+            record.set_in_hand(Status::Busy, hand);
+            assert_eq!((record.in_hand(), record.status()), (Some(hand), Status::Busy));
+        }
+        record.set_status(Status::Idle);
+        assert_eq!((record.in_hand(), record.is_idle()), (None, true));
+    }
+
+    #[test]
+    fn the_most_urgent_wish_counts_and_ends_with_the_life() {
+        let record = UnitRecord::default();
+        record.ask(Leave::AtOnce);
+        record.ask(Leave::InOrder);
+        assert_eq!(record.wish(), Leave::AtOnce);
+        record.detach(5);
+        assert!(record.is_detached(5) && !record.is_detached(6));
+        record.prepare_life();
+        assert!(record.wish() == Leave::Stay && !record.is_detached(5));
+    }
+
+    #[test]
     fn garbage_in_a_record_reads_as_the_last_step() {
         let record = UnitRecord::default();
         record.command.store(77, Ordering::Relaxed);
         record.stage.store(77, Ordering::Relaxed);
+        record.status.store(u32::MAX, Ordering::Relaxed);
         assert_eq!((record.command(), record.stage()), (Command::Finish, Stage::Ended));
+        assert_eq!(record.status(), Status::Exit);
+        assert_eq!(record.in_hand().map(|hand| hand.event), Some(None));
     }
 }

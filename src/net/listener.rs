@@ -1,11 +1,16 @@
 //! A listener: bound when it is made, listening when the server starts.
+//!
+//! Where each worker listens for itself, the socket that was bound first never listens. It only
+//! keeps the port, and its descriptor is the place that a worker puts its own socket in.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use crate::error::{code, Error, Result};
 use crate::os::address::{Address, AddressError};
 use crate::os::socket::{self, SocketKind};
+use crate::os::{activation, file};
 
 /// The longest host or path that a listener takes, in bytes.
 pub const LONGEST_HOST: usize = 107;
@@ -29,7 +34,21 @@ pub struct Listener {
     socket: OwnedFd,
     kind: SocketKind,
     host: String,
-    port: u16,
+    address: Address,
+    /// What is taken away at the end: the file of a unix socket that was made here.
+    file: Option<PathBuf>,
+    origin: Origin,
+}
+
+/// Where a socket comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It was bound here.
+    Bound,
+    /// It was bound here, to a port that others listen on who share it.
+    Joined,
+    /// Somebody else has opened it, and goes on with it afterwards.
+    Adopted,
 }
 
 impl Listener {
@@ -44,22 +63,108 @@ impl Listener {
         }
         let address = Address::resolve(kind.family(), host, port)
             .map_err(|error| address_error(host, &error))?;
-        let shown = || format!("bind {host}:{port}");
-        let socket =
-            socket::bind(kind, &address).map_err(|error| Error::system(&shown(), &error))?;
-        let bound = socket::local_address(socket.as_raw_fd())
-            .map_err(|error| Error::system(&shown(), &error))?;
-        Ok(Self { socket, kind, host: host.to_owned(), port: bound.port() })
+        let failed = |error| Error::system(&format!("bind {host}:{port}"), &error);
+        let socket = socket::bind(kind, &address).map_err(failed)?;
+        let mut listener = Self::of(socket, kind, Origin::Bound).map_err(failed)?;
+        listener.file = kind.is_unix().then(|| file::absolute(host));
+        host.clone_into(&mut listener.host);
+        Ok(listener)
+    }
+
+    /// As [`Listener::bind`]; but a port that others listen on is no failure, if they share it. It
+    /// must be shared at the start, then.
+    pub fn bind_or_join(kind: SocketKind, host: &str, port: u16) -> Result<Self> {
+        match Self::bind(kind, host, port) {
+            Err(refusal) if kind.is_tcp() && refusal.code() == libc::EADDRINUSE => {
+                Self::join(kind, host, port).ok_or(refusal)
+            }
+            bound => bound,
+        }
+    }
+
+    fn join(kind: SocketKind, host: &str, port: u16) -> Option<Self> {
+        let address = Address::resolve(kind.family(), host, port).ok()?;
+        let socket = socket::bind_shared(kind, &address).ok()?;
+        let joined = Self::of(socket, kind, Origin::Joined).ok()?;
+        Some(Self { host: host.to_owned(), ..joined })
+    }
+
+    /// Takes up a socket that somebody else has opened, `None` if it takes no connections.
+    pub fn adopt(descriptor: RawFd) -> io::Result<Option<Self>> {
+        let kind = SocketKind::of(descriptor)?;
+        if !kind.is_stream() || !socket::is_listening(descriptor)? {
+            return Ok(None);
+        }
+        let socket = activation::share(descriptor)?;
+        socket::set_nonblocking(descriptor)?;
+        Self::of(socket, kind, Origin::Adopted).map(Some)
+    }
+
+    fn of(socket: OwnedFd, kind: SocketKind, origin: Origin) -> io::Result<Self> {
+        let address = socket::local_address(socket.as_raw_fd())?;
+        Ok(Self { socket, kind, host: address.host(), address, file: None, origin })
+    }
+
+    /// Whether each worker can have one of its own.
+    fn can_multiply(&self) -> bool {
+        self.kind.is_tcp() && self.origin != Origin::Adopted
     }
 
     /// Begins to listen. Accepted sockets inherit `TCP_NODELAY` from the listener.
     pub fn listen(&self, backlog: i32, is_nodelay: bool) -> Result<()> {
-        let what = format!("listen on {}:{}", self.host, self.port);
-        if self.kind.is_tcp() {
-            socket::set_nodelay(self.as_raw_fd(), is_nodelay)
-                .map_err(|error| Error::system(&what, &error))?;
+        self.check_alone()
+            .and_then(|()| begin(&self.socket, self.kind, is_nodelay))
+            .and_then(|()| match self.origin {
+                Origin::Adopted => Ok(()),
+                Origin::Bound | Origin::Joined => socket::listen(self.as_raw_fd(), backlog),
+            })
+            .map_err(|error| self.listen_error(&error))
+    }
+
+    /// Who shares a port with others must open it as they do.
+    fn check_alone(&self) -> io::Result<()> {
+        match self.origin {
+            Origin::Joined => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
+            Origin::Bound | Origin::Adopted => Ok(()),
         }
-        socket::listen(self.as_raw_fd(), backlog).map_err(|error| Error::system(&what, &error))
+    }
+
+    /// As [`Listener::listen`] where each worker has listeners of its own: those that can be
+    /// opened more than once do not listen yet, and nobody who does not share can take their port.
+    pub fn prepare(&self, backlog: i32, is_nodelay: bool) -> Result<()> {
+        if !self.can_multiply() {
+            return self.listen(backlog, is_nodelay);
+        }
+        socket::share_address(self.as_raw_fd())
+            .and_then(|()| socket::bind_shared(self.kind, &self.address).map(drop))
+            .map_err(|error| self.listen_error(&error))
+    }
+
+    /// In a worker: listens for this process alone, under the same number.
+    pub fn open_own(&self, backlog: i32, is_nodelay: bool) -> Result<()> {
+        if !self.can_multiply() {
+            return Ok(());
+        }
+        let open = || {
+            let socket = socket::bind_shared(self.kind, &self.address)?;
+            begin(&socket, self.kind, is_nodelay)?;
+            socket::listen(socket.as_raw_fd(), backlog)?;
+            socket::put_in_place_of(&self.socket, socket)
+        };
+        open().map_err(|error| self.listen_error(&error))
+    }
+
+    /// In a worker that ends: new connections go to the other workers from now on.
+    pub fn close_own(&self) {
+        if self.can_multiply() {
+            if let Err(error) = socket::stop_listening(self.as_raw_fd()) {
+                log::debug!("listener {} had stopped: {error}", self.host);
+            }
+        }
+    }
+
+    fn listen_error(&self, error: &io::Error) -> Error {
+        Error::system(&format!("listen on {}:{}", self.host, self.port()), error)
     }
 
     /// Takes the next connection, with the address of its peer.
@@ -83,7 +188,7 @@ impl Listener {
 
     /// The real port number, 0 for unix sockets.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// What sort of socket it is.
@@ -93,11 +198,15 @@ impl Listener {
 
     /// Takes the file of a unix socket away, at the regular end of a server.
     pub fn unlink(&self) -> io::Result<()> {
-        if self.kind.is_unix() {
-            std::fs::remove_file(&self.host)
-        } else {
-            Ok(())
-        }
+        self.file.as_ref().map_or(Ok(()), std::fs::remove_file)
+    }
+}
+
+/// What accepted sockets inherit.
+fn begin(socket: &OwnedFd, kind: SocketKind, is_nodelay: bool) -> io::Result<()> {
+    match kind.is_tcp() {
+        true => socket::set_nodelay(socket.as_raw_fd(), is_nodelay),
+        false => Ok(()),
     }
 }
 

@@ -1,9 +1,10 @@
-//! How many processors this process may use, which all defaults of worker numbers derive from.
+//! Which processors this process may use. All defaults of worker numbers derive from their number.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::sched::{sched_getaffinity, CpuSet};
+use nix::sched::{sched_getaffinity, sched_setaffinity, CpuSet};
 use nix::unistd::Pid;
 
 /// A control group that limits the processors leaves at least so many to count with.
@@ -36,10 +37,22 @@ fn online_count() -> usize {
 
 /// The processors in the affinity mask. A mask that is too large for the set is no limit.
 fn allowed_count() -> usize {
-    match sched_getaffinity(Pid::from_raw(0)) {
-        Ok(set) => (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count(),
-        Err(_) => online_count(),
+    allowed_cpus().map_or_else(|_| online_count(), |cpus| cpus.len())
+}
+
+/// The numbers of the processors that this thread may run on.
+pub fn allowed_cpus() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect())
+}
+
+/// Has this thread, and what it starts from now on, run on these processors alone.
+pub fn keep_to(cpus: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu)?;
     }
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 /// The smallest quota, in whole processors, among the groups that `memberships`, the text of
@@ -140,6 +153,21 @@ mod tests {
         ];
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(quotas, [Some(3), None, Some(4), Some(3), None]);
+    }
+
+    #[test]
+    fn a_thread_keeps_to_the_processors_that_it_is_given() {
+        let all = allowed_cpus().unwrap();
+        let last = *all.last().unwrap();
+        std::thread::spawn(move || {
+            keep_to(&[last]).unwrap();
+            assert_eq!(allowed_cpus().unwrap(), [last]);
+            assert!(keep_to(&[]).is_err());
+            assert!(keep_to(&[usize::MAX]).is_err());
+        })
+        .join()
+        .unwrap();
+        assert_eq!(allowed_cpus().unwrap(), all);
     }
 
     #[test]

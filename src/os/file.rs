@@ -1,10 +1,11 @@
-//! Files that several processes write to, line by line.
+//! Files that several processes write to, line by line, and files that are replaced as a whole.
 
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::retried;
 
@@ -14,6 +15,11 @@ pub fn open_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o666).open(path)
 }
 
+/// The path as it will be after the working directory has changed; as it is if there is none.
+pub fn absolute(path: &str) -> PathBuf {
+    env::current_dir().map_or_else(|_| path.into(), |folder| folder.join(path))
+}
+
 /// One write call, without any buffer; returns how many bytes were taken. Lines written whole in
 /// this way do not mix with those of other processes.
 pub fn write_once(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
@@ -21,6 +27,32 @@ pub fn write_once(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the bytes outlive the call and have this length.
     let size = retried(|| unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) })?;
     Ok(size.unsigned_abs())
+}
+
+/// Has standard output and error go to this file, or to nowhere.
+pub fn replace_standard_output(file: Option<&File>) -> io::Result<()> {
+    let nowhere = OpenOptions::new().write(true).open("/dev/null")?;
+    let target = file.unwrap_or(&nowhere).as_raw_fd();
+    for standard in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        // SAFETY: plain system call; whoever writes to the standard outputs knows their numbers.
+        retried(|| unsafe { libc::dup2(target, standard) })?;
+    }
+    Ok(())
+}
+
+/// Writes a file anew such that whoever reads it finds the old text or the new one, whole.
+pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    let draft = Path::new(&name);
+    // One that a killed process has left. Made anew, it cannot be a link to somewhere else.
+    match fs::remove_file(draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(draft)?;
+    let written = file.write_all(text).and_then(|()| fs::rename(draft, path));
+    written.or_else(|error| fs::remove_file(draft).and(Err(error)))
 }
 
 #[cfg(test)]
@@ -40,7 +72,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_replaced_and_no_draft_stays() {
+        let folder = std::env::temp_dir().join(format!("sw-replace-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let (path, other) = (folder.join("file"), folder.join("other"));
+        fs::write(&other, "other").unwrap();
+        std::os::unix::fs::symlink(&other, folder.join("file.tmp")).unwrap();
+        replace(&path, b"one").unwrap();
+        let first = File::open(&path).unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(io::read_to_string(first).unwrap(), "one");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "other", "a link was followed");
+        fs::create_dir(folder.join("dir")).unwrap();
+        assert!(replace(&folder.join("dir"), b"three").is_err());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn a_missing_folder_is_an_error() {
+        assert!(replace(Path::new("/nowhere/at/all"), b"").is_err());
         let error = open_append(Path::new("/nowhere/at/all")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }

@@ -3,6 +3,7 @@
 //! Everything above asks the system through this floor. Nothing here decides: a call does what its
 //! name says and hands the error of the system back. EINTR never comes out.
 
+pub mod activation;
 pub mod address;
 pub mod clock;
 pub mod cpu;
@@ -10,7 +11,9 @@ pub mod epoll;
 pub mod eventfd;
 pub mod file;
 pub mod futex;
+pub mod identity;
 pub mod memory;
+pub mod notify;
 pub mod process;
 pub mod signal;
 pub mod socket;

@@ -5,7 +5,8 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,19 +42,26 @@ pub enum Forked {
 }
 
 /// Forks the calling process, which must have one thread only: otherwise EDEADLK.
+pub fn fork() -> io::Result<Forked> {
+    fork_beside(0)
+}
+
+/// Forks the calling process while it has so many other threads, all of which the caller has parked
+/// where they hold no lock. EDEADLK if there are more. The child has the calling thread alone.
 ///
 /// The buffers of C's stdio are written first, or both sides would write them. The child must not
 /// return into the caller's stack: it does its work and ends by [`exit`].
-pub fn fork() -> io::Result<Forked> {
-    if !has_one_thread()? {
+pub fn fork_beside(parked: usize) -> io::Result<Forked> {
+    if !has_threads(1 + parked)? {
         return Err(Errno::EDEADLK.into());
     }
-    // SAFETY: a null stream means all streams; no other thread exists that could use one.
+    // SAFETY: a null stream means all streams; no other thread runs that could use one.
     unsafe { libc::fflush(std::ptr::null_mut()) };
     let held = signal::block_all();
-    // SAFETY: the process has one thread, so the child inherits no lock that is held elsewhere.
+    // SAFETY: no other thread runs, so the child inherits no lock that is held elsewhere.
     let pid = checked(unsafe { libc::fork() })?;
     if pid == 0 {
+        forget_threads();
         return Ok(Forked::Child { held });
     }
     match open_pidfd(pid) {
@@ -75,11 +83,11 @@ fn abandon(pid: Pid) {
     while unsafe { libc::waitpid(pid, &mut raw, 0) } == -1 && Errno::last() == Errno::EINTR {}
 }
 
-/// Whether this thread is the only one. A thread that was just joined stays listed for a moment
+/// Whether there are no more threads than these. One that was just joined stays listed for a moment
 /// until the kernel has put it away, and is waited for.
-fn has_one_thread() -> io::Result<bool> {
+fn has_threads(most: usize) -> io::Result<bool> {
     let started = Instant::now();
-    while thread_count()? > 1 {
+    while thread_count()? > most {
         if started.elapsed() >= THREAD_END_LIMIT {
             return Ok(false);
         }
@@ -101,9 +109,60 @@ pub fn close_descriptor(fd: RawFd) {
     unsafe { libc::close(fd) };
 }
 
+/// The descriptors that are open in this process now.
+pub fn open_descriptors() -> io::Result<Vec<RawFd>> {
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let mut open: Vec<RawFd> = fs::read_dir("/proc/self/fd")?.filter_map(number).collect();
+    // Reading the folder has opened one itself.
+    open.retain(|fd| fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok());
+    Ok(open)
+}
+/// The folder of the threads of this process, opened when `/proc` was about to go out of sight;
+/// -1 as long as it has not.
+static THREADS: AtomicI32 = AtomicI32::new(NO_FOLDER);
+const NO_FOLDER: RawFd = -1;
+const THREAD_FOLDER: &str = "/proc/self/task";
+/// A folder has a link for its name, one for itself, and here one for each thread.
+const OWN_LINKS: u64 = 2;
+
 /// The number of threads of this process.
 pub fn thread_count() -> io::Result<usize> {
-    Ok(fs::read_dir("/proc/self/task")?.count())
+    match THREADS.load(Ordering::Relaxed) {
+        NO_FOLDER => Ok(fs::read_dir(THREAD_FOLDER)?.count()),
+        folder => {
+            let links = nix::sys::stat::fstat(folder)?.st_nlink;
+            Ok(usize::try_from(links.saturating_sub(OWN_LINKS)).unwrap_or(usize::MAX))
+        }
+    }
+}
+
+/// Has threads be counted, and so this process fork, where there is no `/proc` any more: before the
+/// root of the file system changes.
+pub(super) fn keep_counting_threads() -> io::Result<()> {
+    if THREADS.load(Ordering::Relaxed) == NO_FOLDER {
+        THREADS.store(fs::File::open(THREAD_FOLDER)?.into_raw_fd(), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// In a forked child: the folder is that of the parent.
+fn forget_threads() {
+    match THREADS.swap(NO_FOLDER, Ordering::Relaxed) {
+        NO_FOLDER => {}
+        folder => close_descriptor(folder),
+    }
+}
+
+/// Goes on in a child that has a session of its own and stands in `/`; the calling process ends
+/// with 0 at once, and what it would do at its exit is left to the child. EDEADLK in a process with
+/// several threads, which would be lost.
+pub fn leave_foreground() -> io::Result<()> {
+    match fork()? {
+        Forked::Parent { .. } => exit_at_once(0),
+        Forked::Child { held } => drop(held),
+    }
+    nix::unistd::setsid()?;
+    Ok(nix::unistd::chdir("/")?)
 }
 
 /// Ends the process as the program itself would: exit handlers run, buffers are written.
@@ -275,6 +334,43 @@ mod tests {
                 assert!(wait_for(&pidfd, LONG).unwrap());
                 reap(pid).unwrap().unwrap();
             }
+        }));
+    }
+
+    #[test]
+    fn threads_are_counted_where_there_is_no_proc() {
+        assert!(passes_in_child(|| {
+            keep_counting_threads().unwrap();
+            keep_counting_threads().unwrap();
+            assert_eq!(thread_count().unwrap(), 1);
+            let (keep, ended) = std::sync::mpsc::channel::<()>();
+            let other = thread::spawn(move || ended.recv());
+            assert_eq!(thread_count().unwrap(), 2);
+            assert_eq!(fork().unwrap_err().raw_os_error(), Some(libc::EDEADLK));
+            drop(keep);
+            assert!(other.join().unwrap().is_err());
+            let (pid, pidfd) = child_of(|| i32::from(thread_count().unwrap() != 1));
+            assert!(wait_for(&pidfd, LONG).unwrap());
+            assert_eq!(reap(pid).unwrap().unwrap().exit_code(), Some(0));
+        }));
+    }
+
+    #[test]
+    fn who_leaves_the_foreground_ends_with_0_and_goes_on_in_a_session_of_its_own() {
+        assert!(passes_in_child(|| {
+            let (read, write) = nix::unistd::pipe().unwrap();
+            let (starter, starter_fd) = child_of(|| {
+                leave_foreground().unwrap();
+                let is_leader = nix::unistd::getsid(None).unwrap().as_raw() == pid();
+                let is_at_root = std::env::current_dir().unwrap() == std::path::Path::new("/");
+                nix::unistd::write(&write, &[u8::from(is_leader && is_at_root)]).unwrap();
+                9
+            });
+            assert!(wait_for(&starter_fd, LONG).unwrap());
+            assert_eq!(reap(starter).unwrap().unwrap().exit_code(), Some(0));
+            let mut answer = [7];
+            assert_eq!(nix::unistd::read(read.as_raw_fd(), &mut answer).unwrap(), 1);
+            assert_eq!(answer, [1]);
         }));
     }
 

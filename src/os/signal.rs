@@ -21,7 +21,7 @@ use super::checked;
 use super::eventfd::{self, EventFd};
 use super::process::{self, Pid};
 
-pub use libc::{SIGCHLD, SIGHUP, SIGKILL, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
+pub use libc::{SIGALRM, SIGCHLD, SIGHUP, SIGKILL, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 
 /// The largest signal number; a set of them fits into 64 bits.
 const MAX_SIGNAL: c_int = 64;

@@ -117,6 +117,29 @@ pub fn listen(fd: RawFd, backlog: i32) -> io::Result<()> {
     checked(unsafe { libc::listen(fd, backlog) }).map(drop)
 }
 
+/// Takes no connections any more; those that wait to be accepted are reset.
+pub fn stop_listening(fd: RawFd) -> io::Result<()> {
+    // SAFETY: plain system call.
+    checked(unsafe { libc::shutdown(fd, libc::SHUT_RD) }).map(drop)
+}
+
+/// Whether it takes connections.
+pub fn is_listening(fd: RawFd) -> io::Result<bool> {
+    Ok(option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0)
+}
+
+/// Lets others that are of the same user and say so, too, bind the address of this socket.
+pub fn share_address(fd: RawFd) -> io::Result<()> {
+    set_flag(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, true)
+}
+
+/// Puts `socket` in the place of the descriptor `fd`, which is closed; nothing is open twice.
+pub fn put_in_place_of(fd: &OwnedFd, socket: OwnedFd) -> io::Result<()> {
+    let place = fd.as_raw_fd();
+    // SAFETY: both are open and owned; the owner of `fd` owns what stands there afterwards.
+    retried(|| unsafe { libc::dup3(socket.as_raw_fd(), place, libc::O_CLOEXEC) }).map(drop)
+}
+
 /// Begins to connect; EINPROGRESS means that the socket becomes writable when it is done. Fixes the
 /// peer of a datagram socket.
 pub fn connect(fd: RawFd, address: &Address) -> io::Result<()> {

@@ -76,10 +76,7 @@ impl Server {
             let record = match route::find(connections, session) {
                 Session::Open(record) => record,
                 // Its own close callback runs in the worker that it is bound to.
-                Session::Closing(record)
-                    if ignore_closed
-                        || unit.runtime().bound_worker(record, session) == unit.plan().id =>
-                {
+                Session::Closing(record) if ignore_closed || unit.is_bound(record, session) => {
                     record
                 }
                 Session::Closed(_, Some(record)) if ignore_closed => record,
@@ -126,10 +123,7 @@ fn send(unit: &Unit, session: SessionId, data: &[u8]) -> Result<()> {
         ));
     }
     unit.send(record, session, data)?;
-    if let Some(counters) = unit.counters() {
-        counters.responses.add(1);
-        counters.sent_bytes.add(data.len() as u64);
-    }
+    unit.count_send(data.len() as u64);
     Ok(())
 }
 

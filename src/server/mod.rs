@@ -5,6 +5,7 @@
 pub mod connection;
 pub mod process;
 mod run;
+mod stats_file;
 pub mod status;
 pub mod timer;
 
@@ -19,8 +20,8 @@ use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::plan::Mode;
 use crate::model::settings::{Machine, Settings, Value};
 use crate::net::listener::Listener;
-use crate::os::process::{cpu_count, descriptor_limit};
 use crate::os::socket::SocketKind;
+use crate::os::{activation, process as system};
 use crate::unit::{self, Runtime, Unit};
 
 use process::Added;
@@ -31,6 +32,28 @@ const FINISHED: u8 = 2;
 
 /// The bit of a socket type that asks for TLS.
 const TLS: i32 = 512;
+
+/// The host that stands for the listeners that a service manager has opened.
+const INHERITED: &str = "SYSTEMD";
+
+/// The listeners that this program was started with, in their order. What they are is their own
+/// matter: the type that the program names is not asked for.
+fn inherited_listeners() -> Result<Vec<Listener>> {
+    let refusal = |text: &str| Error::new(code::INVALID_PARAMS, format!("host SYSTEMD: {text}"));
+    let descriptors = activation::inherited().map_err(|text| refusal(&text))?;
+    let mut listeners = Vec::new();
+    for descriptor in descriptors {
+        match Listener::adopt(descriptor) {
+            Ok(Some(listener)) => listeners.push(listener),
+            Ok(None) => log::warn!("descriptor {descriptor} takes no connections, it is left out"),
+            Err(error) => log::warn!("descriptor {descriptor} is no socket to serve: {error}"),
+        }
+    }
+    match listeners.is_empty() {
+        true => Err(refusal("none of the descriptors of LISTEN_FDS is a listening stream socket")),
+        false => Ok(listeners),
+    }
+}
 
 /// What is set before start.
 struct Setup {
@@ -95,15 +118,19 @@ impl Server {
             Error::new(code::SERVER_INVALID_LISTEN_PORT, text)
         });
         let port = if kind.is_unix() { 0 } else { number? };
-        let listener = Listener::bind(kind, host, port)?;
+        let listeners = match host.eq_ignore_ascii_case(INHERITED) && port == 0 {
+            true => inherited_listeners()?,
+            false if mode.workers_listen() => vec![Listener::bind_or_join(kind, host, port)?],
+            false => vec![Listener::bind(kind, host, port)?],
+        };
+        let last = listeners.iter().map(AsRawFd::as_raw_fd).max();
         let machine = Machine {
-            cpu_count: i64::try_from(cpu_count()).unwrap_or(1),
-            descriptor_limit: i64::try_from(descriptor_limit()).unwrap_or(i64::MAX),
-            port_descriptor: i64::from(listener.as_raw_fd()),
+            cpu_count: i64::try_from(system::cpu_count()).unwrap_or(1),
+            descriptor_limit: i64::try_from(system::descriptor_limit()).unwrap_or(i64::MAX),
+            port_descriptor: i64::from(last.unwrap_or(0)),
         };
         let settings = Settings::new(mode, machine);
-        let hooks = Hooks::default();
-        let setup = Setup { settings, hooks, listeners: vec![listener], processes: Vec::new() };
+        let setup = Setup { settings, hooks: Hooks::default(), listeners, processes: Vec::new() };
         Ok(Self {
             mode,
             phase: AtomicU8::new(CONFIGURING),
@@ -126,11 +153,7 @@ impl Server {
     fn configure<R>(&self, act: impl FnOnce(&mut Setup) -> Result<R>) -> Result<R> {
         match self.phase.load(Ordering::Acquire) {
             CONFIGURING => act(&mut self.setup.lock()),
-            RUNNING => Err(Error::new(
-                code::WRONG_OPERATION,
-                "the server is running, this is possible before start only",
-            )),
-            _ => Err(finished()),
+            phase => Err(refuse(phase)),
         }
     }
 
@@ -183,7 +206,7 @@ impl Server {
     #[inline]
     fn with_unit<R>(&self, act: impl FnOnce(&Unit) -> Result<R>) -> Result<R> {
         if !self.is_running() {
-            return Err(self.not_running());
+            return Err(refuse(self.phase_of_rest()));
         }
         unit::with_current(act).unwrap_or_else(|| Err(self.no_unit()))
     }
@@ -204,29 +227,52 @@ impl Server {
 
     /// Hands what all units read to `act`, in any thread, if the server runs.
     fn with_runtime<R>(&self, act: impl FnOnce(&Runtime) -> R) -> Result<R> {
+        self.look(act).ok_or_else(|| refuse(self.phase_of_rest()))
+    }
+
+    /// As [`Server::with_runtime`], for what may be asked for in any phase.
+    fn look<R>(&self, act: impl FnOnce(&Runtime) -> R) -> Option<R> {
         // A unit knows its runtime without a lock, which a signal handler must not take.
-        let result = unit::with_current(|unit| unit.runtime().clone());
-        match (self.is_running(), result) {
-            (false, _) => Err(self.not_running()),
-            (true, Some(runtime)) => Ok(act(&runtime)),
+        let known = unit::with_current(|unit| unit.runtime().clone());
+        match (self.is_running(), known) {
+            (false, _) => None,
+            (true, Some(runtime)) => Some(act(&runtime)),
             // Never waits: the lock is held for a moment at start and end alone.
-            (true, None) => match self.runtime.try_read().as_deref().and_then(Option::as_deref) {
-                Some(runtime) => Ok(act(runtime)),
-                None => Err(self.not_running()),
-            },
+            (true, None) => self.runtime.try_read().as_deref().and_then(Option::as_deref).map(act),
         }
     }
 
-    fn not_running(&self) -> Error {
+    /// The phase in which nothing runs: before or after. A server that is just starting has none of
+    /// what runs.
+    fn phase_of_rest(&self) -> u8 {
         match self.phase.load(Ordering::Acquire) {
-            FINISHED => finished(),
-            _ => Error::new(code::WRONG_OPERATION, "the server is not running, start it first"),
+            FINISHED => FINISHED,
+            _ => CONFIGURING,
         }
     }
 }
 
-fn finished() -> Error {
-    Error::new(code::WRONG_OPERATION, "the server has ended, make a new one")
+/// What a call gets that belongs into another phase than this one.
+fn wrong_phase(phase: u8) -> Error {
+    let text = match phase {
+        CONFIGURING => "the server is not running, start it first",
+        RUNNING => "the server is running, this is possible before start only",
+        _ => "the server is not running, it has ended: make a new one",
+    };
+    Error::new(code::WRONG_OPERATION, text)
+}
+
+/// As [`wrong_phase`], and tells the log: many programs do not look at every result.
+#[cold]
+fn refuse(phase: u8) -> Error {
+    let error = wrong_phase(phase);
+    // One gate each, so that none of them is held back for another.
+    match phase {
+        CONFIGURING => crate::warn_limited!("{error}"),
+        RUNNING => crate::warn_limited!("{error}"),
+        _ => crate::warn_limited!("{error}"),
+    }
+    error
 }
 
 /// The event of that name.

@@ -8,26 +8,42 @@ use std::sync::Arc;
 
 use crate::error::{clear_last, code, Error, Result};
 use crate::log::{self as sink, Mark};
+use crate::model::control::Reload;
 use crate::model::hooks::{Event, EventKind, Hooks};
 use crate::model::plan::Plan;
 use crate::model::settings::InForce;
+use crate::model::worker::Leave;
 use crate::net::listener::Listener;
 use crate::os::signal::{self, SignalPlan, Signals};
+use crate::os::{file, process};
 use crate::unit::{self, Runtime};
 
 use super::process::Added;
-use super::{Server, Setup, CONFIGURING, FINISHED, RUNNING};
+use super::{stats_file, Server, Setup, CONFIGURING, FINISHED, RUNNING};
 
 /// A server runs in this process. Signals and the identity of log lines belong to the process, so
 /// there is one at a time.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// What the root does with signals while the server runs.
-const ROOT_SIGNALS: SignalPlan<'static> = SignalPlan {
-    watch: &[signal::SIGTERM],
-    ignore: &[signal::SIGHUP, signal::SIGPIPE, signal::SIGUSR1, signal::SIGUSR2],
-    default: &[signal::SIGCHLD],
-};
+/// Takes the signals of this process for as long as the server runs. Where there is nobody to
+/// reload, the signals that ask for it mean nothing.
+fn take_signals(plan: &Plan) -> Result<Signals> {
+    let mut watch = vec![signal::SIGTERM, signal::real_time_min(), signal::SIGWINCH];
+    let mut ignore = vec![signal::SIGHUP, signal::SIGPIPE];
+    let reload = [signal::SIGUSR1, signal::SIGUSR2];
+    match plan.manager() {
+        Some(_) => watch.extend(reload),
+        None => ignore.extend(reload),
+    }
+    watch.push(signal::SIGALRM);
+    let plan = SignalPlan { watch: &watch, ignore: &ignore, default: &[signal::SIGCHLD] };
+    Signals::install(&plan).map_err(|error| Error::system("set up signals", &error))
+}
+
+/// Whether a server runs in this process.
+pub(super) fn is_taken() -> bool {
+    IS_TAKEN.load(Ordering::Acquire)
+}
 
 /// The process is taken by a server as long as this lives.
 struct Turn;
@@ -95,35 +111,31 @@ impl Server {
     }
 
     fn run(&self) -> Result<()> {
-        let (settings, hooks, listeners, processes) = {
+        let (mut settings, hooks, listeners, processes) = {
             let Setup { settings, hooks, listeners, processes } = &mut *self.setup.lock();
             (settings.in_force(), hooks.clone(), take(listeners), take(processes))
         };
+        keep_paths(&mut settings);
         let plan = Plan::new(self.mode, &settings, processes.len());
-        open_log(&settings);
-        unit::log_as_root(&plan);
-        for warning in &settings.warnings {
-            log::warn!("{warning}");
-        }
-        for listener in &listeners {
-            if let Err(error) = listener.listen(settings.backlog, settings.is_nodelay) {
-                listeners.iter().for_each(unlink);
-                return Err(error);
-            }
+        if let Err(error) = begin(&plan, &settings, &listeners) {
+            listeners.iter().for_each(unlink);
+            return Err(error);
         }
         if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
             log::warn!("the start event is deprecated in this mode, use workerStart");
         }
         let users = processes.iter().map(Added::plan).collect();
-        let runtime = Arc::new(Runtime::new(plan, settings, hooks, users, listeners)?);
+        let mut runtime = Runtime::new(plan, settings, hooks, users, listeners)?;
+        if !runtime.settings.stats_file.is_empty() {
+            runtime.write_stats = Some(stats_file::write);
+        }
+        let runtime = Arc::new(runtime);
         for (process, unit) in processes.iter().zip(runtime.plan.users()) {
             process.sit(&runtime, *unit);
         }
         self.runtime.write().replace(Arc::clone(&runtime));
         // They are handled until the last callback has returned.
-        let signals = Signals::install(&ROOT_SIGNALS)
-            .map_err(|error| Error::system("set up signals", &error))
-            .map(Rc::new);
+        let signals = take_signals(&runtime.plan).map(Rc::new);
         let result = match &signals {
             Ok(signals) => unit::run_root(Arc::clone(&runtime), Rc::clone(signals)),
             Err(error) => Err(error.clone()),
@@ -140,7 +152,62 @@ impl Server {
 
     /// Whether it runs and no end was asked for.
     pub fn is_serving(&self) -> bool {
-        self.with_runtime(|runtime| !runtime.control.root().is_ending()).unwrap_or(false)
+        self.look(|runtime| !runtime.control.root().is_ending()).unwrap_or(false)
+    }
+
+    /// Asks for all workers, or the task workers only, to be replaced. Whoever knows that a reload
+    /// runs is refused: the manager, and every thread where the manager is one.
+    pub fn reload(&self, only_tasks: bool) -> Result<()> {
+        let what = if only_tasks { Reload::Tasks } else { Reload::All };
+        let is_manager = unit::with_current(|unit| unit.plan().roles.is_manager()).unwrap_or(false);
+        self.with_runtime(|runtime| {
+            let plan = &runtime.plan;
+            let refused = |text| Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
+            if plan.manager().is_none() {
+                return refused("there is no manager that could replace the only worker");
+            }
+            if only_tasks && plan.has_manager_thread() {
+                return refused("there are no task workers to reload");
+            }
+            let is_known = is_manager || plan.has_manager_thread();
+            let root = runtime.control.root();
+            if is_known && (root.is_reloading() || root.has_reload_wish()) {
+                return refused("a reload is running, ask again when it has ended");
+            }
+            runtime.request_reload(what);
+            Ok(())
+        })?
+    }
+
+    /// Has a worker leave: the caller, if `worker` is -1 or its own id. It is replaced.
+    pub fn stop(&self, worker: i32, is_patient: bool) -> Result<()> {
+        self.with_unit(|unit| {
+            let own = unit.worker_id().map(|id| i32::from(id.0));
+            let patience = if is_patient { Leave::InOrder } else { Leave::AtOnce };
+            if own.is_some() && (worker == -1 || own == Some(worker)) {
+                unit.leave(patience);
+                return Ok(());
+            }
+            if worker == -1 {
+                return Err(super::status::no_worker());
+            }
+            let runtime = unit.runtime();
+            let target = usize::try_from(worker).ok();
+            let named = target.and_then(|index| runtime.plan.by_worker_id(index));
+            if named.is_some_and(|id| runtime.plan.users().contains(&id)) {
+                let text = format!("{worker} is a user process, which ends by itself");
+                return Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
+            }
+            let target = target.and_then(|index| runtime.plan.workers().get(index).copied());
+            let record = target.and_then(|id| runtime.control.unit(id));
+            let (Some(id), Some(record)) = (target, record) else {
+                return Err(super::status::unknown_worker(worker));
+            };
+            let is_async = runtime.settings.is_reload_async;
+            record.ask(if is_async { Leave::InOrder } else { patience });
+            runtime.control.wiring.ring(id.0);
+            Ok(())
+        })
     }
 
     /// Asks for an orderly end. Safe in a signal handler.
@@ -157,6 +224,48 @@ fn check_hooks(hooks: &Hooks) -> Result<()> {
         code::SERVER_INVALID_CALLBACK,
         "require 'onReceive' callback: a stream port needs one, register it with sw_server_on",
     ))
+}
+
+/// What comes before everything that is made for this server alone.
+fn begin(plan: &Plan, settings: &InForce, listeners: &[Listener]) -> Result<()> {
+    open_log(settings);
+    if settings.is_daemon {
+        leave_foreground()?;
+    }
+    unit::log_as_root(plan);
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
+    }
+    for listener in listeners {
+        match settings.opens_own_listeners {
+            true => listener.prepare(settings.backlog, settings.is_nodelay)?,
+            false => listener.listen(settings.backlog, settings.is_nodelay)?,
+        }
+    }
+    Ok(())
+}
+
+/// Has paths mean what they mean now, wherever the program or the daemon goes.
+fn keep_paths(settings: &mut InForce) {
+    let InForce { log_file, pid_file, stats_file, chroot, .. } = settings;
+    for path in [log_file, pid_file, stats_file, chroot] {
+        if let (false, Ok(absolute)) =
+            (path.is_empty(), file::absolute(path).into_os_string().into_string())
+        {
+            *path = absolute;
+        }
+    }
+}
+
+/// Goes on in the background; what the program prints goes to the log.
+fn leave_foreground() -> Result<()> {
+    process::leave_foreground().map_err(|error| match error.raw_os_error() {
+        Some(process::HAS_THREADS) => {
+            Error::system("daemonize a program that has several threads", &error)
+        }
+        _ => Error::system("daemonize", &error),
+    })?;
+    sink::take_standard_output().map_err(|error| Error::system("give up standard output", &error))
 }
 
 fn open_log(settings: &InForce) {

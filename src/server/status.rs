@@ -4,11 +4,11 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 
 use crate::error::{code, Error, Result};
-use crate::model::worker::UnitRecord;
+use crate::model::worker::{Status, UnitRecord};
 use crate::model::UnitId;
 use crate::unit::{self, Unit};
 
-use super::Server;
+use super::{wrong_phase, Server};
 
 /// The counts of a server. They are read one after the other while it runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,40 +70,62 @@ impl Server {
     /// the caller if `worker` is -1.
     pub fn worker_pid(&self, worker: i32) -> Result<i32> {
         let wanted = match worker {
-            -1 => own_number().ok_or_else(|| {
-                Error::new(code::WRONG_OPERATION, "the caller is no worker, name a worker id")
-            })?,
+            -1 => {
+                let own = unit::with_current(Unit::own_worker_pid);
+                return own.flatten().ok_or_else(no_worker);
+            }
             id => id,
         };
-        let pid = self.with_runtime(|runtime| {
+        let pid = self.look(|runtime| {
             let unit = runtime.plan.by_worker_id(usize::try_from(wanted).ok()?)?;
             runtime.control.unit(unit).map(UnitRecord::pid)
-        })?;
-        pid.ok_or_else(|| Error::new(code::INVALID_PARAMS, format!("there is no worker {wanted}")))
+        });
+        let pid = pid.ok_or_else(|| wrong_phase(self.phase_of_rest()))?;
+        pid.ok_or_else(|| unknown_worker(wanted))
+    }
+
+    /// Whether a worker works, waits or ends; of the caller if `worker` is -1.
+    pub fn worker_status(&self, worker: i32) -> Result<Status> {
+        self.with_unit(|unit| {
+            let own = unit.worker_id().map(|id| i32::from(id.0));
+            if own.is_some() && (worker == -1 || own == Some(worker)) {
+                return Ok(unit.own_status());
+            }
+            let runtime = unit.runtime();
+            let index = usize::try_from(worker).ok();
+            let id = index.and_then(|index| runtime.plan.workers().get(index));
+            let record = id.and_then(|id| runtime.control.unit(*id));
+            record.map(UnitRecord::status).ok_or_else(|| unknown_worker(worker))
+        })
     }
 
     /// The process that stands for the master, 0 before start.
     pub fn master_pid(&self) -> i32 {
-        self.with_runtime(|runtime| runtime.control.root().master_pid()).unwrap_or(0)
+        self.look(|runtime| runtime.control.root().master_pid()).unwrap_or(0)
     }
 
     /// The manager process, 0 if there is none.
     pub fn manager_pid(&self) -> i32 {
-        self.with_runtime(|runtime| runtime.control.root().manager_pid()).unwrap_or(0)
+        self.look(|runtime| runtime.control.root().manager_pid()).unwrap_or(0)
     }
 }
 
-/// The worker id of the caller; user processes have one as well.
-fn own_number() -> Option<i32> {
-    unit::with_current(|unit| unit.plan().worker.map(|id| i32::from(id.0))).flatten()
+/// The error of a call for the caller's own worker, outside of workers.
+pub(super) fn no_worker() -> Error {
+    Error::new(code::WRONG_OPERATION, "the caller is no worker, name a worker id")
 }
 
-fn stats_of(unit: &Unit) -> Stats {
+/// The error for a worker id that is none.
+pub(super) fn unknown_worker(worker: i32) -> Error {
+    Error::new(code::INVALID_PARAMS, format!("there is no worker {worker}"))
+}
+
+pub(super) fn stats_of(unit: &Unit) -> Stats {
     let runtime = unit.runtime();
     let control = &runtime.control;
     let accepted = control.sum(|counters| &counters.accepted);
     let closed = control.sum(|counters| &counters.closed);
-    let own = control.counters(unit.plan().id).zip(control.unit(unit.plan().id));
+    let own = unit.counters().zip(unit.record());
     let is_worker = unit.worker_id().is_some();
     let descriptors = runtime.listeners.iter().map(|listener| i64::from(listener.as_raw_fd()));
     Stats {
@@ -117,9 +139,11 @@ fn stats_of(unit: &Unit) -> Stats {
         idle_workers: idle_workers(unit),
         dispatched: control.sum(|counters| &counters.dispatched),
         requests: control.sum(|counters| &counters.requests),
-        responses: control.sum(|counters| &counters.responses),
+        responses: control.sum(|counters| &counters.responses)
+            + control.root().retired_responses.load(Ordering::Relaxed),
         received_bytes: control.sum(|counters| &counters.received_bytes),
-        sent_bytes: control.sum(|counters| &counters.sent_bytes),
+        sent_bytes: control.sum(|counters| &counters.sent_bytes)
+            + control.root().retired_sent_bytes.load(Ordering::Relaxed),
         message_round: control.root().message_round.load(Ordering::Relaxed),
         session_round: unit.last_session(),
         min_descriptor: descriptors.min().unwrap_or(0),

@@ -8,7 +8,8 @@ use crate::event::Interests;
 use crate::unit::timer::{DeferHook, IoHook, TimerHook};
 use crate::unit::{self, Unit};
 
-use super::Server;
+use super::run::is_taken;
+use super::{refuse, Server, CONFIGURING};
 
 impl Server {
     /// Calls `hook` after `ms` milliseconds; again and again if `is_repeated`.
@@ -28,10 +29,16 @@ impl Server {
 }
 
 fn with_loop<R>(act: impl FnOnce(&Unit) -> Result<R>) -> Result<R> {
-    unit::with_current(act).unwrap_or_else(|| {
-        let text = "this thread runs no callbacks of a server, so it has no loop";
-        Err(Error::new(code::WRONG_OPERATION, text))
-    })
+    unit::with_current(act).unwrap_or_else(|| Err(no_loop()))
+}
+
+#[cold]
+fn no_loop() -> Error {
+    if !is_taken() {
+        return refuse(CONFIGURING);
+    }
+    let text = "this thread runs no callbacks of a server, so it has no loop";
+    Error::new(code::WRONG_OPERATION, text)
 }
 
 /// Watches a descriptor of the program in the loop of the calling unit.

@@ -12,7 +12,7 @@ use crate::error::code;
 use crate::event::Token;
 use crate::model::hooks::EventKind;
 use crate::model::{SessionId, UnitId};
-use crate::net::listener::Accept;
+use crate::net::listener::{Accept, Listener};
 use crate::net::stream::Stream;
 use crate::os::address::Address;
 
@@ -49,8 +49,15 @@ impl Acceptor {
 
     /// Accepts no more.
     pub(super) fn close(&self, unit: &Unit) {
-        if self.is_open.replace(false) && !self.is_resting.get() {
+        if !self.is_open.replace(false) {
+            return;
+        }
+        if !self.is_resting.get() {
             self.unwatch(unit);
+        }
+        // The kernel would go on giving connections to a listener that nobody else looks after.
+        if unit.runtime.settings.opens_own_listeners {
+            unit.runtime.listeners.iter().for_each(Listener::close_own);
         }
     }
 

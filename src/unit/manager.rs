@@ -1,22 +1,22 @@
 //! The manager: starts the workers and user processes, watches them, replaces those that end, ends
 //! them all.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::error::Error;
+use crate::model::control::Reload;
 use crate::model::hooks::{Event, EventKind, WorkerError};
 use crate::model::plan::{Roles, Start, UnitPlan};
-use crate::model::worker::{Command, Stage, UnitCounters};
+use crate::model::worker::{Command, InHand, Stage, UnitCounters};
 use crate::model::{SessionId, UnitId};
-use crate::os::process::{self, ExitStatus};
+use crate::os::process::{self, ExitStatus, Pid};
 use crate::os::signal;
 
-use super::spawn::{Ended, FORCE_AFTER_NS};
+use super::family::{Ended, LifeId, FORCE_AFTER_NS};
+use super::reload::Round;
+use super::respawn::Respawn;
 use super::{Timer, Unit};
-
-/// How long the manager waits before it tries again to start a worker.
-const RETRY_NS: u64 = 1_000_000_000;
 
 /// The manager role of a unit.
 #[derive(Default)]
@@ -28,7 +28,8 @@ pub(super) struct Manager {
     is_ending: Cell<bool>,
     has_forced: Cell<bool>,
     has_told_users: Cell<bool>,
-    retry_at_ns: Cell<Option<u64>>,
+    respawn: RefCell<Respawn>,
+    round: RefCell<Option<Round>>,
 }
 
 impl Manager {
@@ -38,12 +39,40 @@ impl Manager {
         if unit.plan.start != Start::Thread {
             unit.runtime.control.root().set_manager_pid(process::pid());
         }
-        let workers: Vec<UnitPlan> = workers_of(unit).collect();
-        for plan in &workers {
-            if let Err(error) = unit.family.start(unit, plan) {
+        // A manager before this one may have died in the middle of a round.
+        unit.runtime.control.root().set_reloading(false);
+        if unit.record().is_some_and(|record| record.generation() > 1) {
+            return self.take_over(unit);
+        }
+        let children: Vec<UnitPlan> = children_of(unit).collect();
+        for plan in &children {
+            if let Err(error) = self.start(unit, plan) {
                 return fail_start(unit, error);
             }
         }
+    }
+
+    /// The manager before this one has died. Its workers go on, and are replaced, one way or the
+    /// other, by children of this one: only those can be seen to end in every detail.
+    fn take_over(&self, unit: &Rc<Unit>) {
+        let workers: Vec<UnitPlan> = workers_of(unit).collect();
+        for plan in &workers {
+            match unit.family.adopt(unit, plan) {
+                Ok(true) => self.respawn.borrow_mut().note_start(plan.id, 0),
+                Ok(false) => {}
+                Err(error) => log::error!("unit {} cannot be taken over: {error}", plan.id.0),
+            }
+        }
+        let round = Round::begin(unit, self.targets(unit), false);
+        self.round.replace(Some(round));
+    }
+
+    fn start(&self, unit: &Rc<Unit>, plan: &UnitPlan) -> Result<(), Error> {
+        unit.family.start(unit, plan)?;
+        // Forking takes time, and several may have been forked in this turn.
+        unit.refresh_now();
+        self.respawn.borrow_mut().note_start(plan.id, unit.now.get().monotonic_ns);
+        Ok(())
     }
 
     /// Whether all workers are gone and the program was told.
@@ -61,10 +90,14 @@ impl Manager {
         if is_told || unit.root.as_ref().is_some_and(|root| root.is_ending_workers()) {
             self.begin_end(unit);
         }
+        for (id, life) in unit.family.take_detached(&unit.runtime) {
+            self.note_end(unit, id, life, true);
+        }
         while let Some(ended) = unit.family.take_ended(&unit.runtime) {
             self.bury(unit, &ended);
         }
         self.replace_missing(unit);
+        self.advance_reload(unit);
         self.finish_workers(unit);
         self.finish_users(unit);
         self.force_late(unit);
@@ -80,6 +113,8 @@ impl Manager {
         if self.is_ending.replace(true) {
             return;
         }
+        self.round.replace(None);
+        unit.runtime.control.root().set_reloading(false);
         unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::is_reactor);
         // A callback of the manager may have taken long in this turn.
         unit.refresh_now();
@@ -125,34 +160,114 @@ impl Manager {
         }
     }
 
+    /// Begins, continues or ends a round of reload.
+    fn advance_reload(&self, unit: &Unit) {
+        let wish = unit.runtime.control.root().take_reload_wish();
+        if self.is_ending.get() {
+            return;
+        }
+        let is_running = self.round.borrow().is_some();
+        match wish {
+            // One at a time: what is asked for meanwhile is dropped.
+            Some(_) if is_running => log::info!("a reload is running, another one is not begun"),
+            Some(Reload::All) => self.begin_reload(unit),
+            Some(Reload::Tasks) => {
+                log::warn!("cannot reload task workers, task workers is not started");
+            }
+            None => {}
+        }
+        let Some(mut round) = self.round.borrow_mut().take() else { return };
+        if !round.advance(unit) {
+            self.round.replace(Some(round));
+            return;
+        }
+        set_reloading(unit, false);
+        if round.is_public {
+            log::info!("Server has reloaded all workers");
+            unit.raise(&Event::Plain(EventKind::AfterReload));
+        }
+    }
+
+    fn begin_reload(&self, unit: &Unit) {
+        set_reloading(unit, true);
+        unit.runtime.renew_log();
+        log::info!("Server is reloading all workers now");
+        unit.raise(&Event::Plain(EventKind::BeforeReload));
+        // The callback may have taken long.
+        unit.refresh_now();
+        let round = Round::begin(unit, self.targets(unit), true);
+        self.round.replace(Some(round));
+    }
+
+    fn targets(&self, unit: &Unit) -> Vec<(UnitId, LifeId)> {
+        let life = |plan: UnitPlan| unit.family.life_of(plan.id).map(|life| (plan.id, life));
+        workers_of(unit).filter_map(life).collect()
+    }
+
     /// A worker has ended: the program is told if that was not in order, and what the worker had
     /// is taken back before a successor starts.
     fn bury(&self, unit: &Unit, ended: &Ended) {
         let worker = ended.plan.worker.map_or(-1, |id| i32::from(id.0));
         if let Some((pid, status)) = ended.process {
-            let signal = status.signal().unwrap_or(0);
-            let exit_code = status.exit_code().unwrap_or(0);
             if status.raw == 0 || is_told_user(unit, ended, status) {
                 log::info!("worker {worker} ended, pid {pid}");
             } else {
-                log::warn!(
-                    "worker {worker} ended abnormally, pid {pid}, exit code {exit_code}, \
-                     signal {signal}"
-                );
-                let status = status.raw;
-                let error = WorkerError { worker, pid, status, exit_code, signal };
-                unit.raise(&Event::Error(error));
+                self.tell_abnormal(unit, ended, pid, status);
             }
         }
+        if ended.is_detached {
+            return;
+        }
         purge(unit, &ended.plan);
+        let record = unit.runtime.control.unit(ended.plan.id);
+        let was_in_order = record.is_some_and(|record| record.stage() == Stage::Ended);
+        self.note_end(unit, ended.plan.id, ended.life, was_in_order);
+    }
+
+    /// A worker has ended, or left its place. One that keeps doing so as soon as it has started,
+    /// and before it has done anything, is started more slowly. Not so a user process whose
+    /// function returns: nobody but the program knows what it has done.
+    fn note_end(&self, unit: &Unit, id: UnitId, life: LifeId, was_in_order: bool) {
+        let control = &unit.runtime.control;
+        let requests = control
+            .unit(id)
+            .zip(control.counters(id))
+            .map_or(0, |(record, counters)| record.life_requests(counters));
+        let is_wanted = self.round.borrow().as_ref().is_some_and(|round| round.wants(life));
+        let now_ns = unit.now.get().monotonic_ns;
+        let is_useful = requests > 0 || unit.runtime.plan.users().contains(&id);
+        let in_order = is_wanted || (was_in_order && is_useful);
+        let slowed = self.respawn.borrow_mut().note_end(id, now_ns, in_order);
+        if slowed.is_some() && !self.is_ending.get() {
+            log::warn!(
+                "unit {} keeps ending as soon as it has started, it is started again at most once \
+                 a second until it lives longer",
+                id.0
+            );
+        }
+    }
+
+    fn tell_abnormal(&self, unit: &Unit, ended: &Ended, pid: Pid, status: ExitStatus) {
+        let worker = ended.plan.worker.map_or(-1, |id| i32::from(id.0));
+        let signal = status.signal().unwrap_or(0);
+        let exit_code = status.exit_code().unwrap_or(0);
+        let hand = match ended.is_detached {
+            // The record is its successor's.
+            true => None,
+            false => unit.runtime.control.unit(ended.plan.id).and_then(|record| record.in_hand()),
+        };
+        log::warn!(
+            "worker(pid={pid}, id={worker}) abnormal exit, status={exit_code}, signal={signal}{}",
+            hand.map_or_else(String::new, |hand| in_words(unit, hand))
+        );
+        let error = WorkerError { worker, pid, status: status.raw, exit_code, signal };
+        unit.raise(&Event::Error(error));
     }
 
     /// Starts a successor for each worker that is missing; while the server ends, only for those
     /// that left messages unanswered.
     fn replace_missing(&self, unit: &Rc<Unit>) {
-        let now_ns = unit.now.get().monotonic_ns;
-        let may_try = self.retry_at_ns.get().map_or(true, |at| now_ns >= at);
-        if self.has_forced.get() || !may_try {
+        if self.has_forced.get() {
             return;
         }
         // A signal to all processes ends workers before this one has heard of it.
@@ -163,20 +278,41 @@ impl Manager {
             let is_served = plan.roles.is_worker() && !plan.roles.is_reactor();
             !is_ending || (is_served && unread_bytes > 0)
         };
-        self.retry_at_ns.set(None);
-        let missing: Vec<UnitPlan> = workers_of(unit)
-            .filter(|plan| !unit.family.has_unit(plan.id))
+        let missing: Vec<UnitPlan> = children_of(unit)
+            .filter(|plan| unit.family.life_of(plan.id).is_none())
             .filter(is_wanted)
             .collect();
         for plan in &missing {
-            if let Err(error) = unit.family.start(unit, plan) {
+            let now_ns = unit.now.get().monotonic_ns;
+            let wait_ns = self.respawn.borrow().wait_ns(plan.id, now_ns);
+            if wait_ns > 0 && !is_ending {
+                unit.wake_within(wait_ns);
+                continue;
+            }
+            if let Err(error) = self.start(unit, plan) {
                 log::error!("unit {} could not be started again: {error}", plan.id.0);
-                self.retry_at_ns.set(Some(now_ns.saturating_add(RETRY_NS)));
-                unit.set_timer(RETRY_NS, Timer::Deadline);
-                return;
+                self.respawn.borrow_mut().note_failure(plan.id, now_ns);
+                unit.wake_within(self.respawn.borrow().wait_ns(plan.id, now_ns));
             }
         }
     }
+}
+
+/// Lets everybody see whether a reload runs; the root tells whoever has started the server.
+fn set_reloading(unit: &Unit, is_reloading: bool) {
+    unit.runtime.control.root().set_reloading(is_reloading);
+    unit.runtime.control.wiring.ring(UnitId::ROOT.0);
+}
+
+/// What a worker had in its hands when it died.
+fn in_words(unit: &Unit, hand: InHand) -> String {
+    let what = hand.event.map_or("a call of its loop", EventKind::name);
+    let whose = match hand.session {
+        SessionId(0) => String::new(),
+        SessionId(id) => format!(" of connection {id}"),
+    };
+    let for_ns = unit.now.get().monotonic_ns.saturating_sub(hand.since_ns);
+    format!(", in its hands: {what}{whose} for {} ms", for_ns / 1_000_000)
 }
 
 /// Tells the root why there will be no server.
@@ -191,9 +327,14 @@ fn fail_start(unit: &Unit, error: Error) {
     }
 }
 
-fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
+/// The workers and user processes.
+fn children_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
     let children = unit.runtime.plan.children(unit.plan.id);
     children.filter(|plan| plan.roles.is_managed()).copied()
+}
+
+fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
+    children_of(unit).filter(|plan| plan.roles.is_worker())
 }
 
 /// Whether this was a user process that has ended by the signal that tells it to.

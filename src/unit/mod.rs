@@ -5,10 +5,18 @@
 //! is held while a callback runs: a callback may call anything back.
 
 mod acceptor;
+mod arrival;
+mod family;
+mod leaving;
 mod manager;
+pub mod notify;
+mod parking;
 mod reactor;
+mod reload;
+mod respawn;
 mod root;
 mod spawn;
+mod successors;
 pub mod timer;
 mod turn;
 pub mod user;
@@ -19,6 +27,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -29,7 +38,7 @@ use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Header;
 use crate::ipc::Outbox;
 use crate::model::connection::Connection;
-use crate::model::control::Control;
+use crate::model::control::{Control, Reload};
 use crate::model::dispatch::Dispatch;
 use crate::model::hooks::{Event, Hooks};
 use crate::model::kind::MessageKind;
@@ -37,7 +46,7 @@ use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::route;
 use crate::model::settings::InForce;
 use crate::model::user::UserProcess;
-use crate::model::worker::{Command, Stage, UnitCounters, UnitRecord};
+use crate::model::worker::{Leave, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::net::listener::Listener;
 use crate::os::memory::Home;
@@ -45,10 +54,12 @@ use crate::os::signal::Signals;
 use crate::os::{clock, process};
 
 use acceptor::{Accepted, Acceptor};
+use arrival::Arrival;
+use family::Family;
 use manager::Manager;
+use parking::Parking;
 use reactor::Reactor;
 use root::Root;
-use spawn::Family;
 use timer::{Agenda, Timer};
 use user::User;
 use worker::Worker;
@@ -68,14 +79,18 @@ pub struct Runtime {
     pub settings: InForce,
     /// The program's callbacks.
     pub hooks: Hooks,
-    /// The user processes, by registration number.
-    pub users: Vec<UserProcess>,
     /// The listeners, the first port first.
     pub listeners: Vec<Listener>,
+    /// The user processes, by registration number.
+    pub users: Vec<UserProcess>,
     /// The shared memory.
     pub control: Control,
+    /// What worker 0 does every `stats_timer_interval`.
+    pub write_stats: Option<fn(&Unit)>,
+    arrival: Arrival,
     handovers: Vec<Handover>,
     dispatches: Vec<Dispatch>,
+    parking: Parking,
     root_process: OwnedFd,
 }
 
@@ -95,15 +110,21 @@ impl Runtime {
         let ids = plan.units().iter().map(|unit| unit.id);
         let dispatches = ids.map(|id| Dispatch::new(&plan, id)).collect();
         let handovers = plan.units().iter().map(|_| Handover::default()).collect();
+        let arrival = Arrival::look_up(&plan, &settings);
+        let write_stats = None;
+        let parking = Parking::default();
         Ok(Self {
             plan,
             settings,
             hooks,
-            users,
             listeners,
+            users,
             control,
+            write_stats,
+            arrival,
             handovers,
             dispatches,
+            parking,
             root_process,
         })
     }
@@ -117,6 +138,22 @@ impl Runtime {
     pub fn request_end(&self) {
         self.control.root().request_end();
         self.control.wiring.ring(UnitId::ROOT.0);
+    }
+
+    /// Asks the manager for a reload; does nothing where there is none. Safe in a signal handler.
+    pub fn request_reload(&self, what: Reload) {
+        if let Some(manager) = self.plan.manager() {
+            self.control.root().request_reload(what);
+            self.control.wiring.ring(manager.0);
+        }
+    }
+
+    /// Has every unit open the log file anew.
+    fn renew_log(&self) {
+        self.control.root().renew_log();
+        for unit in self.plan.units() {
+            self.control.wiring.ring(unit.id.0);
+        }
     }
 
     /// Lets everybody see the pid of the unit that stands for the master, if this is that one.
@@ -159,8 +196,12 @@ pub struct Unit {
     told_others_ns: Cell<u64>,
     /// Callbacks for which nothing that is sent is held back.
     hasty: Cell<u32>,
-    /// What this process alone was told, by a signal to itself.
-    told: Cell<Command>,
+    /// The round of log files that this unit writes to.
+    log_round: Cell<u32>,
+    /// How this unit leaves while the server runs on.
+    leave: Cell<Leave>,
+    /// Its inbox, its own lanes and its record are its successor's already.
+    is_detached: Cell<bool>,
     stage: Cell<Stage>,
     finish_deadline_ns: Cell<Option<u64>>,
     has_announced_end: Cell<bool>,
@@ -197,9 +238,17 @@ pub fn is_copy() -> bool {
 
 /// Runs `plan`'s server in this thread and process, until it has ended.
 pub fn run_root(runtime: Arc<Runtime>, signals: Rc<Signals>) -> Result<()> {
-    let (unit, events) = Unit::new(runtime, UnitId::ROOT)?;
-    unit.watch_signals(signals)?;
-    unit.live(events)
+    if let Some(plan) = runtime.plan.unit(UnitId::ROOT) {
+        Arrival::enter(&runtime, plan)?;
+    }
+    let live = || {
+        let (unit, events) = Unit::new(Arc::clone(&runtime), UnitId::ROOT)?;
+        unit.watch_signals(signals)?;
+        unit.live(events)
+    };
+    let result = live();
+    runtime.arrival.leave();
+    result
 }
 
 /// Says in log lines that the root of this plan is speaking.
@@ -218,6 +267,7 @@ impl Unit {
         let events = Loop::new().map_err(failed)?;
         let watcher = events.watcher().map_err(failed)?;
         let has = |role: Roles| plan.roles.has(role);
+        let worker = plan.worker.filter(|_| has(Roles::WORKER));
         let process = plan.user.and_then(|number| runtime.users.get(usize::from(number)));
         let unit = Rc::new(Self {
             home: Home::new().map_err(failed)?,
@@ -231,7 +281,9 @@ impl Unit {
             last_look_ns: Cell::new(clock::monotonic_ns()),
             told_others_ns: Cell::default(),
             hasty: Cell::new(turn::HASTY_CALLBACKS),
-            told: Cell::new(Command::Run),
+            log_round: Cell::new(runtime.control.root().log_round()),
+            leave: Cell::new(Leave::Stay),
+            is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),
             finish_deadline_ns: Cell::new(None),
             has_announced_end: Cell::new(false),
@@ -240,7 +292,7 @@ impl Unit {
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
-            worker: plan.worker.filter(|_| has(Roles::WORKER)).map(Worker::new),
+            worker: worker.map(|id| Worker::new(id, &runtime.settings)),
             user: process.cloned().map(User::new),
             plan,
             runtime,
@@ -277,15 +329,44 @@ impl Unit {
         &self.plan
     }
 
-    /// The unit's shared record.
-    fn record(&self) -> Option<&UnitRecord> {
-        self.runtime.control.unit(self.plan.id)
+    /// The unit's shared record, as long as it is not its successor's.
+    #[inline]
+    pub fn record(&self) -> Option<&UnitRecord> {
+        match self.is_detached.get() {
+            false => self.runtime.control.unit(self.plan.id),
+            true => None,
+        }
     }
 
-    /// The unit's counters.
+    /// The unit's counters, as long as they are not its successor's.
     #[inline]
     pub fn counters(&self) -> Option<&UnitCounters> {
-        self.runtime.control.counters(self.plan.id)
+        match self.is_detached.get() {
+            false => self.runtime.control.counters(self.plan.id),
+            true => None,
+        }
+    }
+
+    /// Counts a send.
+    #[inline]
+    pub fn count_send(&self, bytes: u64) {
+        match self.counters() {
+            Some(counters) => {
+                counters.responses.add(1);
+                counters.sent_bytes.add(bytes);
+            }
+            None => {
+                let root = self.runtime.control.root();
+                root.retired_responses.fetch_add(1, Ordering::Relaxed);
+                root.retired_sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether the callbacks of this connection run here.
+    #[inline]
+    pub fn is_bound(&self, record: &Connection, session: SessionId) -> bool {
+        !self.is_detached.get() && self.runtime.bound_worker(record, session) == self.plan.id
     }
 
     fn refresh_now(&self) {
@@ -297,6 +378,14 @@ impl Unit {
     fn set_timer(&self, delay_ns: u64, timer: Timer) {
         let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
         self.agenda.set(due_ns, timer);
+    }
+
+    /// Sees to it that the loop turns again by then. For whoever asks again in every turn.
+    fn wake_within(&self, delay_ns: u64) {
+        let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
+        if !self.agenda.is_set_by(due_ns) {
+            self.agenda.set(due_ns, Timer::Deadline);
+        }
     }
 
     /// Sends a message to another unit; it leaves at the end of the turn.
@@ -348,13 +437,9 @@ impl Unit {
 
     /// Closes a connection for the server. In the bound worker the close callback runs here.
     pub fn close(&self, record: &Connection, session: SessionId, is_reset: bool) {
-        let bound = self.runtime.bound_worker(record, session);
         match &self.worker {
-            Some(worker) if bound == self.plan.id => worker.close(self, session, is_reset),
-            Some(_) | None => {
-                self.close_elsewhere(route::reactor_of(record), session, is_reset);
-                self.tell_if_hasty();
-            }
+            Some(worker) if self.is_bound(record, session) => worker.close(self, session, is_reset),
+            Some(_) | None => self.close_elsewhere(route::reactor_of(record), session, is_reset),
         }
     }
 
@@ -365,6 +450,7 @@ impl Unit {
             Some(reactor) if owner == self.plan.id => reactor.close_for(self, session, is_reset),
             Some(_) | None => {
                 self.post(owner, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
+                self.tell_if_hasty();
             }
         }
     }

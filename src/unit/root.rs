@@ -8,10 +8,12 @@ use std::rc::Rc;
 use crate::error::{code, describe, Error, Result};
 use crate::model::plan::{Roles, UnitPlan};
 use crate::model::worker::{Command, Stage};
+use crate::model::UnitId;
 use crate::os::process;
 
-use super::spawn::FORCE_AFTER_NS;
-use super::{Timer, Unit};
+use super::family::FORCE_AFTER_NS;
+use super::successors::Successors;
+use super::{notify, Timer, Unit};
 
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +36,15 @@ enum Step {
 pub(super) struct Root {
     step: Cell<Step>,
     failure: RefCell<Option<Error>>,
+    /// The service manager was told that the server serves.
+    has_told_ready: Cell<bool>,
+    /// And that it reloads.
+    has_told_reload: Cell<bool>,
     /// When workers that the root has to end itself are ended by force.
     force_at_ns: Cell<Option<u64>>,
+    /// When the program's own timers and descriptors in the root are not waited for any longer.
+    wait_until_ns: Cell<Option<u64>>,
+    successors: Successors,
 }
 
 impl Default for Root {
@@ -43,7 +52,11 @@ impl Default for Root {
         Self {
             step: Cell::new(Step::Starting),
             failure: RefCell::default(),
+            has_told_ready: Cell::new(false),
+            has_told_reload: Cell::new(false),
             force_at_ns: Cell::new(None),
+            wait_until_ns: Cell::new(None),
+            successors: Successors::default(),
         }
     }
 }
@@ -53,6 +66,7 @@ impl Root {
     pub(super) fn begin(&self, unit: &Rc<Unit>) -> Result<()> {
         // Before anything that could raise the start event.
         write_pid_file(&unit.runtime.settings.pid_file);
+        self.successors.begin();
         let children: Vec<UnitPlan> = unit.runtime.plan.children(unit.plan.id).copied().collect();
         for plan in children.iter().filter(|plan| !plan.roles.is_managed()) {
             if let Err(error) = unit.family.start(unit, plan) {
@@ -95,8 +109,41 @@ impl Root {
                 self.note_loss(unit, &ended.plan);
             }
             self.force_late(unit);
+            if self.step.get() == Step::Serving {
+                self.successors.replace_manager(unit);
+            }
         }
-        self.take_step(unit, has_unread)
+        let has_moved = self.take_step(unit, has_unread);
+        self.tell_ready(unit);
+        self.tell_reload(unit);
+        has_moved
+    }
+
+    /// Once the server serves. Where each worker listens for itself, one of them must do so.
+    fn tell_ready(&self, unit: &Unit) {
+        let runtime = &unit.runtime;
+        let is_up = |id: &UnitId| {
+            runtime.control.unit(*id).is_some_and(|record| record.stage() == Stage::Running)
+        };
+        let is_listening =
+            || !runtime.settings.opens_own_listeners || runtime.plan.workers().iter().any(is_up);
+        if self.step.get() == Step::Serving && !self.has_told_ready.get() && is_listening() {
+            self.has_told_ready.set(true);
+            notify::ready(runtime);
+        }
+    }
+
+    /// When a reload begins and when it is over.
+    fn tell_reload(&self, unit: &Unit) {
+        let is_reloading = unit.runtime.control.root().is_reloading();
+        let is_serving = self.step.get() == Step::Serving;
+        if self.has_told_reload.replace(is_reloading) == is_reloading || !is_serving {
+            return;
+        }
+        match is_reloading {
+            true => notify::reloading(),
+            false => notify::ready(&unit.runtime),
+        }
     }
 
     fn take_step(&self, unit: &Rc<Unit>, has_unread: bool) -> bool {
@@ -110,9 +157,11 @@ impl Root {
                 Step::Serving
             }
             Step::Serving if is_ending => self.begin_end(unit),
-            Step::Quiescing if self.have_reactors_reached(unit, Stage::Quiet) => {
+            Step::Quiescing
+                if self.have_reactors_reached(unit, Stage::Quiet) && !self.is_held(unit) =>
+            {
                 unit.family.tell_all(runtime, Command::Finish, Roles::is_manager);
-                self.end_adopted(unit);
+                self.adopt_workers(unit);
                 Step::EndingWorkers
             }
             Step::EndingWorkers if self.are_workers_gone(unit) => {
@@ -165,6 +214,9 @@ impl Root {
 
     fn begin_end(&self, unit: &Unit) -> Step {
         log::info!("server is ending, pid {}", process::pid());
+        if self.has_told_ready.get() {
+            notify::stopping();
+        }
         if self.step.get() == Step::Serving {
             unit.announce_end();
         }
@@ -172,6 +224,35 @@ impl Root {
         unit.family.tell_all(&unit.runtime, Command::Quiesce, Roles::is_reactor_only);
         unit.set_timer(0, Timer::Deadline);
         Step::Quiescing
+    }
+
+    /// Whether the program has timers or descriptors in the root that it is given time for. A root
+    /// that is a worker is asked by `finish`, and one that is a manager does short work only.
+    fn is_held(&self, unit: &Unit) -> bool {
+        if unit.worker.is_some() || unit.manager.is_some() || !unit.agenda.has_work() {
+            return false;
+        }
+        let now_ns = unit.now.get().monotonic_ns;
+        let wait_ns = unit.runtime.settings.max_wait_time_s.saturating_mul(1_000_000_000);
+        let until_ns = self.wait_until_ns.get().unwrap_or_else(|| {
+            unit.set_timer(wait_ns, Timer::Deadline);
+            now_ns.saturating_add(wait_ns)
+        });
+        self.wait_until_ns.set(Some(until_ns));
+        if now_ns < until_ns {
+            return true;
+        }
+        let number = code::SERVER_WORKER_EXIT_TIMEOUT;
+        log::warn!("graceful shutdown failed, timers or descriptors are left (error {number})");
+        unit.drop_agenda();
+        false
+    }
+
+    /// In a forked child: closes what was opened since the first fork.
+    pub(super) fn close_later_descriptors(&self, unit: &Unit) {
+        if self.step.get() >= Step::Serving {
+            self.successors.close_later_descriptors(unit);
+        }
     }
 
     fn are_workers_gone(&self, unit: &Unit) -> bool {
@@ -203,36 +284,37 @@ impl Root {
         }
     }
 
-    /// The manager is gone. Workers that it has left are watched, and in the end ended, from here.
-    fn adopt_workers(&self, unit: &Unit, manager: &UnitPlan) {
-        let control = &unit.runtime.control;
-        if control.unit(manager.id).is_some_and(|record| record.stage() == Stage::Ended) {
+    /// The server ends and has no manager. Workers that it has left are watched and ended from
+    /// here.
+    fn adopt_workers(&self, unit: &Unit) {
+        let runtime = &unit.runtime;
+        let Some(manager) = runtime.plan.manager().filter(|id| runtime.plan.is_forked(*id)) else {
+            return;
+        };
+        let has_ended_in_order =
+            runtime.control.unit(manager).is_some_and(|record| record.stage() == Stage::Ended);
+        if unit.family.has(Roles::is_manager) || has_ended_in_order {
             return;
         }
         // User processes have ended with it.
-        let left = unit.runtime.plan.children(manager.id).filter(|plan| !plan.roles.is_user());
-        for plan in left {
+        for plan in runtime.plan.children(manager).filter(|plan| plan.roles.is_worker()) {
             if let Err(error) = unit.family.adopt(unit, plan) {
                 log::error!("unit {} is without a manager and is not watched: {error}", plan.id.0);
             }
         }
-        if self.step.get() == Step::EndingWorkers {
-            self.end_adopted(unit);
-        }
+        self.end_adopted(unit);
     }
 
     /// A child of the root has ended, which only the end of the server should bring about.
     fn note_loss(&self, unit: &Unit, plan: &UnitPlan) {
-        if plan.roles.has(Roles::MANAGER) {
-            self.adopt_workers(unit, plan);
-        }
         match self.step.get() {
             Step::Starting => {
                 let text = format!("unit {} ended before the server was up", plan.id.0);
                 self.fail(unit, Error::new(code::SYSTEM_CALL_FAIL, text));
             }
             Step::Serving if plan.roles.has(Roles::MANAGER) => {
-                log::error!("the manager process has ended, workers are not replaced any more");
+                log::error!("the manager process has ended, another one is started");
+                self.successors.note_end(unit, plan.id);
             }
             Step::Serving if plan.roles.has(Roles::WORKER) => {
                 log::error!("unit {} has ended and nobody replaces it", plan.id.0);
@@ -241,6 +323,7 @@ impl Root {
                 log::error!("a reactor has ended, the server ends");
                 unit.runtime.control.root().request_end();
             }
+            Step::EndingWorkers if plan.roles.has(Roles::MANAGER) => self.adopt_workers(unit),
             _ => {}
         }
     }

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use crate::error::{code, Error, Result};
 use crate::event::timer::{TimerId, Timers};
 use crate::event::{Interests, Ready, Token};
+use crate::model::worker::Stage;
+use crate::model::{SessionId, WorkerId};
 use crate::os::{clock, socket};
 
 use super::{Now, Unit};
@@ -29,6 +31,8 @@ pub(super) enum Timer {
     Accept,
     /// Something that is waited for should have happened.
     Deadline,
+    /// The counts are written down.
+    Stats,
 }
 
 /// A descriptor of the program.
@@ -56,11 +60,9 @@ impl Agenda {
         self.own_timers.borrow_mut().add(due_ns, None, timer);
     }
 
-    /// Whether the program has nothing in this loop.
-    pub(super) fn is_empty(&self) -> bool {
-        self.timers.borrow().is_empty()
-            && self.deferred.borrow().is_empty()
-            && self.watched.borrow().is_empty()
+    /// Whether the unit itself has a timer that is due by then.
+    pub(super) fn is_set_by(&self, due_ns: u64) -> bool {
+        self.own_timers.borrow().next_due_ns().is_some_and(|first_ns| first_ns <= due_ns)
     }
 
     /// The loop has waited, a round begins.
@@ -74,6 +76,20 @@ impl Agenda {
             true => self.next_timer_ns(),
             false => Some(0),
         }
+    }
+
+    /// Whether the program has anything here that is still to come.
+    pub(super) fn has_work(&self) -> bool {
+        self.timers.borrow().next_due_ns().is_some()
+            || !self.deferred.borrow().is_empty()
+            || !self.watched.borrow().is_empty()
+    }
+
+    /// Drops all that the program has here; its descriptors stay open.
+    fn clear(&self) -> Vec<RawFd> {
+        self.timers.replace(Timers::default());
+        self.deferred.replace(VecDeque::new());
+        self.watched.replace(HashMap::new()).into_keys().collect()
     }
 
     #[inline]
@@ -118,8 +134,26 @@ impl Unit {
                 (Timer::Accept, Some(acceptor)) => acceptor.resume(self),
                 // Whoever set a deadline looks at the time in `advance`.
                 (Timer::Accept, None) | (Timer::Deadline, _) => {}
+                (Timer::Stats, _) => self.keep_stats(),
             }
             self.agenda.own_timers.borrow_mut().done(due, monotonic_ns);
+        }
+    }
+
+    /// Worker 0 begins to write down the counts of the server.
+    pub(super) fn begin_stats(&self) {
+        let is_first = self.worker_id() == Some(WorkerId(0));
+        if is_first && self.runtime.write_stats.is_some() {
+            let interval_ns = self.runtime.settings.stats_interval_ms.saturating_mul(NS_PER_MS);
+            self.set_timer(interval_ns, Timer::Stats);
+        }
+    }
+
+    /// Writes them down, and again after a while, until the worker begins to end.
+    fn keep_stats(&self) {
+        if let (Some(write), true) = (self.runtime.write_stats, self.stage.get() < Stage::Quiet) {
+            write(self);
+            self.begin_stats();
         }
     }
 
@@ -130,7 +164,7 @@ impl Unit {
         loop {
             let due = self.agenda.timers.borrow_mut().take_due(pass);
             let Some(due) = due else { return };
-            (due.key)(due.id);
+            self.call(|| (due.key)(due.id));
             let now_ns = clock::monotonic_ns();
             self.agenda.timers.borrow_mut().done(due, now_ns);
         }
@@ -143,14 +177,32 @@ impl Unit {
         for _ in 0..count {
             let hook = self.agenda.deferred.borrow_mut().pop_front();
             if let Some(hook) = hook {
-                hook();
+                self.call(hook);
             }
         }
     }
 
     pub(super) fn take_io(&self, fd: RawFd, ready: Ready) {
         if let Some((told, hook)) = self.agenda.hook_of(fd, ready) {
-            hook(fd, told);
+            self.call(|| hook(fd, told));
+        }
+    }
+
+    /// Runs a call of the program that is no event; a worker is seen busy meanwhile.
+    #[inline]
+    fn call(&self, act: impl FnOnce()) {
+        match &self.worker {
+            Some(worker) => worker.call(self, None, SessionId(0), act),
+            None => act(),
+        }
+    }
+
+    /// The program's timers, deferred calls and descriptors are forgotten.
+    pub(super) fn drop_agenda(&self) {
+        for fd in self.agenda.clear() {
+            if let Err(error) = self.watcher.forget(fd) {
+                log::debug!("descriptor {fd} was not watched: {error}");
+            }
         }
     }
 

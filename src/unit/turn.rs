@@ -8,13 +8,14 @@ use std::time::Duration;
 use crate::error::{code, Result};
 use crate::event::{Loop, Ready, Token};
 use crate::ipc::{Inbox, Message};
+use crate::model::control::Reload;
 use crate::model::kind::MessageKind;
 use crate::model::plan::Start;
-use crate::model::worker::{Command, Stage};
+use crate::model::worker::Stage;
 use crate::model::{SessionId, UnitId};
 use crate::os::{clock, process, signal};
 
-use super::{Timer, Unit, CURRENT};
+use super::{Unit, CURRENT};
 
 /// Messages that one turn takes before it looks at sockets again.
 const MESSAGES_PER_TURN: usize = 1024;
@@ -76,7 +77,7 @@ impl Unit {
     }
 
     /// Says how far the unit is, to the parent and whoever looks.
-    fn reach(&self, stage: Stage) {
+    pub(super) fn reach(&self, stage: Stage) {
         self.stage.set(stage);
         if let Some(record) = self.record() {
             record.reach(stage);
@@ -91,8 +92,11 @@ impl Unit {
         if let Err(error) = events.wait(timeout) {
             log::error!("the event loop failed: {error}");
         }
-        inbox.wake();
+        if !self.is_detached.get() {
+            inbox.wake();
+        }
         self.refresh_now();
+        self.renew_log();
         self.agenda.begin_round();
         for ready in events.ready() {
             self.take_event(ready);
@@ -107,6 +111,9 @@ impl Unit {
         }
         self.advance(inbox);
         self.tell_others();
+        if self.plan.start == Start::Thread && self.plan.parent == UnitId::ROOT {
+            self.runtime.parking.pass();
+        }
     }
 
     /// How long the loop may wait: not at all while there is work, else until the next timer.
@@ -161,12 +168,34 @@ impl Unit {
     fn take_signals(&self) {
         let arrived = self.signals.borrow().as_ref().map(|signals| signals.take());
         let Some(arrived) = arrived else { return };
+        let orders_others = self.root.is_some() || self.manager.is_some();
         if arrived.contains(signal::SIGTERM) {
-            if self.root.is_some() || self.manager.is_some() {
+            if orders_others {
                 self.runtime.request_end();
             } else {
-                self.told.set(Command::Finish);
+                self.leave(self.usual_leave());
             }
+        }
+        if arrived.contains(signal::SIGUSR1) && orders_others {
+            self.runtime.request_reload(Reload::All);
+        }
+        if arrived.contains(signal::SIGUSR2) && orders_others {
+            self.runtime.request_reload(Reload::Tasks);
+        }
+        if arrived.contains(signal::real_time_min()) || arrived.contains(signal::SIGWINCH) {
+            self.runtime.renew_log();
+            self.renew_log();
+        }
+    }
+
+    /// Opens the log file anew if somebody was told that it has been moved away.
+    fn renew_log(&self) {
+        let round = self.runtime.control.root().log_round();
+        if self.log_round.replace(round) == round {
+            return;
+        }
+        if let Err(error) = crate::log::reopen() {
+            log::warn!("the log file cannot be opened anew: {error}");
         }
     }
 
@@ -176,10 +205,8 @@ impl Unit {
         if self.reactor.is_some() {
             return true;
         }
-        // A worker that ends alone leaves the rest to its successor.
-        let ends_alone =
-            self.told.get() != Command::Run && !self.runtime.control.root().is_ending();
-        !ends_alone && !self.outbox.borrow().has_pending()
+        // A worker that leaves alone leaves the rest to its successor.
+        !self.leaves_alone() && !self.outbox.borrow().has_pending()
     }
 
     fn take_messages(&self, inbox: &mut Inbox) {
@@ -219,12 +246,7 @@ impl Unit {
             self.told_others_ns.set(now_ns);
         }
         self.hear_signals();
-        if self.record().is_some_and(|record| record.command() != Command::Run) {
-            self.announce_end();
-            self.quiesce();
-        } else if self.told.get() != Command::Run {
-            self.quiesce();
-        }
+        self.hear_wishes();
         self.take_timers(now_ns);
         now_ns
     }
@@ -301,26 +323,6 @@ impl Unit {
         }
     }
 
-    /// Does what the parent, or a signal to this process alone, says.
-    fn obey(self: &Rc<Self>, inbox: &mut Inbox) {
-        let command = self.record().map_or(Command::Run, |record| record.command());
-        if command > Command::Run {
-            self.announce_end();
-        }
-        match command.max(self.told.get()) {
-            Command::Run if self.is_idle_user() => self.stage.set(Stage::Ended),
-            Command::Run => self.open_acceptor(),
-            Command::Quiesce => self.quiesce(),
-            Command::Finish => {
-                let is_last = command == Command::Finish || self.runtime.control.root().is_ending();
-                let has_unread = is_last && !inbox.is_empty();
-                if self.finish(has_unread) {
-                    self.stage.set(Stage::Ended);
-                }
-            }
-        }
-    }
-
     /// Accepts, as soon as the start event is over.
     pub(super) fn open_acceptor(&self) {
         if let Some(acceptor) = &self.acceptor {
@@ -328,70 +330,5 @@ impl Unit {
                 acceptor.open(self);
             }
         }
-    }
-
-    /// Accepts and reads no more.
-    pub(super) fn quiesce(&self) {
-        if self.stage.get() >= Stage::Quiet {
-            return;
-        }
-        if let Some(acceptor) = &self.acceptor {
-            acceptor.close(self);
-        }
-        if let Some(reactor) = &self.reactor {
-            reactor.quiesce();
-        }
-        // Whoever sees this unit quiet has got all that it said.
-        self.tell_others();
-        self.reach(Stage::Quiet);
-    }
-
-    /// Takes the unit's own roles down, step by step. True when nothing is left of them.
-    pub(super) fn finish(&self, has_unread: bool) -> bool {
-        self.quiesce();
-        let is_late = self.is_past_finish_deadline();
-        if let Some(manager) = &self.manager {
-            if !manager.has_ended() {
-                return false;
-            }
-        }
-        let has_output = self.reactor.as_ref().is_some_and(|reactor| reactor.has_output(self))
-            || self.outbox.borrow().has_pending();
-        if (has_unread || has_output) && !is_late {
-            return false;
-        }
-        if is_late && has_unread {
-            let number = code::SERVER_WORKER_UNPROCESSED_DATA;
-            log::warn!("the unit ends with messages that nobody has handled (error {number})");
-        }
-        if is_late && (has_unread || has_output) {
-            let number = code::SERVER_WORKER_EXIT_TIMEOUT;
-            log::warn!("the exit took too long and is forced (error {number})");
-        }
-        if let Some(reactor) = &self.reactor {
-            reactor.close_all(self);
-        }
-        if let Some(worker) = &self.worker {
-            worker.end(self);
-        }
-        let deadline_ns = self.finish_deadline_ns.get().unwrap_or(0);
-        if !self.outbox.borrow_mut().flush_blocking(deadline_ns) {
-            log::warn!("messages to other processes were not taken in time");
-        }
-        true
-    }
-
-    /// Whether the unit has had its `max_wait_time` for finishing, counted from the first question.
-    fn is_past_finish_deadline(&self) -> bool {
-        if let Some(deadline_ns) = self.finish_deadline_ns.get() {
-            return self.now.get().monotonic_ns >= deadline_ns;
-        }
-        // The patience begins now, and not with a turn in which a callback took long.
-        self.refresh_now();
-        let wait_ns = self.runtime.settings.max_wait_time_s.saturating_mul(1_000_000_000);
-        self.set_timer(wait_ns, Timer::Deadline);
-        let deadline_ns = self.now.get().monotonic_ns.saturating_add(wait_ns);
-        self.finish_deadline_ns.set(Some(deadline_ns));
-        wait_ns == 0
     }
 }

@@ -1,6 +1,8 @@
 //! The worker: runs the program's data callbacks, one at a time.
 
 use std::cell::Cell;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::atomic::Ordering;
 
 use crate::error::{clear_last, code};
@@ -8,7 +10,8 @@ use crate::model::connection::Connection;
 use crate::model::hooks::{ConnectionEvent, Event, EventKind, WorkerEvent};
 use crate::model::kind::MessageKind;
 use crate::model::route::{self, Session};
-use crate::model::worker::Status;
+use crate::model::settings::InForce;
+use crate::model::worker::{InHand, Leave, Status, UnitCounters};
 use crate::model::{SessionId, UnitId, WorkerId};
 use crate::os::process;
 
@@ -18,14 +21,20 @@ use super::Unit;
 pub(super) struct Worker {
     id: WorkerId,
     has_ended: Cell<bool>,
+    /// Requests after which it leaves; 0: never.
+    request_limit: u64,
 }
 
 /// The reactor number in a close event when the server closed.
 const BY_SERVER: i32 = -1;
 
 impl Worker {
-    pub(super) fn new(id: WorkerId) -> Self {
-        Self { id, has_ended: Cell::new(false) }
+    pub(super) fn new(id: WorkerId, settings: &InForce) -> Self {
+        let grace = match (settings.max_request, settings.max_request_grace) {
+            (0, _) | (_, 0) => 0,
+            (_, most) => 1 + random() % most,
+        };
+        Self { id, has_ended: Cell::new(false), request_limit: settings.max_request + grace }
     }
 
     /// Whether the stop callback has begun.
@@ -44,6 +53,7 @@ impl Worker {
         log::info!("worker {} started, pid {}", self.id.0, unit.own_id());
         self.raise(unit, &Event::Worker(EventKind::WorkerStart, self.event(unit)));
         unit.announce_start();
+        unit.begin_stats();
         let owns_reactor = unit.reactor.is_some();
         for reactor in unit.runtime.plan.reactors().iter().filter(|_| !owns_reactor) {
             unit.post(*reactor, MessageKind::WorkerReady, SessionId(0), 0, &[]);
@@ -55,24 +65,50 @@ impl Worker {
         if self.has_ended.replace(true) {
             return;
         }
-        if let Some(record) = unit.record() {
-            record.set_status(Status::Exit);
-        }
-        unit.raise(&Event::Worker(EventKind::WorkerStop, self.event(unit)));
+        self.raise(unit, &Event::Worker(EventKind::WorkerStop, self.event(unit)));
         log::info!("worker {} stopped, pid {}", self.id.0, unit.own_id());
+    }
+
+    /// Something keeps the worker that wants to leave.
+    pub(super) fn announce_exit(&self, unit: &Unit) {
+        self.raise(unit, &Event::Worker(EventKind::WorkerExit, self.event(unit)));
     }
 
     fn event(&self, unit: &Unit) -> WorkerEvent {
         WorkerEvent { worker: i32::from(self.id.0), pid: unit.own_id() }
     }
 
-    /// Runs a callback; others see that the worker is busy.
+    /// Runs the callback of an event.
     #[inline]
     fn raise(&self, unit: &Unit, event: &Event<'_>) {
-        let Some(record) = unit.record() else { return };
-        record.set_status(Status::Busy);
-        unit.raise(event);
-        record.set_status(Status::Idle);
+        let session = match event {
+            Event::Connection(_, event) => event.session,
+            Event::Plain(_) | Event::Worker(..) | Event::Error(_) => SessionId(0),
+        };
+        self.call(unit, Some(event.kind()), session, || unit.raise(event));
+    }
+
+    /// Runs a callback; others see that the worker is busy, and with what. A callback may run
+    /// inside another one, which is in hand again afterwards.
+    #[inline]
+    pub(super) fn call(
+        &self,
+        unit: &Unit,
+        event: Option<EventKind>,
+        session: SessionId,
+        act: impl FnOnce(),
+    ) {
+        let Some(record) = unit.record() else { return act() };
+        let outer = record.in_hand();
+        let hand = InHand { event, session, since_ns: unit.last_look_ns.get() };
+        record.set_in_hand(if unit.is_leaving() { Status::Exit } else { Status::Busy }, hand);
+        act();
+        match (outer, unit.is_leaving()) {
+            (Some(hand), false) => record.set_in_hand(Status::Busy, hand),
+            (Some(hand), true) => record.set_in_hand(Status::Exit, hand),
+            (None, false) => record.set_status(Status::Idle),
+            (None, true) => record.set_status(Status::Exit),
+        }
     }
 
     /// A connection was accepted.
@@ -104,6 +140,18 @@ impl Worker {
             counters.taken.add(1);
             self.raise(unit, &Event::Connection(EventKind::Receive, event));
             counters.requests.add(1);
+            if self.request_limit > 0 {
+                self.count_request(unit, counters);
+            }
+        }
+    }
+
+    /// A worker leaves after so many requests, exactly.
+    #[cold]
+    fn count_request(&self, unit: &Unit, counters: &UnitCounters) {
+        let handled = unit.record().map_or(0, |record| record.life_requests(counters));
+        if handled >= self.request_limit {
+            unit.leave(Leave::InOrder);
         }
     }
 
@@ -112,7 +160,7 @@ impl Worker {
         let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
         if record.begin_close(false) {
             let event = connection_event(record, session);
-            self.raise_close(unit, event);
+            self.raise(unit, &Event::Connection(EventKind::Close, event));
         }
         record.end_close();
         unit.tell_closed(route::reactor_of(record), session, false);
@@ -127,7 +175,8 @@ impl Worker {
             self.shut(unit, owner, session);
             if record.begin_close(true) {
                 let event = connection_event(record, session);
-                self.raise_close(unit, ConnectionEvent { reactor_number: BY_SERVER, ..event });
+                let event = ConnectionEvent { reactor_number: BY_SERVER, ..event };
+                self.raise(unit, &Event::Connection(EventKind::Close, event));
                 record.end_close();
             }
             unit.tell_closed(owner, session, is_reset);
@@ -142,15 +191,11 @@ impl Worker {
             Some(_) | None => unit.post(owner, MessageKind::Shut, session, 0, &[]),
         }
     }
+}
 
-    fn raise_close(&self, unit: &Unit, event: ConnectionEvent<'_>) {
-        // It may run inside another callback, which is still busy afterwards.
-        let was_idle = unit.record().is_some_and(|record| record.is_idle());
-        self.raise(unit, &Event::Connection(EventKind::Close, event));
-        if let (false, Some(record)) = (was_idle, unit.record()) {
-            record.set_status(Status::Busy);
-        }
-    }
+/// A number that is another one in every process, so that workers do not all leave at once.
+fn random() -> u64 {
+    RandomState::new().hash_one(process::thread_id())
 }
 
 fn connection_event(record: &Connection, session: SessionId) -> ConnectionEvent<'static> {
@@ -185,6 +230,19 @@ impl Unit {
         let is_face = self.runtime.plan.face() == self.plan.id;
         if is_face && !self.has_announced_end.replace(true) {
             self.raise(&Event::Plain(EventKind::BeforeShutdown));
+        }
+    }
+
+    /// The process or thread id of the worker that this unit is.
+    pub fn own_worker_pid(&self) -> Option<i32> {
+        self.plan.roles.is_managed().then(|| self.own_id())
+    }
+
+    /// Whether the worker that this unit is works or ends. Others may see its successor instead.
+    pub fn own_status(&self) -> Status {
+        match self.is_leaving() {
+            true => Status::Exit,
+            false => Status::Busy,
         }
     }
 

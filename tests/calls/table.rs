@@ -40,6 +40,10 @@ const fn harmless(what: &'static str, call: fn(Raw) -> bool) -> Bad {
     Bad { what, call, code: 0, names: "" }
 }
 
+fn status(server: Raw, worker: i32) -> bool {
+    sw_server_get_worker_status(server, worker) != 0
+}
+
 /// Where a function may be called.
 #[derive(Clone, Copy, PartialEq)]
 pub enum When {
@@ -122,19 +126,19 @@ fn send(server: Raw, fd: i64, len: usize) -> bool {
     sw_server_send(server, fd, c!("hello").cast(), len)
 }
 
-pub extern "C" fn ignore(_: Raw, _: *const sw_event_t, _: *mut c_void) {}
+pub extern "C-unwind" fn ignore(_: Raw, _: *const sw_event_t, _: *mut c_void) {}
 
 fn on(server: Raw, event: *const c_char) -> bool {
     sw_server_on(server, event, Some(ignore), null_mut())
 }
 
-extern "C" fn pass(_: i64, _: *mut c_void) {}
+extern "C-unwind" fn pass(_: i64, _: *mut c_void) {}
 
-extern "C" fn put_off(_: *mut c_void) {}
+extern "C-unwind" fn put_off(_: *mut c_void) {}
 
-extern "C" fn look(_: i32, _: i32, _: *mut c_void) {}
+extern "C-unwind" fn look(_: i32, _: i32, _: *mut c_void) {}
 
-extern "C" fn run_nothing(_: Raw, _: *mut sw_process_t, _: *mut c_void) {}
+extern "C-unwind" fn run_nothing(_: Raw, _: *mut sw_process_t, _: *mut c_void) {}
 
 /// Adds a process that nobody has added, which only ever fails.
 fn add_process(server: Raw) -> bool {
@@ -355,6 +359,17 @@ pub const TABLE: &[Function] = &[
         }),
     ]),
     row("sw_server_get_worker_id", Always, Some(|s| sw_server_get_worker_id(s) != -1), &[]),
+    row("sw_server_reload", Run, Some(|s| sw_server_reload(s, false)), &[]),
+    row("sw_server_stop", Callback, Some(|s| sw_server_stop(s, 0, true)), &[
+        bad("worker -2", |s| sw_server_stop(s, -2, true), PARAMS, "-2"),
+        bad("worker 2 of 2", |s| sw_server_stop(s, 2, false), PARAMS, "2"),
+        bad("least", |s| sw_server_stop(s, i32::MIN, false), PARAMS, "-2147483648"),
+        bad("largest", |s| sw_server_stop(s, i32::MAX, false), PARAMS, "2147483647"),
+    ]),
+    row("sw_server_get_worker_status", Callback, Some(|s| status(s, 0)), &[
+        bad("worker -2", |s| status(s, -2), PARAMS, "-2"),
+        bad("worker 2 of 2", |s| status(s, 2), PARAMS, "2"),
+    ]),
     row("sw_server_get_worker_pid", Run, Some(|s| sw_server_get_worker_pid(s, 0) != -1), &[
         bad("worker -2", |s| sw_server_get_worker_pid(s, -2) != -1, PARAMS, "-2"),
         bad("worker 2 of 2", |s| sw_server_get_worker_pid(s, 2) != -1, PARAMS, "2"),

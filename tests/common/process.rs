@@ -1,9 +1,10 @@
 //! What the system knows of the server under test: its processes, their ends, free ports.
 
+use nix::sys::socket::{bind, setsockopt, socket, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -113,16 +114,29 @@ impl Port {
 
     /// True if a server can listen there now.
     pub fn is_free(&self) -> bool {
-        TcpListener::bind(("127.0.0.1", self.number)).is_ok()
+        is_bindable(self.number)
     }
 }
 
+/// Whether nobody listens on this port. Nothing listens here either, not for a moment: a process
+/// that another thread forks meanwhile has a copy of the socket until it begins its program, and
+/// whoever looks next would find the port taken. One that is only bound is in nobody's way.
+fn is_bindable(number: u16) -> bool {
+    let stream = SockType::Stream;
+    let made = socket(AddressFamily::Inet, stream, SockFlag::SOCK_CLOEXEC, None);
+    let looked = made.and_then(|socket| {
+        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+        bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, number))
+    });
+    looked.is_ok()
+}
+
 /// Claims a port among tests by a socket name, which vanishes with the process, and looks whether
-/// anybody else has it. The look itself takes the port for a moment, so it waits for the claim.
+/// anybody else has it.
 fn claim(number: u16) -> io::Result<Option<UnixListener>> {
     let name = SocketAddr::from_abstract_name(format!("swoole-test-port-{number}"))?;
     let claimed = UnixListener::bind_addr(&name).ok();
-    Ok(claimed.filter(|_| TcpListener::bind(("127.0.0.1", number)).is_ok()))
+    Ok(claimed.filter(|_| is_bindable(number)))
 }
 
 /// The names in the folders where a server could leave something, that could be one of ours.

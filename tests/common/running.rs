@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 pub struct Running {
     mode: Mode,
-    port: Port,
+    case: String,
+    port: Arc<Port>,
     pid: i32,
     /// A folder of this server alone, which is also its TMPDIR.
     folder: PathBuf,
@@ -70,7 +71,15 @@ impl Shared {
 impl Running {
     /// Starts the server of the case with this name: this binary once more.
     pub fn spawn(case: &str, mode: Mode) -> io::Result<Self> {
-        let port = Port::reserve()?;
+        Self::spawn_at(case, mode, Arc::new(Port::reserve()?))
+    }
+
+    /// Starts the same server once more, at the same port.
+    pub fn spawn_beside(&self) -> io::Result<Self> {
+        Self::spawn_at(&self.case, self.mode, Arc::clone(&self.port))
+    }
+
+    fn spawn_at(case: &str, mode: Mode, port: Arc<Port>) -> io::Result<Self> {
         let folder = own_folder()?;
         let traces_before = process::traces();
         let (reader, writer) = pipe()?;
@@ -94,7 +103,8 @@ impl Running {
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         watch(child, pid, reader, &shared);
         let is_end_judged = AtomicBool::new(false);
-        Ok(Self { mode, port, pid, folder, shared, traces_before, is_end_judged })
+        let case = case.to_owned();
+        Ok(Self { mode, case, port, pid, folder, shared, traces_before, is_end_judged })
     }
 
     pub fn mode(&self) -> Mode {
@@ -146,6 +156,11 @@ impl Running {
 
     pub fn lines_so_far(&self) -> Vec<String> {
         self.shared.lock().lines.clone()
+    }
+
+    /// The server's TMPDIR, in which it must not leave anything.
+    pub fn temporary(&self) -> PathBuf {
+        self.folder.join("tmp")
     }
 
     /// What all processes wrote to their standard output and error.

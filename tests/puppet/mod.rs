@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! !who                        worker, pid and session of this connection
+//! !master                     the pid that stands for the master
 //! !stats                      connections, accepted, dispatched
 //! !exist FD                   whether the worker sees that connection
 //! !queued                     bytes that wait for any peer, as far as the worker sees them
@@ -14,7 +15,7 @@
 //! !arm EVENT PORT             is stuck in the next `connect` or `close` callback of this worker
 //! !close                      closes this connection; no answer
 //! !part LENGTH                sends a text of so many bytes, then closes; no answer
-//! !exit CODE, !abort          ends the process; no answer
+//! !exit CODE, !abort, !panic  ends the process; no answer
 //! ```
 //!
 //! A file of tests adds orders of its own by handing [`serve`] a callback for `receive` that ends
@@ -128,6 +129,7 @@ fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
             let worker = server.worker_id();
             format!("{worker} {} {fd}", server.worker_pid(worker))
         }
+        ["master"] => server.master_pid().to_string(),
         ["stats"] => stats_of(server),
         ["exist", fd] => server.exist(number(fd)).to_string(),
         ["queued"] => queued_bytes(server).to_string(),
@@ -160,6 +162,7 @@ fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
         }
         ["exit", code] => std::process::exit(number(code)),
         ["abort"] => std::process::abort(),
+        ["panic"] => panic!("told to panic"),
         unknown => format!("unknown order {unknown:?}"),
     })
 }

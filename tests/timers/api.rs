@@ -20,19 +20,19 @@ fn lend<T>(call: T) -> *mut c_void {
     Box::into_raw(Box::new(call)).cast()
 }
 
-extern "C" fn call_timer(id: i64, user_data: *mut c_void) {
+extern "C-unwind" fn call_timer(id: i64, user_data: *mut c_void) {
     // SAFETY: the user data is a lent `TimerCall`, and no timer is called while its callback runs.
     let call = unsafe { &mut *user_data.cast::<TimerCall>() };
     call(id);
 }
 
-extern "C" fn call_deferred(user_data: *mut c_void) {
+extern "C-unwind" fn call_deferred(user_data: *mut c_void) {
     // SAFETY: the user data is a lent `DeferCall`, which is called once.
     let call = unsafe { Box::from_raw(user_data.cast::<DeferCall>()) };
     call();
 }
 
-extern "C" fn call_io(fd: RawFd, events: i32, user_data: *mut c_void) {
+extern "C-unwind" fn call_io(fd: RawFd, events: i32, user_data: *mut c_void) {
     // SAFETY: the user data is a lent `IoCall`, which is not called while it runs.
     let call = unsafe { &mut *user_data.cast::<IoCall>() };
     call(fd, events);

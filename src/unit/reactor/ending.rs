@@ -62,6 +62,9 @@ impl Reactor {
             self.take_in_post(unit);
         }
         self.greet(unit);
+        if !self.knows(session) {
+            return;
+        }
         match &unit.worker {
             Some(own) if self.is_own_worker => own.close(unit, session, is_reset),
             Some(_) | None => {

@@ -71,6 +71,9 @@ impl Reactor {
 
     fn read_through_framer(&self, unit: &Unit, session: SessionId, is_final: bool) -> Stop {
         for _ in 0..READS_PER_TURN {
+            if unit.leaves_alone() {
+                return Stop::Drained;
+            }
             if let Some(worker) = self.blocked_worker(unit, session) {
                 return Stop::Full(worker);
             }
@@ -128,7 +131,10 @@ impl Reactor {
         };
         while !rest.is_empty() {
             let verdict = match self.state.borrow_mut().peers.get_mut(session) {
-                Some(peer) if peer.life == Life::Open => peer.framer.next(rest),
+                // A worker that leaves takes no message more, whatever was read with the last.
+                Some(peer) if peer.life == Life::Open && !unit.leaves_alone() => {
+                    peer.framer.next(rest)
+                }
                 Some(_) | None => return true,
             };
             match verdict {

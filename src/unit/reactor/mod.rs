@@ -135,6 +135,10 @@ impl Reactor {
     /// so it may be done inside one.
     fn take_in_post(&self, unit: &Unit) {
         let Some(handover) = unit.runtime.handovers.get(unit.plan.id.index()) else { return };
+        // What comes while this unit leaves is for its successor.
+        if unit.leaves_alone() {
+            return;
+        }
         loop {
             // Under the lock: the acceptor registers a connection before it leaves it here.
             let watcher = handover.watcher.lock();
@@ -142,6 +146,20 @@ impl Reactor {
             drop(watcher);
             let Some(accepted) = accepted else { return };
             self.take_in(unit, accepted);
+        }
+    }
+
+    /// Leaves to the successor what acceptors of other threads have left here.
+    pub(in crate::unit) fn leave_post(&self, unit: &Unit) {
+        let Some(handover) = unit.runtime.handovers.get(unit.plan.id.index()) else { return };
+        let mut watcher = handover.watcher.lock();
+        watcher.take();
+        let left: Vec<Accepted> = std::iter::from_fn(|| handover.post.pop()).collect();
+        for accepted in left {
+            if let Err(error) = unit.watcher.forget(accepted.stream.as_raw_fd()) {
+                log::debug!("connection {} was not watched: {error}", accepted.session.0);
+            }
+            handover.post.push(Accepted { is_watched: false, ..accepted });
         }
     }
 

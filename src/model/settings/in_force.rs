@@ -1,0 +1,167 @@
+//! What a running server works with: the settings with all clamps applied and all numbers derived.
+
+use super::{
+    list_of, Name, Settings, CONNECTION_CEILING, DEFAULT_CONNECTIONS, REACTORS_PER_CPU,
+    WORKERS_PER_CPU, WORKER_CEILING,
+};
+
+/// The numbers that a running server works with.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// Event workers.
+    pub worker_count: i64,
+    /// Reactors, also where they are no threads of their own.
+    pub reactor_count: i64,
+    /// The master itself is the only reactor.
+    pub is_single_thread: bool,
+    /// Descriptor numbers from here on are refused.
+    pub max_connection: i64,
+    /// For `listen`.
+    pub backlog: i32,
+    /// Empty: standard output.
+    pub log_file: String,
+    /// 0 debug to 6 none.
+    pub log_level: u8,
+    /// For `strftime`.
+    pub log_date_format: String,
+    /// Whether the date has microseconds.
+    pub log_has_microseconds: bool,
+    /// 0 never, 1 monthly, 2 daily, 3 hourly, 4 every minute.
+    pub log_rotation: u8,
+    /// Empty: none is written.
+    pub pid_file: String,
+    /// Whether the server leaves the foreground.
+    pub is_daemon: bool,
+    /// As whom workers run; empty: nothing changes.
+    pub user: String,
+    /// In which group; empty: that of the user, if there is one.
+    pub group: String,
+    /// What workers see as the root; empty: nothing changes.
+    pub chroot: String,
+    /// Empty: none is written.
+    pub stats_file: String,
+    /// Milliseconds.
+    pub stats_interval_ms: u64,
+    /// Whether each reactor thread and worker keeps to one processor.
+    pub keeps_to_cpus: bool,
+    /// Those that are none of theirs.
+    pub ignored_cpus: Vec<usize>,
+    /// Whether each worker opens the TCP ports for itself.
+    pub opens_own_listeners: bool,
+    /// Bytes that may wait for one peer before sends fail.
+    pub socket_buffer_size: u64,
+    /// Bytes of one send; `None`: no limit in this mode.
+    pub output_buffer_size: Option<u64>,
+    /// Whether `TCP_NODELAY` is set.
+    pub is_nodelay: bool,
+    /// Seconds.
+    pub max_wait_time_s: u64,
+    /// Requests after which a worker is replaced; 0: never.
+    pub max_request: u64,
+    /// The most that is added to them at random.
+    pub max_request_grace: u64,
+    /// Whether a worker that leaves lives on, beside its successor where that is possible.
+    pub is_reload_async: bool,
+    /// One sentence for each value that was not taken as it was given.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// What a server with these settings works with: clamps applied, numbers derived.
+    pub fn in_force(&self) -> InForce {
+        let mut warnings = Vec::new();
+        let worker_count = self.worker_count(&mut warnings);
+        let reactor_count = self.reactor_count(worker_count, &mut warnings);
+        if !self.text(Name::AdminServer).is_empty() {
+            warnings.push("admin_server is not offered, the setting is ignored".to_owned());
+        }
+        InForce {
+            worker_count,
+            reactor_count,
+            is_single_thread: self.int(Name::SingleThread) != 0,
+            max_connection: self.max_connection(worker_count, &mut warnings),
+            backlog: match self.int(Name::Backlog) {
+                0 => 512,
+                length => length as i32,
+            },
+            log_file: self.text(Name::LogFile),
+            log_level: self.int(Name::LogLevel) as u8,
+            log_date_format: self.text(Name::LogDateFormat),
+            log_has_microseconds: self.int(Name::LogDateWithMicroseconds) != 0,
+            log_rotation: self.int(Name::LogRotation) as u8,
+            pid_file: self.text(Name::PidFile),
+            is_daemon: self.int(Name::Daemonize) != 0,
+            user: self.text(Name::User),
+            group: self.text(Name::Group),
+            chroot: self.text(Name::Chroot),
+            stats_file: self.text(Name::StatsFile),
+            stats_interval_ms: self.int(Name::StatsTimerInterval) as u64,
+            keeps_to_cpus: self.int(Name::OpenCpuAffinity) != 0,
+            ignored_cpus: list_of(&self.text(Name::CpuAffinityIgnore)),
+            opens_own_listeners: self.mode.workers_listen() && self.int(Name::EnableReusePort) != 0,
+            socket_buffer_size: self.int(Name::SocketBufferSize) as u64,
+            output_buffer_size: self
+                .mode
+                .limits_output()
+                .then_some(self.int(Name::OutputBufferSize) as u64),
+            is_nodelay: self.int(Name::OpenTcpNodelay) != 0,
+            max_wait_time_s: self.int(Name::MaxWaitTime) as u64,
+            max_request: self.int(Name::MaxRequest) as u64,
+            max_request_grace: self.int(Name::MaxRequestGrace) as u64,
+            is_reload_async: self.int(Name::ReloadAsync) != 0,
+            warnings,
+        }
+    }
+
+    fn worker_count(&self, warnings: &mut Vec<String>) -> i64 {
+        let ceiling = WORKER_CEILING.min(WORKERS_PER_CPU * self.machine.cpu_count);
+        match self.int(Name::WorkerNum) {
+            0 => self.machine.cpu_count.min(ceiling),
+            wanted if wanted > ceiling => {
+                warnings.push(format!("worker_num {wanted} is too many, {ceiling} are used"));
+                ceiling
+            }
+            wanted => wanted,
+        }
+    }
+
+    fn reactor_count(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
+        if self.int(Name::SingleThread) != 0 || !self.mode.has_reactor_threads() {
+            return 1;
+        }
+        let ceiling = REACTORS_PER_CPU * self.machine.cpu_count;
+        let wanted = match self.int(Name::ReactorNum) {
+            0 => self.machine.cpu_count,
+            wanted if wanted > ceiling => {
+                warnings.push(format!("reactor_num {wanted} is too many, {ceiling} are used"));
+                ceiling
+            }
+            wanted => wanted,
+        };
+        wanted.min(worker_count)
+    }
+
+    fn max_connection(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
+        let limit = self.machine.descriptor_limit;
+        let least = worker_count * 2 + 32 + self.machine.port_descriptor;
+        match self.int(Name::MaxConnection) {
+            0 => DEFAULT_CONNECTIONS.min(limit),
+            wanted if wanted > CONNECTION_CEILING.min(limit) => {
+                let most = CONNECTION_CEILING.min(limit);
+                warnings.push(format!(
+                    "max_connection {wanted} exceeds the descriptor limit, {most} is used"
+                ));
+                most
+            }
+            wanted if wanted < least => {
+                let raised = limit.max(least + 1);
+                warnings.push(format!(
+                    "max_connection {wanted} is less than the server itself needs ({least}), \
+                     {raised} is used"
+                ));
+                raised
+            }
+            wanted => wanted,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! How a unit ends: with the server, or alone while the server runs on.
+//!
+//! A worker that leaves in order takes nothing new, finishes what it has begun, and waits for its
+//! timers and descriptors. Where its connections are not its own, its successor works beside it
+//! meanwhile: see [`Unit::detach`].
+
+use std::rc::Rc;
+
+use crate::error::code;
+use crate::ipc::Inbox;
+use crate::model::plan::Start;
+use crate::model::worker::{Command, Leave, Stage, Status};
+use crate::os::{clock, process};
+
+use super::{Timer, Unit};
+
+/// How long a worker waits for the reactors to read what it has said, before its successor speaks.
+const HAND_OVER_NS: u64 = 1_000_000_000;
+
+impl Unit {
+    /// The unit, a worker, is to leave while the server runs on. It does so after the callback that
+    /// runs; what is more urgent counts. Where nobody would replace it, the server ends.
+    pub fn leave(&self, how: Leave) {
+        if self.root.is_some() {
+            return self.runtime.request_end();
+        }
+        if self.worker.is_some() && !self.is_detached.get() && self.leave.get() < how {
+            self.leave.set(how);
+        }
+    }
+
+    /// Whether the worker has been told to leave.
+    #[inline]
+    pub fn is_leaving(&self) -> bool {
+        self.leave.get() != Leave::Stay
+    }
+
+    /// How a worker leaves that was told nothing else.
+    pub(super) fn usual_leave(&self) -> Leave {
+        match self.runtime.settings.is_reload_async {
+            true => Leave::InOrder,
+            false => Leave::AtOnce,
+        }
+    }
+
+    /// What the unit was told by its parent.
+    fn command(&self) -> Command {
+        self.record().map_or(Command::Run, |record| record.command())
+    }
+
+    /// Whether the unit leaves and the server stays: what it was sent is its successor's. While
+    /// the server ends, a worker answers what it was given and waits until its parent tells it: a
+    /// signal to the whole group reaches workers before anybody else has heard of it.
+    pub(super) fn leaves_alone(&self) -> bool {
+        self.is_leaving()
+            && self.command() != Command::Finish
+            && (self.is_detached.get() || !self.runtime.control.root().is_ending())
+    }
+
+    /// Hears what others want of this unit, between two callbacks.
+    #[inline]
+    pub(super) fn hear_wishes(&self) {
+        let Some(record) = self.record() else { return };
+        let (command, wish) = (record.command(), record.wish());
+        if wish != Leave::Stay {
+            self.leave(wish);
+        }
+        if command != Command::Run {
+            self.announce_end();
+            self.quiesce();
+        } else if self.leaves_alone() {
+            self.quiesce();
+        }
+    }
+
+    /// Does what the parent, or somebody else to this unit alone, has said.
+    pub(super) fn obey(self: &Rc<Self>, inbox: &mut Inbox) {
+        self.hear_wishes();
+        let has_ended = match self.command() {
+            Command::Finish => self.finish(!inbox.is_empty()),
+            Command::Run | Command::Quiesce if self.leaves_alone() => {
+                self.detach();
+                self.finish(false)
+            }
+            Command::Run => {
+                self.open_acceptor();
+                self.is_idle_user()
+            }
+            Command::Quiesce => false,
+        };
+        if has_ended {
+            self.stage.set(Stage::Ended);
+        }
+    }
+
+    /// Accepts and reads no more.
+    pub(super) fn quiesce(&self) {
+        if self.stage.get() >= Stage::Quiet {
+            return;
+        }
+        if let Some(acceptor) = &self.acceptor {
+            acceptor.close(self);
+        }
+        if let Some(reactor) = &self.reactor {
+            reactor.quiesce();
+        }
+        // Whoever sees this unit quiet has got all that it said.
+        self.tell_others();
+        self.reach(Stage::Quiet);
+    }
+
+    /// Leaves inbox, lanes and record to a successor, which starts at once, where the connections
+    /// are a reactor's and outlive the worker. Everything that was said until now has been read
+    /// when it starts, so what it says comes behind; what is said later goes through shared lanes.
+    fn detach(&self) {
+        let Some(record) = self.record() else { return };
+        let is_apart = self.plan.start == Start::Fork && self.reactor.is_none();
+        if !is_apart || self.leave.get() != Leave::InOrder {
+            return;
+        }
+        let is_late = self.is_past_finish_deadline();
+        let patience_ns = if is_late { 0 } else { HAND_OVER_NS };
+        let limit_ns = clock::monotonic_ns().saturating_add(patience_ns);
+        if !self.outbox.borrow_mut().hand_over(limit_ns) {
+            log::warn!("a reactor has not taken in time what this worker has said");
+        }
+        record.detach(process::pid());
+        self.is_detached.set(true);
+        self.runtime.control.wiring.ring(self.plan.parent.0);
+    }
+
+    /// Takes the unit's own roles down, step by step. True when nothing is left of them.
+    pub(super) fn finish(&self, has_unread: bool) -> bool {
+        self.quiesce();
+        if self.manager.as_ref().is_some_and(|manager| !manager.has_ended()) {
+            return false;
+        }
+        let is_late = self.is_past_finish_deadline();
+        self.show_leaving();
+        if !is_late && self.is_held(has_unread) {
+            // The program is asked to let go of what it holds, and may do so at once.
+            self.announce_exit(has_unread);
+            if self.is_held(has_unread) {
+                return false;
+            }
+        }
+        self.say_what_is_left(has_unread);
+        self.end_roles();
+        true
+    }
+
+    /// From now on others see that the worker ends. One that leaves at once drops what the program
+    /// has in its loop.
+    fn show_leaving(&self) {
+        if self.worker.is_none() {
+            return;
+        }
+        if self.leave.get() == Leave::Stay {
+            self.leave.set(self.usual_leave());
+        }
+        if self.leave.get() == Leave::AtOnce {
+            self.drop_agenda();
+        }
+        if let Some(record) = self.record() {
+            record.set_status(Status::Exit);
+        }
+    }
+
+    /// Whether something keeps the unit. The program's own things keep a worker; a master is kept
+    /// by them before it takes the next step, see `root.rs`.
+    fn is_held(&self, has_unread: bool) -> bool {
+        has_unread
+            || self.outbox.borrow().has_pending()
+            || self.reactor.as_ref().is_some_and(|reactor| reactor.has_output(self))
+            || (self.worker.is_some() && self.agenda.has_work())
+    }
+
+    fn announce_exit(&self, has_unread: bool) {
+        let is_patient = self.leave.get() == Leave::InOrder && !has_unread;
+        if let Some(worker) = self.worker.as_ref().filter(|_| is_patient) {
+            worker.announce_exit(self);
+        }
+    }
+
+    fn say_what_is_left(&self, has_unread: bool) {
+        if has_unread {
+            let number = code::SERVER_WORKER_UNPROCESSED_DATA;
+            log::warn!("the unit ends with messages that nobody has handled (error {number})");
+        }
+        if self.is_held(has_unread) {
+            let number = code::SERVER_WORKER_EXIT_TIMEOUT;
+            log::warn!("worker exit timeout, forced termination (error {number})");
+        }
+    }
+
+    fn end_roles(&self) {
+        if let Some(reactor) = &self.reactor {
+            if self.leaves_alone() {
+                reactor.leave_post(self);
+            }
+            reactor.close_all(self);
+        }
+        if let Some(worker) = &self.worker {
+            worker.end(self);
+        }
+        let deadline_ns = self.finish_deadline_ns.get().unwrap_or(0);
+        if !self.outbox.borrow_mut().flush_blocking(deadline_ns) {
+            log::warn!("messages to other processes were not taken in time");
+        }
+    }
+
+    /// Whether the unit has had its `max_wait_time` for finishing, counted from the first question.
+    pub(super) fn is_past_finish_deadline(&self) -> bool {
+        if let Some(deadline_ns) = self.finish_deadline_ns.get() {
+            return self.now.get().monotonic_ns >= deadline_ns;
+        }
+        // The patience begins now, and not with a turn in which a callback took long.
+        self.refresh_now();
+        let wait_ns = self.runtime.settings.max_wait_time_s.saturating_mul(1_000_000_000);
+        self.set_timer(wait_ns, Timer::Deadline);
+        let deadline_ns = self.now.get().monotonic_ns.saturating_add(wait_ns);
+        self.finish_deadline_ns.set(Some(deadline_ns));
+        wait_ns == 0
+    }
+}
