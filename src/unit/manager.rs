@@ -44,8 +44,8 @@ impl Manager {
         if unit.record().is_some_and(|record| record.generation() > 1) {
             return self.take_over(unit);
         }
-        let workers: Vec<UnitPlan> = workers_of(unit).collect();
-        for plan in &workers {
+        let children: Vec<UnitPlan> = children_of(unit).collect();
+        for plan in &children {
             if let Err(error) = self.start(unit, plan) {
                 return fail_start(unit, error);
             }
@@ -252,7 +252,8 @@ impl Manager {
     }
 
     /// A worker has ended, or left its place. One that keeps doing so as soon as it has started,
-    /// and before it has done anything, is started more slowly.
+    /// and before it has done anything, is started more slowly. Not so a user process whose
+    /// function returns: nobody but the program knows what it has done.
     fn note_end(&self, unit: &Unit, id: UnitId, life: LifeId, was_in_order: bool) {
         let control = &unit.runtime.control;
         let requests = control
@@ -261,7 +262,8 @@ impl Manager {
             .map_or(0, |(record, counters)| record.life_requests(counters));
         let is_wanted = self.round.borrow().as_ref().is_some_and(|round| round.wants(life));
         let now_ns = unit.now.get().monotonic_ns;
-        let in_order = is_wanted || (was_in_order && requests > 0);
+        let is_useful = requests > 0 || unit.runtime.plan.users().contains(&id);
+        let in_order = is_wanted || (was_in_order && is_useful);
         let slowed = self.respawn.borrow_mut().note_end(id, now_ns, in_order);
         if slowed.is_some() && !self.is_ending.get() {
             log::warn!(
@@ -303,7 +305,7 @@ impl Manager {
             let is_served = plan.roles.is_worker() && !plan.roles.is_reactor();
             !is_ending || (is_served && unread_bytes > 0)
         };
-        let missing: Vec<UnitPlan> = workers_of(unit)
+        let missing: Vec<UnitPlan> = children_of(unit)
             .filter(|plan| unit.family.life_of(plan.id).is_none())
             .filter(is_wanted)
             .collect();
@@ -352,9 +354,14 @@ fn fail_start(unit: &Unit, error: Error) {
     }
 }
 
-fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
+/// The workers and user processes.
+fn children_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
     let children = unit.runtime.plan.children(unit.plan.id);
     children.filter(|plan| plan.roles.is_managed()).copied()
+}
+
+fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
+    children_of(unit).filter(|plan| plan.roles.is_worker())
 }
 
 /// Whether this was a user process that has ended by the signal that tells it to.

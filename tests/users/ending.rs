@@ -162,6 +162,8 @@ pub fn it_dies_with_the_manager_and_the_server_goes_on(server: &Running) -> Outc
     puppet::kill(number(line.trim_start_matches("manager ")))?;
     assert!(process::wait_gone(pid, GRACE)?);
     client.echo(b"hello")?;
+    // The next manager has one of its own.
+    assert_ne!(life(server, 2)?, pid);
     Ok(())
 }
 
