@@ -18,11 +18,17 @@
 //! !exit CODE, !abort, !panic  ends the process; no answer
 //! ```
 //!
+//! Those about the lives of workers are in `life.rs`.
+//!
 //! A file of tests adds orders of its own by handing [`serve`] a callback for `receive` that ends
 //! with [`obey`].
 #![allow(dead_code)]
 
-use crate::common::api::Handle;
+pub mod life;
+#[path = "../timers/api.rs"]
+pub mod timers;
+
+use crate::common::api::{self, Handle};
 use crate::common::{process, Client, Event, Mode, Outcome, Running, Setup, STEP};
 use crate::report;
 use std::cell::Cell;
@@ -46,6 +52,16 @@ thread_local! {
 
 /// Runs the server with two workers and these settings.
 pub fn serve(setup: &Setup, settings: &[(&str, &str)], on_receive: fn(Handle, &Event)) -> Outcome {
+    serve_with(setup, settings, on_receive, |_| Ok(()))
+}
+
+/// As [`serve`], with callbacks of its own, which `register` adds or puts in the place of others.
+pub fn serve_with(
+    setup: &Setup,
+    settings: &[(&str, &str)],
+    on_receive: fn(Handle, &Event),
+    register: fn(Handle) -> api::Result<()>,
+) -> Outcome {
     let server = setup.server()?;
     for (name, value) in settings {
         server.set(name, value)?;
@@ -70,6 +86,7 @@ pub fn serve(setup: &Setup, settings: &[(&str, &str)], on_receive: fn(Handle, &E
     server.on("managerStart", |server, _| report!("manager {}", server.manager_pid()))?;
     server.on("managerStop", |_, _| report!("manager stop"))?;
     server.on("shutdown", |_, _| report!("shutdown"))?;
+    register(*server)?;
     server.start()?;
     report!("returned, left: {:?}", others_of_the_group()?);
     Ok(())
@@ -109,7 +126,8 @@ pub fn answer(server: Handle, fd: i64, data: &[u8]) {
     }
 }
 
-fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
+/// Does what an order says; what is answered, if anything.
+pub fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
     Some(match words {
         ["who"] => {
             let worker = server.worker_id();
@@ -149,7 +167,7 @@ fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
         ["exit", code] => std::process::exit(number(code)),
         ["abort"] => std::process::abort(),
         ["panic"] => panic!("told to panic"),
-        unknown => format!("unknown order {unknown:?}"),
+        other => return life::answer_of_life(server, fd, other),
     })
 }
 
