@@ -1,8 +1,8 @@
 //! Reloads: who is replaced, in which order, what lives on, who may ask, and what is counted.
 
-mod common;
 #[path = "reload/asking.rs"]
 mod asking;
+mod common;
 mod puppet;
 #[path = "reload/renewal.rs"]
 mod renewal;
@@ -13,9 +13,7 @@ mod traffic;
 
 use asking::*;
 use common::prelude::*;
-use puppet::life::{
-    count_of, live, manager_pid, place_of, wait_for_lines, wait_for_log,
-};
+use puppet::life::{count_of, live, manager_pid, place_of, wait_for_lines, wait_for_log};
 use puppet::{ask, connect_to, hold_worker, number, pid_of, Gate};
 use renewal::*;
 use retired::*;

@@ -158,7 +158,7 @@ pub fn ask_twice(setup: &Setup) -> Outcome {
             timers::after(server, 1, reload).expect("a timer");
         })?;
         server.on("beforeReload", |server, _| {
-            report!("before, again {}", told(server.reload(false)));
+            report!("before again {}", told(server.reload(false)));
         })
     })
 }
@@ -166,7 +166,7 @@ pub fn ask_twice(setup: &Setup) -> Outcome {
 pub fn the_manager_knows_that_a_reload_runs(server: &Running) -> Outcome {
     let refused = SW_ERROR_OPERATION_NOT_SUPPORT;
     assert_eq!(wait_for_lines(server, 1, "asked ")?, [format!("asked true {refused}")]);
-    assert_eq!(wait_for_lines(server, 1, "before")?, [format!("before, again {refused}")]);
+    assert_eq!(wait_for_lines(server, 1, "before ")?, [format!("before again {refused}")]);
     wait_for_lines(server, 4, "worker ")?;
     wait_for_lines(server, 2, "stop ")?;
     expect_one_round(server)

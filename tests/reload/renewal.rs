@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How long the new file may take.
 const RENEWED: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 fn log_file() -> PathBuf {
     std::env::temp_dir().join("server.log")
@@ -36,7 +37,7 @@ fn renew(server: &Running, file: &Path, number: u32, signal: i32) -> Outcome {
     let end = Instant::now() + RENEWED;
     while !file.exists() {
         assert!(Instant::now() < end, "there is no new file");
-        process::wait_gone(server.pid(), Duration::from_millis(2))?;
+        process::wait_gone(server.pid(), LOOK_AGAIN)?;
     }
     Ok(())
 }
@@ -49,6 +50,10 @@ pub fn a_log_file_that_was_moved_away_is_there_again_for_every_process(
     let file = PathBuf::from(line.trim_start_matches("file "));
     let manager = manager_pid(server)?;
     let old = [pid_of(server, 0, 1)?, pid_of(server, 1, 1)?];
+    // The last line of the beginning.
+    while !std::fs::read_to_string(&file)?.contains("server started") {
+        process::wait_gone(server.pid(), LOOK_AGAIN)?;
+    }
     renew(server, &file, 1, libc::SIGWINCH)?;
     // All of them have something to say about a reload.
     server.signal(libc::SIGUSR1)?;

@@ -18,9 +18,7 @@ fn retire_with(
     Ok((held, old, pid_of(server, 1, 2)?))
 }
 
-pub fn a_send_of_a_replaced_worker_arrives_behind_what_it_sent_before(
-    server: &Running,
-) -> Outcome {
+pub fn a_send_of_a_replaced_worker_arrives_behind_what_it_sent_before(server: &Running) -> Outcome {
     let (mut client, fd) = connect_to(server, 1)?;
     let (mut peer, peer_fd) = connect_to(server, 0)?;
     let order = format!("tell {peer_fd} last");

@@ -26,7 +26,9 @@ pub fn connections_outlive_a_reload(server: &Running) -> Outcome {
         first.echo(&[NO_TEXT; 100_000])?;
     }
     idle.echo(b"it was there all the time")?;
-    assert_eq!(count_of(server, "close "), 0);
+    for fd in [first_fd, second_fd] {
+        assert_eq!(count_of(server, &format!("close {fd} ")), 0);
+    }
     assert_eq!(ask(&mut idle, "manager")?, manager_pid(server)?.to_string());
     Ok(())
 }
@@ -111,9 +113,7 @@ pub fn the_connections_of_a_replaced_worker_end_with_it(server: &Running) -> Out
     Ok(())
 }
 
-pub fn unread_bytes_do_not_reset_the_connections_of_a_replaced_worker(
-    server: &Running,
-) -> Outcome {
+pub fn unread_bytes_do_not_reset_the_connections_of_a_replaced_worker(server: &Running) -> Outcome {
     let (mut stuck, _) = connect_to(server, 1)?;
     let clients: Result<Vec<_>, _> = (0..4).map(|_| connect_to(server, 1)).collect();
     let mut clients = clients?;
