@@ -12,6 +12,7 @@
 //! !tick MS                    does nothing, again and again
 //! !clear                      ends that, in the next `workerExit` callback of this worker
 //! !still PORT                 is stuck in the `workerStop` callback of this worker
+//! !crash                      dies of SIGSEGV
 //! ```
 //!
 //! Calls that may fail are answered with `true` or the number of the error. What a worker did with
@@ -22,8 +23,11 @@ use crate::common::api::{self, Handle};
 use crate::common::{process, Event, Mode, Outcome, Running, Setup, STEP};
 use crate::report;
 use std::cell::Cell;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use swoole::ffi::types::SW_IO_READ;
 
@@ -78,6 +82,23 @@ pub fn report_stop(_: Handle, event: &Event) {
     hold_if_armed(&IN_STOP);
 }
 
+/// Lives that something happens in, counted over all processes.
+static LIVES: OnceLock<(UnixStream, UnixStream)> = OnceLock::new();
+
+/// Before start: the next `count` lives that ask are special.
+pub fn set_special_lives(count: usize) {
+    let (mut giver, taker) = UnixStream::pair().expect("a pair of sockets");
+    giver.write_all(&vec![0; count]).expect("room for a few bytes");
+    taker.set_nonblocking(true).expect("a socket that does not block");
+    LIVES.set((giver, taker)).expect("once");
+}
+
+/// Whether this life is a special one.
+pub fn is_special_life() -> bool {
+    let mut taker = &LIVES.get().expect("set before start").1;
+    matches!(taker.read(&mut [0]), Ok(1))
+}
+
 /// How the answer to a call reads that may fail.
 pub fn told(result: api::Result<()>) -> String {
     result.map_or_else(|error| error.code.to_string(), |()| "true".to_owned())
@@ -122,8 +143,20 @@ pub fn answer_of_life(server: Handle, fd: i64, words: &[&str]) -> Option<String>
             IN_STOP.with(|gate| gate.set(Some(number(port))));
             "true".to_owned()
         }
+        ["crash"] => crash(),
         unknown => format!("unknown order {unknown:?}"),
     })
+}
+
+/// As a process dies that touches memory it has not. The handler of Rust must be out of the way: it
+/// looks for the end of the stack first.
+fn crash() -> ! {
+    // SAFETY: the default action ends the process.
+    unsafe {
+        libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+        libc::raise(libc::SIGSEGV);
+    }
+    unreachable!("the signal ends the process");
 }
 
 /// Follows an order that the worker has given itself.
@@ -179,6 +212,18 @@ pub fn wait_for_log(server: &Running, is_it: impl Fn(&str) -> bool) -> Result<St
         }
         process::wait_gone(server.pid(), LOOK_AGAIN)?;
     }
+}
+
+/// Waits until the server has ended in order and everything that it reported is here.
+pub fn wait_for_end(server: &Running) -> Outcome {
+    assert!(server.wait_exit(STEP)?.success());
+    Ok(server.assert_nothing_left()?)
+}
+
+/// Ends the server, and waits as [`wait_for_end`].
+pub fn end(server: &Running) -> Outcome {
+    server.signal(libc::SIGTERM)?;
+    wait_for_end(server)
 }
 
 /// The process of the manager, or the one that it is a thread of.

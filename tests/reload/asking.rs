@@ -2,7 +2,8 @@
 
 use crate::common::prelude::*;
 use crate::puppet::life::{
-    count_of, live_with, manager_pid, report_exit, report_stop, told, wait_for_lines, wait_for_log,
+    count_of, end, live_with, manager_pid, place_of, report_exit, report_stop, told, wait_for_end,
+    wait_for_lines, wait_for_log,
 };
 use crate::puppet::{ask, connect_to, pid_of, timers, Gate};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,7 @@ pub fn a_signal_to_the_master_or_the_manager_reloads(server: &Running) -> Outcom
 
 pub fn without_task_workers_their_reload_is_a_warning(server: &Running) -> Outcome {
     let mut client = server.connect()?;
+    wait_for_lines(server, 2, "worker ")?;
     let warnings = |count: usize| {
         let text = "cannot reload task workers, task workers is not started";
         wait_for_log(server, move |log| log.matches(text).count() == count)
@@ -114,10 +116,13 @@ fn begin_long_round(server: &Running) -> Result<Gate, Box<dyn std::error::Error 
 /// Ends the server, so that nothing more can come, and counts the rounds.
 fn expect_one_round(server: &Running) -> Outcome {
     wait_for_lines(server, 1, "after ")?;
-    server.signal(libc::SIGTERM)?;
-    assert!(server.wait_exit(STEP)?.success());
+    wait_for_lines(server, 4, "worker ")?;
+    end(server)?;
     assert_eq!((count_of(server, "before "), count_of(server, "after ")), (1, 1));
-    assert_eq!((count_of(server, "worker "), count_of(server, "stop ")), (4, 4));
+    let lines = server.lines_so_far();
+    // Later ones may have to answer what is left.
+    let served = &lines[..place_of(&lines, "ending")?];
+    assert_eq!(served.iter().filter(|line| line.starts_with("worker ")).count(), 4);
     Ok(())
 }
 
@@ -167,8 +172,6 @@ pub fn the_manager_knows_that_a_reload_runs(server: &Running) -> Outcome {
     let refused = SW_ERROR_OPERATION_NOT_SUPPORT;
     assert_eq!(wait_for_lines(server, 1, "asked ")?, [format!("asked true {refused}")]);
     assert_eq!(wait_for_lines(server, 1, "before ")?, [format!("before again {refused}")]);
-    wait_for_lines(server, 4, "worker ")?;
-    wait_for_lines(server, 2, "stop ")?;
     expect_one_round(server)
 }
 
@@ -235,7 +238,7 @@ pub fn stop_and_reload_change_nothing_while_the_server_ends(server: &Running) ->
     server.signal(libc::SIGTERM)?;
     wait_for_lines(server, 1, "meddled beforeShutdown")?;
     server.signal(libc::SIGUSR1)?;
-    assert!(server.wait_exit(STEP)?.success());
+    wait_for_end(server)?;
     assert_eq!((count_of(server, "before"), count_of(server, "after")), (0, 0));
     assert_eq!((count_of(server, "worker "), count_of(server, "stop ")), (2, 2));
     assert_eq!((count_of(server, "error "), count_of(server, "meddled managerStop")), (0, 1));

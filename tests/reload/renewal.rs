@@ -2,7 +2,7 @@
 
 use crate::common::prelude::*;
 use crate::common::process;
-use crate::puppet::life::{live, manager_pid, wait_for_lines};
+use crate::puppet::life::{end, live, manager_pid, wait_for_lines};
 use crate::puppet::pid_of;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -60,9 +60,7 @@ pub fn a_log_file_that_was_moved_away_is_there_again_for_every_process(
     wait_for_lines(server, 1, "after ")?;
     let new = [pid_of(server, 0, 2)?, pid_of(server, 1, 2)?];
     renew(server, &file, 2, libc::SIGRTMIN())?;
-    server.signal(libc::SIGTERM)?;
-    server.wait_line(|line| line.starts_with("returned"), STEP)?;
-    assert!(server.wait_exit(STEP)?.success());
+    end(server)?;
 
     let wrote = |name: &str, text: &str, pid: i32| {
         let lines = server.lines_so_far();
