@@ -65,8 +65,9 @@ impl Unit {
         if let Some(worker) = &self.worker {
             worker.begin(self);
         }
-        // Where the root raises the start event, nothing is accepted before it is over.
-        if self.runtime.plan.face() != UnitId::ROOT {
+        // Where the root raises the start event, nothing is accepted before it is over. Whoever
+        // leaves already would take connections only to close them.
+        if self.runtime.plan.face() != UnitId::ROOT && !self.is_leaving() {
             if let Some(acceptor) = &self.acceptor {
                 acceptor.open(self);
             }

@@ -49,11 +49,8 @@ pub fn live(setup: &Setup, settings: &[(&str, &str)]) -> Outcome {
 pub fn live_with(
     setup: &Setup,
     settings: &[(&str, &str)],
-    register: fn(Handle) -> api::Result<()>,
+    register: impl FnOnce(Handle) -> api::Result<()>,
 ) -> Outcome {
-    // The last callback of a kind counts, so those of the test come after these.
-    thread_local!(static REGISTER: Cell<Option<fn(Handle) -> api::Result<()>>> = Cell::default());
-    REGISTER.with(|last| last.set(Some(register)));
     serve_with(setup, settings, obey, |server| {
         server.on("beforeReload", |_, _| report!("before {}", std::process::id()))?;
         server.on("afterReload", |_, _| report!("after {}", std::process::id()))?;
@@ -64,7 +61,8 @@ pub fn live_with(
             report!("close {} by {}", event.fd(), server.worker_pid(-1));
             hold_if_armed(&super::IN_CLOSE);
         })?;
-        REGISTER.with(Cell::get).map_or(Ok(()), |register| register(server))
+        // The last callback of a kind counts: the test may put its own in the place of these.
+        register(server)
     })
 }
 

@@ -60,7 +60,7 @@ pub fn serve_with(
     setup: &Setup,
     settings: &[(&str, &str)],
     on_receive: fn(Handle, &Event),
-    register: fn(Handle) -> api::Result<()>,
+    register: impl FnOnce(Handle) -> api::Result<()>,
 ) -> Outcome {
     let server = setup.server()?;
     for (name, value) in settings {

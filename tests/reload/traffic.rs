@@ -2,7 +2,7 @@
 
 use crate::common::prelude::*;
 use crate::puppet::life::{count_of, manager_pid, wait_for_lines};
-use crate::puppet::{ask, connect_to, hold_worker, number, pid_of, NO_TEXT};
+use crate::puppet::{ask, ask_until, connect_to, hold_worker, number, pid_of, NO_TEXT};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -178,6 +178,7 @@ pub fn counts_do_not_fall_by_a_reload(server: &Running) -> Outcome {
     let (_first, _) = connect_to(server, 0)?;
     let (_second, _) = connect_to(server, 1)?;
     let mut client = server.connect()?;
+    ask_until(&mut client, "counts", |counts| counts.starts_with("3 "))?;
     let mut last = [0; 2];
     for round in 1..=5 {
         server.signal(libc::SIGUSR1)?;

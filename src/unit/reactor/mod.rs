@@ -47,7 +47,7 @@ struct State {
     stalled: Queues,
     /// Connections that broke while they were written to, with the cause.
     broken: Vec<(SessionId, i32)>,
-    /// Connections that are closed and whose peers have to hear of it, while this unit leaves alone.
+    /// Connections that were closed and whose peers have to hear of it; while a unit leaves alone.
     parting: Option<Vec<Stream>>,
     /// What one read brings, where it is not read straight into a lane.
     scratch: Vec<u8>,
