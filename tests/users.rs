@@ -10,9 +10,6 @@ mod inside;
 #[path = "users/lives.rs"]
 mod lives;
 mod puppet;
-#[path = "timers/api.rs"]
-#[allow(dead_code)]
-mod timers;
 
 use api::{nth, Process};
 use common::api::Handle;

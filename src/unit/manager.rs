@@ -182,7 +182,8 @@ impl Manager {
 
     /// Begins, continues or ends a round of reload.
     fn advance_reload(&self, unit: &Unit) {
-        if self.is_ending.get() {
+        if self.is_ending.get() || unit.runtime.control.root().is_ending() {
+            self.round.replace(None);
             return;
         }
         let is_running = self.round.borrow().is_some();

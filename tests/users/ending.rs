@@ -3,8 +3,8 @@
 use crate::api::{the, Process};
 use crate::common::api::{self, Handle, Server};
 use crate::common::{process, Mode, Outcome, Running, Setup, GRACE, STEP};
+use crate::puppet::timers::tick;
 use crate::puppet::{self, number};
-use crate::timers::tick;
 use crate::{life, prepare, report, USER};
 use std::io::Read;
 use std::ptr::null_mut;

@@ -3,8 +3,8 @@
 use crate::api::{the, Process};
 use crate::common::api::Handle;
 use crate::common::{process, Mode, Outcome, Running, Setup, STEP};
+use crate::puppet::timers::{add, after, clear_timer, defer, del, tick};
 use crate::puppet::{self, ask, ask_until, connect_to, pid_of, Gate};
-use crate::timers::{add, after, clear_timer, defer, del, tick};
 use crate::{life, obedient, prepare, report, USER};
 use std::cell::Cell;
 use std::io::{Read, Write};
