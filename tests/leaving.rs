@@ -194,4 +194,5 @@ server_tests! {
         in [Mode::Process, Mode::Base];
     a_worker_that_stops_whenever_it_starts_is_started_more_slowly: always_stop_in_start;
     the_log_names_what_a_dead_worker_had_in_its_hands: plain, in [Mode::Process, Mode::Base];
+    a_dead_worker_that_waited_had_nothing_in_its_hands: plain, in [Mode::Process, Mode::Base];
 }

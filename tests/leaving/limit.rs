@@ -124,7 +124,7 @@ pub fn what_is_beyond_the_limit_is_the_successors(server: &Running) -> Outcome {
     }
     wait_for_lines(server, 2, "stop ")?;
     pid_of(server, 0, 3)?;
+    wait_for_lines(server, 26, "request ")?;
     assert_eq!(requests_of_lives(server), [10, 10]);
-    assert_eq!(count_of(server, "request "), 26);
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::common::prelude::*;
 use crate::puppet::life::{
     count_of, is_special_life, live_with, set_special_lives, told, wait_for_log,
 };
-use crate::puppet::{ask_until, connect_to, kill, pid_of};
+use crate::puppet::{ask, ask_until, connect_to, kill, number, pid_of};
 use std::time::Instant;
 
 /// More than are started at once.
@@ -90,13 +90,18 @@ pub fn the_log_names_what_a_dead_worker_had_in_its_hands(server: &Running) -> Ou
     let hand = format!(", in its hands: receive of connection {fd} for ");
     let told = format!("worker(pid={pid}, id=1) abnormal exit, status=0, signal=11{hand}");
     wait_for_log(server, |log| log.contains(&told))?;
+    Ok(())
+}
 
-    // One that waits has nothing in its hands.
-    let pid = pid_of(server, 1, 3)?;
-    let (mut client, _) = connect_to(server, 0)?;
-    ask_until(&mut client, "status 1", |status| status == "2")?;
+pub fn a_dead_worker_that_waited_had_nothing_in_its_hands(server: &Running) -> Outcome {
+    let mut client = server.connect()?;
+    let own: i32 = number(ask(&mut client, "who")?.split(' ').next().unwrap_or_default());
+    // Nothing has ever come to this one.
+    let idle = 1 - own;
+    let pid = pid_of(server, idle, 1)?;
+    ask_until(&mut client, &format!("status {idle}"), |status| status == "2")?;
     kill(pid)?;
-    let told = format!("worker(pid={pid}, id=1) abnormal exit, status=0, signal=9\n");
+    let told = format!("worker(pid={pid}, id={idle}) abnormal exit, status=0, signal=9\n");
     wait_for_log(server, |log| log.contains(&told))?;
     Ok(())
 }
