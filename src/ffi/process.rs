@@ -6,6 +6,7 @@ use std::sync::Arc;
 use libc::pid_t;
 use parking_lot::RwLock;
 
+use super::callback::enter;
 use super::handle::{borrow, guard};
 use super::types::{sw_process_fn_t, sw_process_t, sw_server_t};
 use crate::error::{code, Error, Result};
@@ -14,7 +15,7 @@ use crate::server::process::Process;
 /// What a C handle points to.
 struct Handle {
     process: Arc<Process>,
-    call: extern "C" fn(*mut sw_server_t, *mut sw_process_t, *mut c_void),
+    call: extern "C-unwind" fn(*mut sw_server_t, *mut sw_process_t, *mut c_void),
     /// The program's pointer, handed back as it came.
     user_data: usize,
 }
@@ -103,7 +104,8 @@ pub extern "C" fn sw_server_add_process(
         let &Handle { process: ref added, call, user_data } = look_up(process)?;
         let (server, address) = (server as usize, process as usize);
         let hook = Arc::new(move || {
-            call(server as *mut sw_server_t, address as *mut sw_process_t, user_data as *mut c_void)
+            let (server, user_data) = (server as *mut sw_server_t, user_data as *mut c_void);
+            enter("user process", || call(server, address as *mut sw_process_t, user_data));
         });
         let number = owner.server.add_process(added, hook)?;
         owner.processes.lock().push(OwnedProcess(address));

@@ -316,7 +316,11 @@ pub type sw_io_fn_t =
 /// the function runs in a thread, which is waited for: it has to return when sw_server_is_running
 /// is false or its end of the pipe reads the end.
 pub type sw_process_fn_t = Option<
-    extern "C" fn(server: *mut sw_server_t, process: *mut sw_process_t, user_data: *mut c_void),
+    extern "C-unwind" fn(
+        server: *mut sw_server_t,
+        process: *mut sw_process_t,
+        user_data: *mut c_void,
+    ),
 >;
 
 /// Bytes that the library allocated for the caller, who gives them back to `sw_buffer_free`.

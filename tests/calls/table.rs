@@ -138,7 +138,7 @@ extern "C-unwind" fn put_off(_: *mut c_void) {}
 
 extern "C-unwind" fn look(_: i32, _: i32, _: *mut c_void) {}
 
-extern "C" fn run_nothing(_: Raw, _: *mut sw_process_t, _: *mut c_void) {}
+extern "C-unwind" fn run_nothing(_: Raw, _: *mut sw_process_t, _: *mut c_void) {}
 
 /// Adds a process that nobody has added, which only ever fails.
 fn add_process(server: Raw) -> bool {

@@ -34,7 +34,7 @@ pub fn the() -> Process {
     nth(0)
 }
 
-extern "C" fn call_body(
+extern "C-unwind" fn call_body(
     server: *mut sw_server_t,
     process: *mut sw_process_t,
     user_data: *mut c_void,
