@@ -720,10 +720,13 @@ typedef void (*sw_io_fn_t)(int os_fd, int events, void *user_data);
 
 // What a user process runs. It is started with the server and, when it has returned or its process
 // has ended, at once again, for as long as the server lives: so it does not return in normal
-// operation. If it returns while timers, deferred calls or descriptors are registered, these run
-// until none is left. Inside of it what is sent leaves in the call that sends it. A call that
-// finds no room waits for it; if nothing is taken for 3 seconds it returns all the same, and what
-// is left leaves with a later call or when the function has returned.
+// operation. Only a process that ends otherwise again and again within a second waits for its next
+// start, a second at most.
+//
+// If it returns while timers, deferred calls or descriptors are registered, these run until none
+// is left. Inside of it what is sent leaves in the call that sends it. A call that finds no room
+// waits for it; if nothing is taken for 3 seconds it returns all the same, and what is left leaves
+// with a later call or when the function has returned.
 //
 // When the server ends, after its workers, the process gets SIGTERM, which ends it unless the
 // function has installed a handler, and is killed after twice `max_wait_time`. In SW_THREAD mode
@@ -1166,7 +1169,7 @@ int sw_server_get_worker_status(const sw_server_t *server, int worker_id);
 // - `server`: the server.
 //
 // Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or
-// SW_BASE mode with one worker).
+// SW_BASE mode with one worker, no `max_request` and no user process).
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL).
 //

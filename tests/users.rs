@@ -10,9 +10,6 @@ mod inside;
 #[path = "users/lives.rs"]
 mod lives;
 mod puppet;
-#[path = "timers/api.rs"]
-#[allow(dead_code)]
-mod timers;
 
 use api::{nth, Process};
 use common::api::Handle;
@@ -55,7 +52,8 @@ pub fn prepare(setup: &Setup, settings: &[(&str, &str)], body: api::Body) -> Mad
 /// echo TEXT        sends the text
 /// send LENGTH      sends a text of so many bytes
 /// join, all TEXT   remembers this connection, sends a text to all that joined
-/// part FD          sends a text to that connection and closes it; no answer
+/// close FD         closes that connection; no answer
+/// part FD          sends it a text before; no answer
 /// exit CODE        ends its process
 /// end              returns
 /// ...              see `inside::answer_of`
@@ -76,6 +74,10 @@ pub fn obedient(server: Handle, process: Process) {
             "all" => {
                 let line = format!("{rest}\n");
                 joined.iter().for_each(|fd| puppet::answer(server, *fd, line.as_bytes()));
+            }
+            "close" => {
+                let is_closed = server.close(number(rest), false).is_ok();
+                report!("closed {rest}: {is_closed}");
             }
             "part" => {
                 puppet::answer(server, number(rest), b"last\n");
@@ -176,12 +178,14 @@ server_tests! {
     one_worker_and_a_user_process_have_a_manager: serve_with_one_worker;
     it_sees_what_workers_see: serve_obedient;
     it_closes_connections: serve_obedient;
+    it_stops_workers_and_cannot_be_stopped: serve_obedient;
     it_ends_the_server: serve_obedient;
     // Threads share the signals of their process.
     its_signals_are_those_of_a_plain_program: serve_obedient, in [Mode::Process, Mode::Base];
     what_it_sends_arrives_while_it_waits_for_something_else: serve_obedient;
     a_worker_that_waits_for_it_is_not_waited_for_in_vain: wait_for_each_other;
     it_is_started_again_when_it_returns: serve_obedient;
+    a_reload_leaves_it_alone: serve_obedient;
     five_quick_ends_are_no_reason_to_wait: serve_five_quick_ends;
     it_is_started_again_when_it_is_killed_and_reads_on: serve_obedient,
         in [Mode::Process, Mode::Base];

@@ -104,8 +104,8 @@ pub extern "C" fn sw_server_add_process(
         let &Handle { process: ref added, call, user_data } = look_up(process)?;
         let (server, address) = (server as usize, process as usize);
         let hook = Arc::new(move || {
-            let (server, user_data) = (server as *mut sw_server_t, user_data as *mut c_void);
-            enter("user process", || call(server, address as *mut sw_process_t, user_data));
+            let (server, process) = (server as *mut sw_server_t, address as *mut sw_process_t);
+            enter("user process", || call(server, process, user_data as *mut c_void));
         });
         let number = owner.server.add_process(added, hook)?;
         owner.processes.lock().push(OwnedProcess(address));

@@ -103,7 +103,7 @@ pub extern "C" fn sw_server_get_worker_status(
 /// - `server`: the server.
 ///
 /// Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or
-/// SW_BASE mode with one worker).
+/// SW_BASE mode with one worker, no `max_request` and no user process).
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL).
 ///

@@ -306,10 +306,13 @@ pub type sw_io_fn_t =
 
 /// What a user process runs. It is started with the server and, when it has returned or its process
 /// has ended, at once again, for as long as the server lives: so it does not return in normal
-/// operation. If it returns while timers, deferred calls or descriptors are registered, these run
-/// until none is left. Inside of it what is sent leaves in the call that sends it. A call that
-/// finds no room waits for it; if nothing is taken for 3 seconds it returns all the same, and what
-/// is left leaves with a later call or when the function has returned.
+/// operation. Only a process that ends otherwise again and again within a second waits for its next
+/// start, a second at most.
+///
+/// If it returns while timers, deferred calls or descriptors are registered, these run until none
+/// is left. Inside of it what is sent leaves in the call that sends it. A call that finds no room
+/// waits for it; if nothing is taken for 3 seconds it returns all the same, and what is left leaves
+/// with a later call or when the function has returned.
 ///
 /// When the server ends, after its workers, the process gets SIGTERM, which ends it unless the
 /// function has installed a handler, and is killed after twice `max_wait_time`. In SW_THREAD mode

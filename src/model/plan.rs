@@ -173,14 +173,11 @@ impl Plan {
             face: UnitId::ROOT,
             is_record_private: mode == Mode::Base,
         };
+        // What is to be replaced needs somebody who does it.
+        let is_single = settings.worker_count == 1 && settings.max_request == 0 && user_count == 0;
         match mode {
             Mode::Process => plan.place_process(settings),
-            // A worker that is to be replaced needs somebody who does it.
-            Mode::Base
-                if settings.worker_count == 1 && settings.max_request == 0 && user_count == 0 =>
-            {
-                plan.place_single();
-            }
+            Mode::Base if is_single => plan.place_single(),
             Mode::Base => plan.place_base(settings),
             Mode::Thread => plan.place_thread(settings),
         }

@@ -70,6 +70,12 @@ impl Stream {
         }
     }
 
+    /// Whether the peer's system has all that was written, and the end of it.
+    pub fn is_delivered(&self) -> bool {
+        // Where that cannot be known, nobody waits for it.
+        socket::undelivered_bytes(self.as_raw_fd()).map_or(true, |count| count == 0)
+    }
+
     /// Closes with a reset: what the system still holds for the peer is thrown away.
     pub fn reset(self) {
         if socket::reset_on_close(self.as_raw_fd()).is_err() {

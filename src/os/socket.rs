@@ -328,6 +328,14 @@ pub fn set_send_buffer(fd: RawFd, bytes: i32) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes)
 }
 
+/// Bytes that were written and that the peer's system has not got; the end of writing is one.
+pub fn undelivered_bytes(fd: RawFd) -> io::Result<c_int> {
+    let mut count: c_int = 0;
+    // SAFETY: the request writes one integer, which outlives the call.
+    checked(unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &mut count) })?;
+    Ok(count)
+}
+
 fn set_flag(fd: RawFd, level: c_int, name: c_int, is_on: bool) -> io::Result<()> {
     set_option(fd, level, name, &c_int::from(is_on))
 }

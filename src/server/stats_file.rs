@@ -31,7 +31,7 @@ fn fields_of(stats: &Stats) -> [(&'static str, i128); FIELDS] {
         ("close_count", stats.closed.into()),
         ("worker_num", stats.workers.into()),
         ("task_worker_num", 0),
-        ("user_worker_num", 0),
+        ("user_worker_num", stats.users.into()),
         ("idle_worker_num", stats.idle_workers.into()),
         ("dispatch_count", stats.dispatched.into()),
         ("request_count", stats.requests.into()),

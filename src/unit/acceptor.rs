@@ -202,10 +202,11 @@ mod tests {
     fn accepting_unit() -> (Rc<Unit>, Loop) {
         let machine = Machine { cpu_count: 1, descriptor_limit: 1024, port_descriptor: 3 };
         let settings = Settings::new(Mode::Base, machine).in_force();
-        let plan = Plan::new(Mode::Base, &settings);
+        let plan = Plan::new(Mode::Base, &settings, 0);
         let listener = Listener::bind(SocketKind::Tcp, "127.0.0.1", 0).unwrap();
         listener.listen(settings.backlog, true).unwrap();
-        let runtime = Runtime::new(plan, settings, Hooks::default(), vec![listener]).unwrap();
+        let runtime =
+            Runtime::new(plan, settings, Hooks::default(), Vec::new(), vec![listener]).unwrap();
         let (unit, events) = Unit::new(Arc::new(runtime), UnitId::ROOT).unwrap();
         unit.acceptor.as_ref().unwrap().open(&unit);
         (unit, events)

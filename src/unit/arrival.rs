@@ -82,7 +82,11 @@ impl Arrival {
 
     fn keep_to_cpu(&self, plan: &UnitPlan) {
         let reactor = plan.reactor.filter(|_| plan.start == Start::Thread);
-        let Some(number) = plan.worker.map(|id| id.0).or(reactor) else { return };
+        let Some(number) =
+            plan.worker.filter(|_| plan.roles.is_worker()).map(|id| id.0).or(reactor)
+        else {
+            return;
+        };
         let index = usize::from(number) % self.cpus.len().max(1);
         let Some(cpu) = self.cpus.get(index) else { return };
         if let Err(error) = cpu::keep_to(&[*cpu]) {

@@ -20,6 +20,9 @@ use super::{spawn, Runtime, Unit};
 /// `max_wait_time`.
 pub(super) const FORCE_AFTER_NS: u64 = 2_000_000_000;
 
+/// The time at which somebody is ended by force who has been.
+const GIVEN_UP: u64 = u64::MAX;
+
 /// What a child is to the system.
 pub(super) enum Child {
     Process {
@@ -44,6 +47,8 @@ struct Member {
     may_have_ended: bool,
     /// It has left its place to a successor.
     is_detached: bool,
+    /// When it is ended by force because it has been leaving for so long.
+    give_up_ns: Option<u64>,
 }
 
 /// The children of one unit.
@@ -136,7 +141,8 @@ impl Family {
     fn add(&self, plan: &UnitPlan, child: Child) {
         self.lives.set(self.lives.get() + 1);
         let life = LifeId(self.lives.get());
-        let member = Member { plan: *plan, life, child, may_have_ended: false, is_detached: false };
+        let (plan, may_have_ended, is_detached, give_up_ns) = (*plan, false, false, None);
+        let member = Member { plan, life, child, may_have_ended, is_detached, give_up_ns };
         self.members.borrow_mut().push(member);
     }
 
@@ -197,6 +203,33 @@ impl Family {
         Some(Ended { plan, life, process, is_detached })
     }
 
+    /// The children that have been leaving for longer than `patience_ns` while their parent serves,
+    /// and how long until the next one has, if any is leaving. Whose loop does not turn in the end,
+    /// because a callback of the program never returns, would stay for ever.
+    pub(super) fn overdue(
+        &self,
+        runtime: &Runtime,
+        now_ns: u64,
+        patience_ns: u64,
+    ) -> (Vec<LifeId>, Option<u64>) {
+        let mut members = self.members.borrow_mut();
+        for member in members.iter_mut().filter(|row| row.give_up_ns.is_none()) {
+            let record = runtime.control.unit(member.plan.id);
+            let is_leaving = record.is_some_and(|record| record.stage() >= Stage::Quiet);
+            if is_leaving || member.is_detached {
+                member.give_up_ns = Some(now_ns.saturating_add(patience_ns));
+            }
+        }
+        let mut overdue = Vec::new();
+        let is_due = |member: &&mut Member| member.give_up_ns.is_some_and(|at| at <= now_ns);
+        for member in members.iter_mut().filter(is_due) {
+            member.give_up_ns = Some(GIVEN_UP);
+            overdue.push(member.life);
+        }
+        let waiting = members.iter().filter_map(|row| row.give_up_ns).filter(|at| *at != GIVEN_UP);
+        (overdue, waiting.min().map(|at_ns| at_ns.saturating_sub(now_ns)))
+    }
+
     /// Tells every child whose roles are meant, and rings it.
     pub(super) fn tell_all(&self, runtime: &Runtime, command: Command, meant: fn(Roles) -> bool) {
         for member in self.members.borrow().iter().filter(|row| meant(row.plan.roles)) {
@@ -228,6 +261,16 @@ impl Family {
             "wait timeout, all worker processes will be forcibly terminated (error {number})"
         );
         self.kill_all();
+    }
+
+    /// Ends a manager process by force that does not end.
+    pub(super) fn force_manager(&self) {
+        for member in self.members.borrow().iter().filter(|row| row.plan.roles.is_manager()) {
+            if let Some(pid) = member.child.pid() {
+                log::warn!("the manager does not end, process {pid} is ended by force");
+                send(pid, signal::SIGKILL);
+            }
+        }
     }
 
     /// Ends these lives by force, as far as they are processes.

@@ -24,7 +24,7 @@ impl Unit {
         if self.root.is_some() {
             return self.runtime.request_end();
         }
-        if self.worker.is_some() && !self.is_detached.get() && self.leave.get() < how {
+        if self.worker.is_some() && self.leave.get() < how {
             self.leave.set(how);
         }
     }
@@ -138,8 +138,9 @@ impl Unit {
         let is_late = self.is_past_finish_deadline();
         self.show_leaving();
         if !is_late && self.is_held(has_unread) {
-            // The program is asked to let go of what it holds, and may do so at once.
+            // The program is asked to let go of what it holds, and may do so at once, or not wait.
             self.announce_exit(has_unread);
+            self.show_leaving();
             if self.is_held(has_unread) {
                 return false;
             }

@@ -44,8 +44,8 @@ impl Manager {
         if unit.record().is_some_and(|record| record.generation() > 1) {
             return self.take_over(unit);
         }
-        let workers: Vec<UnitPlan> = workers_of(unit).collect();
-        for plan in &workers {
+        let children: Vec<UnitPlan> = children_of(unit).collect();
+        for plan in &children {
             if let Err(error) = self.start(unit, plan) {
                 return fail_start(unit, error);
             }
@@ -100,6 +100,7 @@ impl Manager {
         }
         self.replace_missing(unit);
         self.advance_reload(unit);
+        self.give_up_overdue(unit);
         self.finish_workers(unit);
         self.finish_users(unit);
         self.force_late(unit);
@@ -152,6 +153,23 @@ impl Manager {
         }
     }
 
+    /// A worker that leaves by itself and does not come to an end is ended.
+    fn give_up_overdue(&self, unit: &Unit) {
+        let wait_s = unit.runtime.settings.max_wait_time_s;
+        if self.is_ending.get() || wait_s == 0 {
+            return;
+        }
+        let now_ns = unit.now.get().monotonic_ns;
+        let patience_ns = wait_s.saturating_mul(FORCE_AFTER_NS);
+        let (overdue, next_ns) = unit.family.overdue(&unit.runtime, now_ns, patience_ns);
+        if !overdue.is_empty() {
+            unit.family.force(&overdue);
+        }
+        if let Some(next_ns) = next_ns {
+            unit.wake_within(next_ns);
+        }
+    }
+
     /// Workers that do not end are ended.
     fn force_late(&self, unit: &Unit) {
         let is_late = self.kill_at_ns.get().is_some_and(|at| unit.now.get().monotonic_ns >= at);
@@ -164,12 +182,15 @@ impl Manager {
 
     /// Begins, continues or ends a round of reload.
     fn advance_reload(&self, unit: &Unit) {
-        let wish = unit.runtime.control.root().take_reload_wish();
-        if self.is_ending.get() {
+        if self.is_ending.get() || unit.runtime.control.root().is_ending() {
+            self.round.replace(None);
             return;
         }
         let is_running = self.round.borrow().is_some();
-        match wish {
+        // A round that nobody knows of is no reason to drop what somebody asks for.
+        let is_hidden = self.round.borrow().as_ref().is_some_and(|round| !round.is_public);
+        let root = unit.runtime.control.root();
+        match if is_hidden { None } else { root.take_reload_wish() } {
             // One at a time: what is asked for meanwhile is dropped.
             Some(_) if is_running => log::info!("a reload is running, another one is not begun"),
             Some(Reload::All) => self.begin_reload(unit),
@@ -183,11 +204,12 @@ impl Manager {
             self.round.replace(Some(round));
             return;
         }
-        set_reloading(unit, false);
-        if round.is_public {
-            log::info!("Server has reloaded all workers");
-            unit.raise(&Event::Plain(EventKind::AfterReload));
+        if !round.is_public {
+            return self.advance_reload(unit);
         }
+        set_reloading(unit, false);
+        log::info!("Server has reloaded all workers");
+        unit.raise(&Event::Plain(EventKind::AfterReload));
     }
 
     fn begin_reload(&self, unit: &Unit) {
@@ -231,7 +253,8 @@ impl Manager {
     }
 
     /// A worker has ended, or left its place. One that keeps doing so as soon as it has started,
-    /// and before it has done anything, is started more slowly.
+    /// and before it has done anything, is started more slowly. Not so a user process whose
+    /// function returns: nobody but the program knows what it has done.
     fn note_end(&self, unit: &Unit, id: UnitId, life: LifeId, was_in_order: bool) {
         let control = &unit.runtime.control;
         let requests = control
@@ -240,7 +263,8 @@ impl Manager {
             .map_or(0, |(record, counters)| record.life_requests(counters));
         let is_wanted = self.round.borrow().as_ref().is_some_and(|round| round.wants(life));
         let now_ns = unit.now.get().monotonic_ns;
-        let in_order = is_wanted || (was_in_order && requests > 0);
+        let is_useful = requests > 0 || unit.runtime.plan.users().contains(&id);
+        let in_order = is_wanted || (was_in_order && is_useful);
         let slowed = self.respawn.borrow_mut().note_end(id, now_ns, in_order);
         if slowed.is_some() && !self.is_ending.get() {
             log::warn!(
@@ -282,7 +306,7 @@ impl Manager {
             let is_served = plan.roles.is_worker() && !plan.roles.is_reactor();
             !is_ending || (is_served && unread_bytes > 0)
         };
-        let missing: Vec<UnitPlan> = workers_of(unit)
+        let missing: Vec<UnitPlan> = children_of(unit)
             .filter(|plan| unit.family.life_of(plan.id).is_none())
             .filter(is_wanted)
             .collect();
@@ -331,9 +355,14 @@ fn fail_start(unit: &Unit, error: Error) {
     }
 }
 
-fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
+/// The workers and user processes.
+fn children_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
     let children = unit.runtime.plan.children(unit.plan.id);
     children.filter(|plan| plan.roles.is_managed()).copied()
+}
+
+fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
+    children_of(unit).filter(|plan| plan.roles.is_worker())
 }
 
 /// Whether this was a user process that has ended by the signal that tells it to.

@@ -79,10 +79,10 @@ pub struct Runtime {
     pub settings: InForce,
     /// The program's callbacks.
     pub hooks: Hooks,
-    /// The user processes, by registration number.
-    pub users: Vec<UserProcess>,
     /// The listeners, the first port first.
     pub listeners: Vec<Listener>,
+    /// The user processes, by registration number.
+    pub users: Vec<UserProcess>,
     /// The shared memory.
     pub control: Control,
     /// What worker 0 does every `stats_timer_interval`.
@@ -117,8 +117,8 @@ impl Runtime {
             plan,
             settings,
             hooks,
-            users,
             listeners,
+            users,
             control,
             write_stats,
             arrival,
@@ -267,6 +267,7 @@ impl Unit {
         let events = Loop::new().map_err(failed)?;
         let watcher = events.watcher().map_err(failed)?;
         let has = |role: Roles| plan.roles.has(role);
+        let worker = plan.worker.filter(|_| has(Roles::WORKER));
         let process = plan.user.and_then(|number| runtime.users.get(usize::from(number)));
         let unit = Rc::new(Self {
             home: Home::new().map_err(failed)?,
@@ -291,10 +292,7 @@ impl Unit {
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
-            worker: plan
-                .worker
-                .filter(|_| has(Roles::WORKER))
-                .map(|id| Worker::new(id, &runtime.settings)),
+            worker: worker.map(|id| Worker::new(id, &runtime.settings)),
             user: process.cloned().map(User::new),
             plan,
             runtime,
@@ -441,10 +439,7 @@ impl Unit {
     pub fn close(&self, record: &Connection, session: SessionId, is_reset: bool) {
         match &self.worker {
             Some(worker) if self.is_bound(record, session) => worker.close(self, session, is_reset),
-            Some(_) | None => {
-                self.close_elsewhere(route::reactor_of(record), session, is_reset);
-                self.tell_if_hasty();
-            }
+            Some(_) | None => self.close_elsewhere(route::reactor_of(record), session, is_reset),
         }
     }
 
@@ -455,6 +450,7 @@ impl Unit {
             Some(reactor) if owner == self.plan.id => reactor.close_for(self, session, is_reset),
             Some(_) | None => {
                 self.post(owner, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
+                self.tell_if_hasty();
             }
         }
     }

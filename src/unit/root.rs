@@ -15,6 +15,9 @@ use super::family::FORCE_AFTER_NS;
 use super::successors::Successors;
 use super::{notify, Timer, Unit};
 
+/// How much longer than workers a manager may take to end.
+const MANAGER_SLACK_NS: u64 = 1_000_000_000;
+
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
@@ -42,6 +45,8 @@ pub(super) struct Root {
     has_told_reload: Cell<bool>,
     /// When workers that the root has to end itself are ended by force.
     force_at_ns: Cell<Option<u64>>,
+    /// When a manager that is stuck is ended by force.
+    give_up_at_ns: Cell<Option<u64>>,
     /// When the program's own timers and descriptors in the root are not waited for any longer.
     wait_until_ns: Cell<Option<u64>>,
     successors: Successors,
@@ -55,6 +60,7 @@ impl Default for Root {
             has_told_ready: Cell::new(false),
             has_told_reload: Cell::new(false),
             force_at_ns: Cell::new(None),
+            give_up_at_ns: Cell::new(None),
             wait_until_ns: Cell::new(None),
             successors: Successors::default(),
         }
@@ -109,6 +115,7 @@ impl Root {
                 self.note_loss(unit, &ended.plan);
             }
             self.force_late(unit);
+            self.give_up_manager(unit);
             if self.step.get() == Step::Serving {
                 self.successors.replace_manager(unit);
             }
@@ -161,6 +168,7 @@ impl Root {
                 if self.have_reactors_reached(unit, Stage::Quiet) && !self.is_held(unit) =>
             {
                 unit.family.tell_all(runtime, Command::Finish, Roles::is_manager);
+                self.set_patience(unit);
                 self.adopt_workers(unit);
                 Step::EndingWorkers
             }
@@ -273,6 +281,26 @@ impl Root {
             let wait_ns = wait_s.saturating_mul(FORCE_AFTER_NS);
             self.force_at_ns.set(Some(unit.now.get().monotonic_ns.saturating_add(wait_ns)));
             unit.set_timer(wait_ns, Timer::Deadline);
+        }
+    }
+
+    /// From now on the manager ends the workers. It has its own patience with them, and is given up
+    /// itself some time later.
+    fn set_patience(&self, unit: &Unit) {
+        let wait_s = unit.runtime.settings.max_wait_time_s;
+        if wait_s > 0 {
+            let wait_ns = wait_s.saturating_mul(FORCE_AFTER_NS).saturating_add(MANAGER_SLACK_NS);
+            self.give_up_at_ns.set(Some(unit.now.get().monotonic_ns.saturating_add(wait_ns)));
+            unit.set_timer(wait_ns, Timer::Deadline);
+        }
+    }
+
+    /// A manager that is stuck, in a callback of the program, is ended; its workers are adopted.
+    fn give_up_manager(&self, unit: &Unit) {
+        let is_late = self.give_up_at_ns.get().is_some_and(|at| unit.now.get().monotonic_ns >= at);
+        if is_late {
+            self.give_up_at_ns.set(None);
+            unit.family.force_manager();
         }
     }
 

@@ -68,21 +68,22 @@ fn leave(parent: &Unit) {
 }
 
 /// Sets up the signals of a forked process. A manager ends or reloads the server when it is told
-/// to; a worker finishes what it has begun. A user process does what the program would expect of a
-/// process of its own, but that a pipe or socket without a reader does not end it.
+/// to; a user process does what the program would expect of a process of its own, but that nothing
+/// that is meant for the whole server ends it; any other process finishes what it has begun.
 fn take_signals(plan: &UnitPlan, held: MaskGuard) -> Result<Signals> {
-    let mut watch = vec![signal::SIGTERM, signal::real_time_min(), signal::SIGWINCH];
-    let mut ignore = vec![signal::SIGHUP, signal::SIGPIPE];
+    let reopen = [signal::real_time_min(), signal::SIGWINCH];
+    let (mut watch, mut ignore) = (Vec::new(), vec![signal::SIGHUP, signal::SIGPIPE]);
     let mut default = vec![signal::SIGCHLD];
-    let reload = [signal::SIGUSR1, signal::SIGUSR2];
     if plan.roles.is_user() {
-        default.append(&mut watch);
-        default.extend(reload);
+        default.extend([signal::SIGTERM, signal::SIGUSR1, signal::SIGUSR2, signal::SIGWINCH]);
+        ignore.push(signal::real_time_min());
     } else if plan.roles.is_manager() {
-        watch.extend(reload);
-        watch.push(signal::SIGALRM);
+        watch.extend([signal::SIGTERM, signal::SIGUSR1, signal::SIGUSR2, signal::SIGALRM]);
+        watch.extend(reopen);
     } else {
-        ignore.extend(reload);
+        watch.push(signal::SIGTERM);
+        watch.extend(reopen);
+        ignore.extend([signal::SIGUSR1, signal::SIGUSR2]);
     }
     let plan = SignalPlan { watch: &watch, ignore: &ignore, default: &default };
     Signals::in_child(&plan, held).map_err(|error| Error::system("set up signals", &error))

@@ -66,8 +66,9 @@ impl Unit {
         if let Some(worker) = &self.worker {
             worker.begin(self);
         }
-        // Where the root raises the start event, nothing is accepted before it is over.
-        if self.runtime.plan.face() != UnitId::ROOT {
+        // Where the root raises the start event, nothing is accepted before it is over. Whoever
+        // leaves already would take connections only to close them.
+        if self.runtime.plan.face() != UnitId::ROOT && !self.is_leaving() {
             if let Some(acceptor) = &self.acceptor {
                 acceptor.open(self);
             }
@@ -120,7 +121,9 @@ impl Unit {
     fn patience(&self, inbox: &mut Inbox) -> Option<Duration> {
         let is_busy = self.reactor.as_ref().is_some_and(|reactor| reactor.is_busy());
         // A unit that takes no messages now is woken by the reader that makes room for its own.
-        if is_busy || (self.may_take_messages() && !inbox.prepare_sleep()) {
+        // A start callback may have said that it leaves: nothing else makes the loop turn then.
+        let is_told = self.leaves_alone() && self.finish_deadline_ns.get().is_none();
+        if is_busy || is_told || (self.may_take_messages() && !inbox.prepare_sleep()) {
             return Some(Duration::ZERO);
         }
         let due_ns = self.agenda.next_due_ns()?;

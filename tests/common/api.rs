@@ -39,6 +39,8 @@ extern "C" {
     fn sw_server_get_callback(server: *const sw_server_t, event: *const c_char) -> sw_callback_t;
     fn sw_server_start(server: *mut sw_server_t) -> bool;
     fn sw_server_shutdown(server: *mut sw_server_t) -> bool;
+    fn sw_server_reload(server: *mut sw_server_t, only_task_workers: bool) -> bool;
+    fn sw_server_stop(server: *mut sw_server_t, worker_id: c_int, wait_event: bool) -> bool;
     fn sw_server_is_running(server: *const sw_server_t) -> bool;
     fn sw_server_send(server: *mut sw_server_t, fd: i64, data: *const c_void, len: usize) -> bool;
     fn sw_server_close(server: *mut sw_server_t, fd: i64, reset: bool) -> bool;
@@ -59,6 +61,7 @@ extern "C" {
     fn sw_server_get_last_error(server: *const sw_server_t) -> c_int;
     fn sw_server_get_worker_id(server: *const sw_server_t) -> c_int;
     fn sw_server_get_worker_pid(server: *const sw_server_t, worker_id: c_int) -> libc::pid_t;
+    fn sw_server_get_worker_status(server: *const sw_server_t, worker_id: c_int) -> c_int;
     fn sw_server_get_manager_pid(server: *const sw_server_t) -> libc::pid_t;
     fn sw_server_get_master_pid(server: *const sw_server_t) -> libc::pid_t;
     fn sw_server_get_mode(server: *const sw_server_t) -> c_int;
@@ -295,6 +298,16 @@ impl Handle {
         checked(unsafe { sw_server_shutdown(self.raw) })
     }
 
+    pub fn reload(self, only_task_workers: bool) -> Result<()> {
+        // SAFETY: see the head of this block.
+        checked(unsafe { sw_server_reload(self.raw, only_task_workers) })
+    }
+
+    pub fn stop(self, worker_id: i32, wait_event: bool) -> Result<()> {
+        // SAFETY: see the head of this block.
+        checked(unsafe { sw_server_stop(self.raw, worker_id, wait_event) })
+    }
+
     pub fn send(self, fd: i64, data: &[u8]) -> Result<()> {
         // SAFETY: see the head of this block.
         checked(unsafe { sw_server_send(self.raw, fd, data.as_ptr().cast(), data.len()) })
@@ -347,6 +360,13 @@ impl Handle {
     pub fn worker_pid(self, worker_id: i32) -> i32 {
         // SAFETY: see the head of this block.
         unsafe { sw_server_get_worker_pid(self.raw, worker_id) }
+    }
+
+    /// 1 busy, 2 idle, 3 exiting.
+    pub fn worker_status(self, worker_id: i32) -> Result<i32> {
+        // SAFETY: see the head of this block.
+        let status = unsafe { sw_server_get_worker_status(self.raw, worker_id) };
+        checked(status > 0).map(|()| status)
     }
 
     pub fn manager_pid(self) -> i32 {

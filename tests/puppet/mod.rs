@@ -18,12 +18,18 @@
 //! !exit CODE, !abort, !panic  ends the process; no answer
 //! ```
 //!
+//! Those about the lives of workers are in `life.rs`.
+//!
 //! A file of tests adds orders of its own by handing [`serve`] a callback for `receive` that ends
 //! with [`obey`].
 #![allow(dead_code)]
 
-use crate::common::api::Handle;
-use crate::common::{api, process, Client, Event, Mode, Outcome, Running, Server, Setup, STEP};
+pub mod life;
+#[path = "../timers/api.rs"]
+pub mod timers;
+
+use crate::common::api::{self, Handle};
+use crate::common::{process, Client, Event, Mode, Outcome, Running, Server, Setup, STEP};
 use crate::report;
 use std::cell::Cell;
 use std::error::Error;
@@ -47,6 +53,18 @@ thread_local! {
 /// Runs the server with two workers and these settings.
 pub fn serve(setup: &Setup, settings: &[(&str, &str)], on_receive: fn(Handle, &Event)) -> Outcome {
     run(&prepare(setup, settings, on_receive)?)
+}
+
+/// As [`serve`], with callbacks of its own, which `register` adds or puts in the place of others.
+pub fn serve_with(
+    setup: &Setup,
+    settings: &[(&str, &str)],
+    on_receive: fn(Handle, &Event),
+    register: impl FnOnce(Handle) -> api::Result<()>,
+) -> Outcome {
+    let server = prepare(setup, settings, on_receive)?;
+    register(*server)?;
+    run(&server)
 }
 
 /// Makes the server.
@@ -123,7 +141,8 @@ pub fn answer(server: Handle, fd: i64, data: &[u8]) {
     }
 }
 
-fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
+/// Does what an order says; what is answered, if anything.
+pub fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
     Some(match words {
         ["who"] => {
             let worker = server.worker_id();
@@ -163,7 +182,7 @@ fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
         ["exit", code] => std::process::exit(number(code)),
         ["abort"] => std::process::abort(),
         ["panic"] => panic!("told to panic"),
-        unknown => format!("unknown order {unknown:?}"),
+        other => return life::answer_of_life(server, fd, other),
     })
 }
 

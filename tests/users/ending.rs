@@ -3,8 +3,8 @@
 use crate::api::{the, Process};
 use crate::common::api::{self, Handle, Server};
 use crate::common::{process, Mode, Outcome, Running, Setup, GRACE, STEP};
+use crate::puppet::timers::tick;
 use crate::puppet::{self, number};
-use crate::timers::tick;
 use crate::{life, prepare, report, USER};
 use std::io::Read;
 use std::ptr::null_mut;
@@ -162,6 +162,8 @@ pub fn it_dies_with_the_manager_and_the_server_goes_on(server: &Running) -> Outc
     puppet::kill(number(line.trim_start_matches("manager ")))?;
     assert!(process::wait_gone(pid, GRACE)?);
     client.echo(b"hello")?;
+    // The next manager has one of its own.
+    assert_ne!(life(server, 2)?, pid);
     Ok(())
 }
 

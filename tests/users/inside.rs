@@ -3,8 +3,9 @@
 use crate::api::{the, Process};
 use crate::common::api::Handle;
 use crate::common::{Event, Mode, Outcome, Running, Setup, STEP};
-use crate::puppet::{self, ask, connect_to, number, Gate};
+use crate::puppet::{self, ask, connect_to, number, pid_of, Gate};
 use crate::{life, report, USER};
+use swoole::ffi::server::sw_server_stop;
 
 /// Answers an order that asks something.
 pub fn answer_of(server: Handle, process: Process, fd: i64, order: &str) -> String {
@@ -26,6 +27,10 @@ pub fn answer_of(server: Handle, process: Process, fd: i64, order: &str) -> Stri
         ["info", other] => match server.client_info(number(other), false) {
             Ok(info) => format!("port {}", info.remote_port),
             Err(error) => error.code.to_string(),
+        },
+        ["stop", worker] => match sw_server_stop(server.raw, number(worker), true) {
+            true => "stopped".to_owned(),
+            false => server.last_error().to_string(),
         },
         ["running"] => format!("{} {}", server.is_running(), server.last_error()),
         ["shutdown"] => {
@@ -91,6 +96,21 @@ pub fn it_sees_what_workers_see(server: &Running) -> Outcome {
     Ok(())
 }
 
+pub fn it_stops_workers_and_cannot_be_stopped(server: &Running) -> Outcome {
+    let mut client = server.connect()?;
+    let pid = life(server, 1)?;
+    for order in [format!("user stop {USER}"), "user stop -1".to_owned()] {
+        let code = if order.ends_with("-1") { 509 } else { 507 };
+        assert_eq!(ask(&mut client, &order)?, code.to_string());
+    }
+    assert_eq!(ask(&mut client, "user stop 9")?, "505");
+    let (mut client, _) = connect_to(server, 1)?;
+    assert_eq!(ask(&mut client, "user stop 0")?, "stopped");
+    pid_of(server, 0, 2)?;
+    assert_eq!(ask(&mut client, &format!("pid {USER}"))?, pid.to_string());
+    Ok(())
+}
+
 pub fn it_closes_connections(server: &Running) -> Outcome {
     let mut client = server.connect()?;
     for worker in [0, 1] {
@@ -99,6 +119,10 @@ pub fn it_closes_connections(server: &Running) -> Outcome {
         server.wait_line(|line| line == format!("parted {fd}: true"), STEP)?;
         assert_eq!(other.receive_to_end()?, b"last\n");
         server.wait_line(|line| line == format!("close {fd}"), STEP)?;
+        let (mut idle, fd) = connect_to(server, worker)?;
+        client.send(format!("!user close {fd}").as_bytes())?;
+        assert_eq!(idle.receive_to_end()?, b"");
+        server.wait_line(|line| line == format!("closed {fd}: true"), STEP)?;
     }
     Ok(())
 }

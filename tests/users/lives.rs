@@ -3,8 +3,8 @@
 use crate::api::{the, Process};
 use crate::common::api::Handle;
 use crate::common::{process, Mode, Outcome, Running, Setup, STEP};
-use crate::puppet::{self, ask, ask_until, connect_to, Gate};
-use crate::timers::{add, after, clear_timer, defer, del, tick};
+use crate::puppet::timers::{add, after, clear_timer, defer, del, tick};
+use crate::puppet::{self, ask, ask_until, connect_to, pid_of, Gate};
 use crate::{life, obedient, prepare, report, USER};
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -32,6 +32,21 @@ pub fn it_is_started_again_when_it_returns(server: &Running) -> Outcome {
     }
     let lines = server.lines_so_far();
     assert!(!lines.iter().any(|line| line.starts_with("error")), "{lines:?}");
+    Ok(())
+}
+
+pub fn a_reload_leaves_it_alone(server: &Running) -> Outcome {
+    let pid = life(server, 1)?;
+    server.connect()?;
+    server.signal(libc::SIGUSR1)?;
+    for worker in [0, 1] {
+        pid_of(server, worker, 2)?;
+    }
+    let mut client = server.connect()?;
+    assert_eq!(ask(&mut client, "user echo there")?, "there");
+    assert_eq!(ask(&mut client, &format!("pid {USER}"))?, pid.to_string());
+    let lines = server.lines_so_far();
+    assert_eq!(lines.iter().filter(|line| line.starts_with("life")).count(), 1);
     Ok(())
 }
 

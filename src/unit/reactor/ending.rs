@@ -1,10 +1,13 @@
 //! How connections end: by the peer, by the server, by a broken socket, with the server.
 
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use crate::model::kind::MessageKind;
 use crate::model::{SessionId, UnitId};
-use crate::net::stream::Moved;
+use crate::net::stream::{Moved, Stream};
+use crate::os::clock;
 
 use super::peers::{Life, Peer};
 use super::{Reactor, State};
@@ -14,6 +17,10 @@ use crate::unit::Unit;
 const DISCARDING_READS: usize = 64;
 /// Bytes of each of them.
 const DISCARDED_BYTES: usize = 4 * 1024;
+/// How long the peers of a unit that leaves alone may take to hear of it.
+const FAREWELL_NS: u64 = 1_000_000_000;
+/// How often it is looked at whether they have.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl Reactor {
     /// The peer has ended (0) or the connection is broken (`errno`): the worker is told.
@@ -123,9 +130,12 @@ impl Reactor {
     }
 
     /// Closes every connection, at the end of the unit. A worker in the same unit runs its close
-    /// callbacks; others have ended before.
+    /// callbacks; others have ended before. If only this unit ends, no peer sees a reset.
     pub(in crate::unit) fn close_all(&self, unit: &Unit) {
         self.take_post(unit);
+        if unit.leaves_alone() {
+            self.state.borrow_mut().parting.replace(Vec::new());
+        }
         let sessions: Vec<SessionId> =
             self.state.borrow().peers.iter().map(|peer| peer.session).collect();
         for session in sessions {
@@ -137,6 +147,8 @@ impl Reactor {
             state.flush_burst(unit);
             state.release(unit, session, false);
         }
+        let parting = self.state.borrow_mut().parting.take();
+        see_off(parting.unwrap_or_default(), unit.finish_deadline_ns.get().unwrap_or(0));
     }
 
     /// Gives the slot of a connection back that never came to life.
@@ -168,13 +180,38 @@ impl State {
             // overtake the last answer. So the end goes out first: a peer that has it does not
             // see the reset. Then what is there is thrown away.
             stream.end_writing();
-            let mut waste = [0; DISCARDED_BYTES];
-            for _ in 0..DISCARDING_READS {
-                if !matches!(stream.read(&mut waste), Moved::Bytes(_)) {
-                    break;
-                }
+            discard(&stream);
+            if let Some(parting) = &mut self.parting {
+                parting.push(stream);
             }
         }
+    }
+}
+
+/// Throws away what the peer has sent. False if it has ended.
+fn discard(stream: &Stream) -> bool {
+    let mut waste = [0; DISCARDED_BYTES];
+    for _ in 0..DISCARDING_READS {
+        match stream.read(&mut waste) {
+            Moved::Bytes(_) => {}
+            Moved::WouldBlock => return true,
+            Moved::End | Moved::Broken(_) => return false,
+        }
+    }
+    true
+}
+
+/// Keeps connections whose writing has ended until their peers have all of it: one that goes on
+/// sending would get a reset for that, and lose what is still on its way. No event tells of it, so
+/// it is looked at again and again, until the deadline at the latest.
+fn see_off(mut parting: Vec<Stream>, deadline_ns: u64) {
+    let deadline_ns = deadline_ns.min(clock::monotonic_ns().saturating_add(FAREWELL_NS));
+    loop {
+        parting.retain(|stream| discard(stream) && !stream.is_delivered());
+        if parting.is_empty() || clock::monotonic_ns() >= deadline_ns {
+            return;
+        }
+        thread::sleep(LOOK_AGAIN);
     }
 }
 

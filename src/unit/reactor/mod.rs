@@ -21,6 +21,7 @@ use crate::model::kind::MessageKind;
 use crate::model::plan::UnitPlan;
 use crate::model::{SessionId, UnitId};
 use crate::net::out_buffer::{OutBuffer, Pool};
+use crate::net::stream::Stream;
 use crate::proto::framer::Choice;
 use crate::proto::raw::{Raw, LARGEST_MESSAGE};
 
@@ -46,6 +47,8 @@ struct State {
     stalled: Queues,
     /// Connections that broke while they were written to, with the cause.
     broken: Vec<(SessionId, i32)>,
+    /// Connections that were closed and whose peers have to hear of it; while a unit leaves alone.
+    parting: Option<Vec<Stream>>,
     /// What one read brings, where it is not read straight into a lane.
     scratch: Vec<u8>,
 }
@@ -90,6 +93,7 @@ impl Reactor {
                 unfinished: VecDeque::new(),
                 stalled: Queues::default(),
                 broken: Vec::new(),
+                parting: None,
                 scratch: vec![0; READ_BYTES],
             }),
         }
