@@ -69,16 +69,16 @@ fn throw_at(server: &Running, place: usize) -> Fallible<Client> {
     assert_eq!(errors[place], format!("error code {FAILED} signal 0"), "{name}");
     let is_start = |line: &str| line.starts_with("worker ");
     server.wait_lines(2 + place + 1, is_start, STEP)?;
-    assert_named(server, name);
+    assert_named(server, name, 1);
     Ok(client)
 }
 
-/// One line of the log is an error that names the callback.
-fn assert_named(server: &Running, name: &str) {
+/// So many lines of the log are errors that name the callback.
+fn assert_named(server: &Running, name: &str, count: usize) {
     let log = server.log();
     let told = format!("the {name} callback ");
     let lines = log.lines().filter(|line| line.contains("\tERROR\t") && line.contains(&told));
-    assert_eq!(lines.count(), 1, "{told}: {log}");
+    assert_eq!(lines.count(), count, "{told}: {log}");
 }
 
 fn assert_no_exit_in_order(server: &Running) {
@@ -104,11 +104,24 @@ fn a_worker_whose_callback_throws_is_replaced_and_the_server_goes_on(server: &Ru
     Ok(())
 }
 
+fn a_user_process_that_throws_is_replaced(server: &Running) -> Outcome {
+    let mut client = server.connect()?;
+    for turn in 1..=2 {
+        client.send(b"u")?;
+        let errors = server.wait_lines(turn, |line| line.starts_with("error "), STEP)?;
+        assert_eq!(errors[turn - 1], format!("error code {FAILED} signal 0"));
+        assert_named(server, "user process", turn);
+    }
+    client.echo(b"still there")?;
+    assert_no_exit_in_order(server);
+    Ok(())
+}
+
 fn where_the_only_process_throws_nothing_is_left(server: &Running) -> Outcome {
     server.connect()?.send(b"r")?;
     assert_eq!(server.wait_exit(STEP)?.code(), Some(FAILED));
     assert_no_exit_in_order(server);
-    assert_named(server, "receive");
+    assert_named(server, "receive", 1);
     server.assert_nothing_left()?;
     Ok(())
 }
@@ -116,6 +129,7 @@ fn where_the_only_process_throws_nothing_is_left(server: &Running) -> Outcome {
 server_tests! {
     a_worker_whose_callback_throws_is_replaced_and_the_server_goes_on: thrower,
         in [Mode::Process, Mode::Base];
+    a_user_process_that_throws_is_replaced: thrower, in [Mode::Process, Mode::Base];
     // All threads are one process.
     where_the_only_process_throws_nothing_is_left: lonely_thrower, in [Mode::Base, Mode::Thread];
 }

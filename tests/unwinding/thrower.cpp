@@ -54,6 +54,17 @@ static void on_close(sw_server_t *, const sw_event_t *, void *)
     }
 }
 
+static sw_process_t *process = nullptr;
+
+// Throws for each byte that a worker sends it.
+static void throw_in_process(sw_server_t *, sw_process_t *self, void *)
+{
+    char byte;
+    if (read(sw_process_socket(self), &byte, 1) == 1) {
+        throw std::runtime_error("user process");
+    }
+}
+
 // The pipe is ready to be written at once.
 static void watch_pipe()
 {
@@ -78,6 +89,11 @@ static void on_receive(sw_server_t *server, const sw_event_t *event, void *)
         break;
     case 'i':
         watch_pipe();
+        break;
+    case 'u':
+        if (write(sw_process_socket(process), "u", 1) != 1) {
+            dprintf(report_fd, "no process\n");
+        }
         break;
     // The close callback runs inside of this one.
     case 'c':
@@ -110,6 +126,11 @@ int main(int count, char **words)
     sw_server_on(server, "workerError", on_worker_error, nullptr);
     sw_server_on(server, "receive", on_receive, nullptr);
     sw_server_on(server, "close", on_close, nullptr);
+    // With one worker there may be one process only.
+    if (atoi(words[3]) > 1) {
+        process = sw_process_new(throw_in_process, nullptr);
+        sw_server_add_process(server, process);
+    }
     // Nothing thrown by a callback gets here.
     try {
         bool is_ok = sw_server_start(server);
