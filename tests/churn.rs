@@ -203,7 +203,6 @@ fn seed() -> u64 {
 
 fn reloads_and_kills_under_load_lose_nothing_but_what_was_in_hand(server: &Running) -> Outcome {
     wait_for_workers(server)?;
-    server.connect()?.echo(b"the first one")?;
     let before = belongings(server)?;
     let mut churn = Churn::new(seed(), true);
     let sent = ledger::keep(server, &mut churn)?;

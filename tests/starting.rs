@@ -407,7 +407,27 @@ fn a_closing_connection_is_known_to_who_asks_for_closed_ones_only(server: &Runni
     Ok(())
 }
 
+/// Tells in its start event which workers there are.
+fn count_at_start(setup: &Setup) -> Outcome {
+    let server = setup.server()?;
+    server.set("worker_num", "8")?;
+    server.on("receive", |_, _| {})?;
+    server.on("start", |server, _| {
+        let pids = (0..8).map(|worker| server.worker_pid(worker));
+        report!("{} workers", pids.filter(|pid| *pid > 0).count());
+    })?;
+    server.start()?;
+    Ok(())
+}
+
+fn the_start_event_comes_when_all_workers_were_created(server: &Running) -> Outcome {
+    let line = server.wait_line(|line| line.ends_with("workers"), STEP)?;
+    assert_eq!(line, "8 workers");
+    Ok(())
+}
+
 server_tests! {
+    the_start_event_comes_when_all_workers_were_created: count_at_start;
     a_start_that_fails_half_way_leaves_nothing: start_in_vain;
     // Where workers are threads there is no process to end but the whole.
     a_hook_that_panics_ends_its_process_with_255: panic_in_hook, in [Mode::Process, Mode::Base];

@@ -150,6 +150,11 @@ impl Root {
         self.is_announced.swap(1, Ordering::AcqRel) == 0
     }
 
+    /// Whether the start event has been raised, or is.
+    pub fn is_announced(&self) -> bool {
+        self.is_announced.load(Ordering::Relaxed) != 0
+    }
+
     /// The start event is over: connections are taken.
     pub fn open(&self) {
         self.is_open.store(1, Ordering::Release);

@@ -215,7 +215,7 @@ impl Root {
         log::info!("server started, pid {}", process::pid());
         control.root().open();
         unit.open_acceptor();
-        for plan in unit.runtime.plan.units().iter().filter(|plan| plan.roles.is_reactor_only()) {
+        for plan in unit.runtime.plan.units() {
             control.wiring.ring(plan.id.0);
         }
     }

@@ -66,13 +66,6 @@ impl Unit {
         if let Some(worker) = &self.worker {
             worker.begin(self);
         }
-        // Where the root raises the start event, nothing is accepted before it is over. Whoever
-        // leaves already would take connections only to close them.
-        if self.runtime.plan.face() != UnitId::ROOT && !self.is_leaving() {
-            if let Some(acceptor) = &self.acceptor {
-                acceptor.open(self);
-            }
-        }
         self.reach(Stage::Running);
         Ok(())
     }
@@ -326,12 +319,15 @@ impl Unit {
         }
     }
 
-    /// Accepts, as soon as the start event is over.
+    /// Accepts, as soon as all units were started and the start event is over, if it is raised here
+    /// or by the root.
     pub(super) fn open_acceptor(&self) {
+        if !self.runtime.control.root().is_open() {
+            return;
+        }
+        self.announce_start();
         if let Some(acceptor) = &self.acceptor {
-            if self.runtime.control.root().is_open() {
-                acceptor.open(self);
-            }
+            acceptor.open(self);
         }
     }
 }

@@ -52,7 +52,6 @@ impl Worker {
         clear_last();
         log::info!("worker {} started, pid {}", self.id.0, unit.own_id());
         self.raise(unit, &Event::Worker(EventKind::WorkerStart, self.event(unit)));
-        unit.announce_start();
         unit.begin_stats();
         let owns_reactor = unit.reactor.is_some();
         for reactor in unit.runtime.plan.reactors().iter().filter(|_| !owns_reactor) {
@@ -220,16 +219,32 @@ impl Unit {
     /// Raises the start event, if this unit stands for the master and nobody has done it before.
     pub(super) fn announce_start(&self) {
         let root = self.runtime.control.root();
-        if self.runtime.plan.face() == self.plan.id && root.claim_start_event() {
-            self.raise(&Event::Plain(EventKind::Start));
+        let is_face = self.runtime.plan.face() == self.plan.id;
+        if is_face && !root.is_announced() && root.claim_start_event() {
+            self.raise_as_face(EventKind::Start);
         }
     }
 
-    /// Raises the event before the end, if this unit stands for the master. Nothing has stopped.
+    /// Raises the event before the end, if this unit stands for the master. Nothing has stopped. The
+    /// end may come before a worker that stands for the master has heard that the server is up.
     pub(super) fn announce_end(&self) {
         let is_face = self.runtime.plan.face() == self.plan.id;
-        if is_face && !self.has_announced_end.replace(true) {
-            self.raise(&Event::Plain(EventKind::BeforeShutdown));
+        if !is_face || self.has_announced_end.replace(true) {
+            return;
+        }
+        if self.runtime.control.root().is_open() {
+            self.announce_start();
+        }
+        if self.runtime.control.root().is_announced() {
+            self.raise_as_face(EventKind::BeforeShutdown);
+        }
+    }
+
+    fn raise_as_face(&self, kind: EventKind) {
+        let event = Event::Plain(kind);
+        match &self.worker {
+            Some(worker) => worker.raise(self, &event),
+            None => self.raise(&event),
         }
     }
 
