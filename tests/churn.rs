@@ -188,6 +188,7 @@ fn zombies(server: &Running) -> Fallible<Vec<String>> {
 }
 
 fn wait_for_workers(server: &Running) -> Outcome {
+    server.wait_line(|line| line == "ready", STEP)?;
     for worker in 0..WORKERS {
         puppet::pid_of(server, worker, 1)?;
     }

@@ -18,7 +18,8 @@ const SHARED: (&str, &str) = ("enable_reuse_port", "true");
 const LISTENING: &str = "0A";
 
 fn shared(setup: &Setup) -> Outcome {
-    puppet::serve(setup, &[SHARED], obey)
+    // What a worker has to write must not run out of time on a busy machine.
+    puppet::serve(setup, &[SHARED, ("max_wait_time", "10")], obey)
 }
 
 /// The inodes of all sockets that listen at this port.
