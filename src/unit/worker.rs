@@ -225,8 +225,8 @@ impl Unit {
         }
     }
 
-    /// Raises the event before the end, if this unit stands for the master. Nothing has stopped. The
-    /// end may come before a worker that stands for the master has heard that the server is up.
+    /// Raises the event before the end, if this unit stands for the master. Nothing has stopped.
+    /// The end may come before a worker that stands for the master has heard that the server is up.
     pub(super) fn announce_end(&self) {
         let is_face = self.runtime.plan.face() == self.plan.id;
         if !is_face || self.has_announced_end.replace(true) {
