@@ -16,6 +16,8 @@ use super::{Timer, Unit};
 
 /// How long a worker waits for the reactors to read what it has said, before its successor speaks.
 const HAND_OVER_NS: u64 = 1_000_000_000;
+/// How long a reactor that reads no more takes messages before it is quiet all the same.
+const QUIET_NS: u64 = 100_000_000;
 
 impl Unit {
     /// The unit, a worker, is to leave while the server runs on. It does so after the callback that
@@ -76,6 +78,7 @@ impl Unit {
     /// Does what the parent, or somebody else to this unit alone, has said.
     pub(super) fn obey(self: &Rc<Self>, inbox: &mut Inbox) {
         self.hear_wishes();
+        self.become_quiet(!inbox.is_empty());
         let has_ended = match self.command() {
             Command::Finish => self.finish(!inbox.is_empty()),
             Command::Run | Command::Quiesce if self.leaves_alone() => {
@@ -93,9 +96,10 @@ impl Unit {
         }
     }
 
-    /// Accepts and reads no more.
+    /// Accepts and reads no more. The unit is quiet from now on; a reactor of workers elsewhere is
+    /// when it has handed on what it was told before, see [`Unit::become_quiet`].
     pub(super) fn quiesce(&self) {
-        if self.stage.get() >= Stage::Quiet {
+        if self.is_quiesced.replace(true) {
             return;
         }
         if let Some(acceptor) = &self.acceptor {
@@ -104,9 +108,33 @@ impl Unit {
         if let Some(reactor) = &self.reactor {
             reactor.quiesce();
         }
-        // Whoever sees this unit quiet has got all that it said.
+        self.tell_late(u64::MAX);
+        if !self.plan.roles.is_reactor_only() {
+            // Whoever sees this unit quiet has got all that it said.
+            self.tell_others();
+            self.reach(Stage::Quiet);
+        }
+    }
+
+    /// A reactor that reads no more is quiet once it has taken what had come until then: a close
+    /// that somebody asked for has to reach its worker before that is told to end. Whoever goes on
+    /// sending does not hold up the end for long. True when it is quiet.
+    pub(super) fn become_quiet(&self, has_unread: bool) -> bool {
+        if self.stage.get() >= Stage::Quiet || !self.is_quiesced.get() {
+            return self.is_quiesced.get();
+        }
+        let now_ns = self.now.get().monotonic_ns;
+        let until_ns = self.quiet_by_ns.get().unwrap_or_else(|| {
+            self.set_timer(QUIET_NS, Timer::Deadline);
+            now_ns.saturating_add(QUIET_NS)
+        });
+        self.quiet_by_ns.set(Some(until_ns));
+        if has_unread && now_ns < until_ns {
+            return false;
+        }
         self.tell_others();
         self.reach(Stage::Quiet);
+        true
     }
 
     /// Leaves inbox, lanes and record to a successor, which starts at once, where the connections

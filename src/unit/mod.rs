@@ -64,6 +64,9 @@ use timer::{Agenda, Timer};
 use user::User;
 use worker::Worker;
 
+/// How long what nobody is waiting for may wait to be told.
+const LATE_NS: u64 = 1_000_000;
+
 /// What a connection leaves its acceptor by, in the process that has both.
 #[derive(Default)]
 struct Handover {
@@ -194,10 +197,16 @@ pub struct Unit {
     /// When this unit last looked up between two callbacks, and last told others what it had said.
     last_look_ns: Cell<u64>,
     told_others_ns: Cell<u64>,
+    /// When others are told of what was in no hurry.
+    late_due_ns: Cell<u64>,
     /// Callbacks for which nothing that is sent is held back.
     hasty: Cell<u32>,
     /// The round of log files that this unit writes to.
     log_round: Cell<u32>,
+    /// It accepts and reads no more.
+    is_quiesced: Cell<bool>,
+    /// When it is quiet although messages come and come.
+    quiet_by_ns: Cell<Option<u64>>,
     /// How this unit leaves while the server runs on.
     leave: Cell<Leave>,
     /// Its inbox, its own lanes and its record are its successor's already.
@@ -280,8 +289,11 @@ impl Unit {
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),
             told_others_ns: Cell::default(),
+            late_due_ns: Cell::new(u64::MAX),
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),
+            is_quiesced: Cell::new(false),
+            quiet_by_ns: Cell::new(None),
             leave: Cell::new(Leave::Stay),
             is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),
@@ -378,6 +390,29 @@ impl Unit {
     fn set_timer(&self, delay_ns: u64, timer: Timer) {
         let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
         self.agenda.set(due_ns, timer);
+    }
+
+    /// As [`Unit::post`], for what nobody is waiting for: it is told together with what follows, or
+    /// a moment later.
+    fn post_late(&self, to: UnitId, kind: MessageKind, session: SessionId) {
+        let header = self.header(kind, session, 0);
+        if !self.outbox.borrow_mut().post_late(to.0, &header, &[&[]]) {
+            let number = code::MALLOC_FAIL;
+            crate::warn_limited!("no memory for a message to unit {} (error {number})", to.0);
+        }
+        if self.late_due_ns.get() == u64::MAX {
+            let now_ns = self.now.get().monotonic_ns;
+            self.late_due_ns.set(now_ns.saturating_add(LATE_NS));
+            self.set_timer(LATE_NS, Timer::Deadline);
+        }
+    }
+
+    /// Has others told of what was in no hurry, if its time has come.
+    fn tell_late(&self, now_ns: u64) {
+        if self.late_due_ns.get() <= now_ns {
+            self.late_due_ns.set(u64::MAX);
+            self.outbox.borrow_mut().tell_late();
+        }
     }
 
     /// Sees to it that the loop turns again by then. For whoever asks again in every turn.

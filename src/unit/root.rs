@@ -165,7 +165,9 @@ impl Root {
             }
             Step::Serving if is_ending => self.begin_end(unit),
             Step::Quiescing
-                if self.have_reactors_reached(unit, Stage::Quiet) && !self.is_held(unit) =>
+                if self.have_reactors_reached(unit, Stage::Quiet)
+                    && unit.become_quiet(has_unread)
+                    && !self.is_held(unit) =>
             {
                 unit.family.tell_all(runtime, Command::Finish, Roles::is_manager);
                 self.set_patience(unit);

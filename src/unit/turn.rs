@@ -91,6 +91,7 @@ impl Unit {
         }
         self.refresh_now();
         self.renew_log();
+        self.tell_late(self.now.get().monotonic_ns);
         self.agenda.begin_round();
         for ready in events.ready() {
             self.take_event(ready);
