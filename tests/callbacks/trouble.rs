@@ -39,7 +39,7 @@ thread_local! {
 /// The event that gets into trouble, how, and whether it has already: whoever reads the one byte.
 static PLAN: OnceLock<(&str, Trouble, UnixStream, UnixStream)> = OnceLock::new();
 
-const EVENTS: [&str; 14] = [
+pub const EVENTS: [&str; 14] = [
     "start",
     "beforeShutdown",
     "shutdown",
