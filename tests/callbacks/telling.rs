@@ -107,7 +107,8 @@ pub fn every_event_comes_with_what_it_was_registered_with(server: &Running) -> O
     let has_errors = server.mode() != Mode::Thread;
     if has_errors {
         wait_for_lines(server, 4, "worker ")?;
-        kill(pid_now(server, 0)?)?;
+        // Not worker 0, which may be who is told of the end.
+        kill(pid_now(server, 1)?)?;
         wait_for_lines(server, 1, "workerError ")?;
     }
     server.signal(libc::SIGTERM)?;
