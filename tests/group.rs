@@ -1,5 +1,5 @@
-//! A signal to all processes at once, as a terminal or a service manager sends it: each hears of the
-//! end by itself, in any order, and still the end is in order.
+//! A signal to all processes at once, as a terminal or a service manager sends it: each hears of
+//! the end by itself, in any order, and still the end is in order.
 
 mod common;
 
@@ -81,7 +81,7 @@ fn end_all(server: &Running, least: u64) -> Outcome {
     let count = |beginning: &str| lines.iter().filter(|l| l.starts_with(beginning)).count();
     assert!(["read ", "shutdown", "returned"].iter().all(|line| count(line) == 1), "{lines:?}");
     for worker in 0..3 {
-        // One that has heard of its end before all others has a successor, which ends in order, too.
+        // One that has heard of its end before all others has a successor, which ends, too.
         let (starts, stops) = (format!("worker {worker}"), format!("stop {worker}"));
         assert_eq!(count(&starts), count(&stops), "{lines:?}");
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// A user that owns nothing: what the system refuses is refused to all but the first one.
 const NOBODY: u32 = 65_534;
-/// How often a start that has failed is tried again, and how often the manager looks whether it may.
+/// How often a start that has failed is tried again, and how often the manager looks for room.
 const RETRY: Duration = Duration::from_secs(1);
 const LOOK_MS: i64 = 10;
 

@@ -1,4 +1,4 @@
-//! Callbacks of the program that never return: what still works, and how the server comes to its end.
+//! Callbacks of the program that never return: what still works, and how the server ends then.
 
 mod common;
 mod puppet;

@@ -196,6 +196,12 @@ impl Listener {
         self.kind
     }
 
+    /// Takes no connections any more, at the end of a server. The descriptor stays until this is
+    /// dropped, which the program may put off; a socket that is bound to nothing has its place.
+    pub fn close(&self) -> io::Result<()> {
+        socket::open(self.kind).and_then(|socket| socket::put_in_place_of(&self.socket, socket))
+    }
+
     /// Takes the file of a unix socket away, at the regular end of a server.
     pub fn unlink(&self) -> io::Result<()> {
         self.file.as_ref().map_or(Ok(()), std::fs::remove_file)

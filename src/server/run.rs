@@ -140,7 +140,7 @@ impl Server {
             Ok(signals) => unit::run_root(Arc::clone(&runtime), Rc::clone(signals)),
             Err(error) => Err(error.clone()),
         };
-        runtime.listeners.iter().for_each(unlink);
+        runtime.listeners.iter().for_each(close);
         if result.is_ok() {
             runtime.hooks.raise(&Event::Plain(EventKind::Shutdown));
             log::info!("server has ended");
@@ -291,6 +291,13 @@ fn remove_pid_file(path: &str) {
     }
     if let Err(error) = std::fs::remove_file(path) {
         log::warn!("pid_file {path:?} cannot be removed: {error}");
+    }
+}
+
+fn close(listener: &Listener) {
+    unlink(listener);
+    if let Err(error) = listener.close() {
+        log::warn!("listener {:?} cannot be closed: {error}", listener.host());
     }
 }
 

@@ -1,8 +1,8 @@
 //! A server with a callback for every event, one of which gets into trouble, once.
 //!
 //! It reports `EVENT PID` for each event that comes, and what the puppet does. Of the events of
-//! workers only those of worker 1 get into trouble, and of those of connections only what follows the
-//! order `!trouble` in the same worker.
+//! workers only those of worker 1 get into trouble, and of those of connections only what follows
+//! the order `!trouble` in the same worker.
 
 use crate::common::api::Handle;
 use crate::common::prelude::*;
@@ -39,7 +39,7 @@ thread_local! {
 /// The event that gets into trouble, how, and whether it has already: whoever reads the one byte.
 static PLAN: OnceLock<(&str, Trouble, UnixStream, UnixStream)> = OnceLock::new();
 
-const EVENTS: [&str; 14] = [
+pub const EVENTS: [&str; 14] = [
     "start",
     "beforeShutdown",
     "shutdown",
