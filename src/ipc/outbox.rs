@@ -179,7 +179,7 @@ impl Outbox {
         self.keep(to, progress, parts)
     }
 
-    /// As [`Outbox::post`], for a message that is in no hurry: its reader finds it with the next one
+    /// As [`Outbox::post`], for what is in no hurry: its reader finds it with the next message
     /// that it is told of, or after [`Outbox::tell_late`].
     pub fn post_late(&mut self, to: u16, header: &Header, parts: &[&[u8]]) -> bool {
         let was_dirty = self.routes.get(usize::from(to)).map_or(true, |route| route.is_dirty);

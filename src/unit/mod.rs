@@ -10,6 +10,7 @@ mod family;
 mod leaving;
 mod manager;
 pub mod notify;
+mod outgoing;
 mod parking;
 mod reactor;
 mod reload;
@@ -35,13 +36,11 @@ use parking_lot::Mutex;
 use crate::error::{code, Error, Result};
 use crate::event::post::Post;
 use crate::event::{Loop, Token, Watcher};
-use crate::ipc::Header;
 use crate::ipc::Outbox;
 use crate::model::connection::Connection;
 use crate::model::control::{Control, Reload};
 use crate::model::dispatch::Dispatch;
 use crate::model::hooks::{Event, Hooks};
-use crate::model::kind::MessageKind;
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::route;
 use crate::model::settings::InForce;
@@ -63,9 +62,6 @@ use root::Root;
 use timer::{Agenda, Timer};
 use user::User;
 use worker::Worker;
-
-/// How long what nobody is waiting for may wait to be told.
-const LATE_NS: u64 = 1_000_000;
 
 /// What a connection leaves its acceptor by, in the process that has both.
 #[derive(Default)]
@@ -197,8 +193,8 @@ pub struct Unit {
     /// When this unit last looked up between two callbacks, and last told others what it had said.
     last_look_ns: Cell<u64>,
     told_others_ns: Cell<u64>,
-    /// When others are told of what was in no hurry.
-    late_due_ns: Cell<u64>,
+    /// Others are still to be told of what was in no hurry.
+    has_late: Cell<bool>,
     /// Callbacks for which nothing that is sent is held back.
     hasty: Cell<u32>,
     /// The round of log files that this unit writes to.
@@ -289,7 +285,7 @@ impl Unit {
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),
             told_others_ns: Cell::default(),
-            late_due_ns: Cell::new(u64::MAX),
+            has_late: Cell::new(false),
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),
             is_quiesced: Cell::new(false),
@@ -392,29 +388,6 @@ impl Unit {
         self.agenda.set(due_ns, timer);
     }
 
-    /// As [`Unit::post`], for what nobody is waiting for: it is told together with what follows, or
-    /// a moment later.
-    fn post_late(&self, to: UnitId, kind: MessageKind, session: SessionId) {
-        let header = self.header(kind, session, 0);
-        if !self.outbox.borrow_mut().post_late(to.0, &header, &[&[]]) {
-            let number = code::MALLOC_FAIL;
-            crate::warn_limited!("no memory for a message to unit {} (error {number})", to.0);
-        }
-        if self.late_due_ns.get() == u64::MAX {
-            let now_ns = self.now.get().monotonic_ns;
-            self.late_due_ns.set(now_ns.saturating_add(LATE_NS));
-            self.set_timer(LATE_NS, Timer::Deadline);
-        }
-    }
-
-    /// Has others told of what was in no hurry, if its time has come.
-    fn tell_late(&self, now_ns: u64) {
-        if self.late_due_ns.get() <= now_ns {
-            self.late_due_ns.set(u64::MAX);
-            self.outbox.borrow_mut().tell_late();
-        }
-    }
-
     /// Sees to it that the loop turns again by then. For whoever asks again in every turn.
     fn wake_within(&self, delay_ns: u64) {
         let due_ns = self.now.get().monotonic_ns.saturating_add(delay_ns);
@@ -423,95 +396,7 @@ impl Unit {
         }
     }
 
-    /// Sends a message to another unit; it leaves at the end of the turn.
-    #[inline]
-    fn post(&self, to: UnitId, kind: MessageKind, session: SessionId, extra: u64, payload: &[u8]) {
-        let header = self.header(kind, session, extra);
-        if !self.outbox.borrow_mut().post(to.0, &header, &[payload]) {
-            let number = code::MALLOC_FAIL;
-            crate::warn_limited!("no memory for a message to unit {} (error {number})", to.0);
-        }
-    }
-
-    #[inline]
-    fn header(&self, kind: MessageKind, session: SessionId, extra: u64) -> Header {
-        let time = self.now.get().wall_ns;
-        let source = self.plan.id.0;
-        Header { kind: kind as u8, source, session: session.0, time, extra, ..Header::default() }
-    }
-
     fn raise(&self, event: &Event<'_>) {
         self.runtime.hooks.raise(event);
-    }
-
-    /// Sends `data` to the peer of an open connection. What finds no room in the inbox of its
-    /// reactor is held back here, in order, and counts as waiting for the peer.
-    #[inline]
-    pub fn send(&self, record: &Connection, session: SessionId, data: &[u8]) -> Result<()> {
-        let owner = route::reactor_of(record);
-        if let Some(reactor) = self.reactor.as_ref().filter(|_| owner == self.plan.id) {
-            reactor.send(self, session, data);
-            if self.is_hasty() {
-                reactor.flush_burst(self);
-            }
-            return Ok(());
-        }
-        let header = self.header(MessageKind::Send, session, 0);
-        let mut outbox = self.outbox.borrow_mut();
-        if !outbox.post(owner.0, &header, &[data]) {
-            let text = format!("no memory to keep {} bytes for the peer", data.len());
-            return Err(Error::new(code::MALLOC_FAIL, text));
-        }
-        if outbox.is_blocked(owner.0) {
-            *self.held_back.borrow_mut().entry(session).or_default() += data.len() as u64;
-        }
-        drop(outbox);
-        self.tell_if_hasty();
-        Ok(())
-    }
-
-    /// Closes a connection for the server. In the bound worker the close callback runs here.
-    pub fn close(&self, record: &Connection, session: SessionId, is_reset: bool) {
-        match &self.worker {
-            Some(worker) if self.is_bound(record, session) => worker.close(self, session, is_reset),
-            Some(_) | None => self.close_elsewhere(route::reactor_of(record), session, is_reset),
-        }
-    }
-
-    /// Has a connection closed in its worker. The way leads through its reactor, whose lane to the
-    /// worker has the order: nothing overtakes what the worker was told of the connection before.
-    fn close_elsewhere(&self, owner: UnitId, session: SessionId, is_reset: bool) {
-        match &self.reactor {
-            Some(reactor) if owner == self.plan.id => reactor.close_for(self, session, is_reset),
-            Some(_) | None => {
-                self.post(owner, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
-                self.tell_if_hasty();
-            }
-        }
-    }
-
-    /// Throws away what still waits for the peer of a connection that the server has closed.
-    pub fn cut(&self, record: &Connection, session: SessionId) {
-        self.tell_closed(route::reactor_of(record), session, true);
-        self.tell_if_hasty();
-    }
-
-    /// Tells the reactor that the worker is done with a connection.
-    fn tell_closed(&self, owner: UnitId, session: SessionId, is_reset: bool) {
-        match &self.reactor {
-            Some(reactor) if owner == self.plan.id => reactor.finish(self, session, is_reset),
-            Some(_) | None => {
-                self.post(owner, MessageKind::Closed, session, u64::from(is_reset), &[]);
-            }
-        }
-    }
-
-    /// The bytes that this unit holds back for a connection because its reactor's inbox is full.
-    #[inline]
-    pub fn held_back_bytes(&self, session: SessionId) -> u64 {
-        if !self.outbox.borrow().has_pending() {
-            return 0;
-        }
-        self.held_back.borrow().get(&session).copied().unwrap_or(0)
     }
 }

@@ -161,6 +161,8 @@ fn run_thread(runtime: Arc<Runtime>, id: UnitId, parent: &Sender<Result<()>>) {
         Ok(made) => made,
         Err(error) => return tell(parent, Err(error)),
     };
+    // Its number is known when its parent goes on: a process tells its parent by itself.
+    unit.begin_life();
     tell(parent, Ok(()));
     let live = || unit.live(events);
     // A panic ends the unit, not silently: its parent is told like after any other end.

@@ -56,7 +56,9 @@ impl Unit {
     }
 
     fn begin(self: &Rc<Self>) -> Result<()> {
-        self.begin_life();
+        if self.plan.start != Start::Thread {
+            self.begin_life();
+        }
         if let Some(root) = &self.root {
             root.begin(self)?;
         }
@@ -91,7 +93,6 @@ impl Unit {
         }
         self.refresh_now();
         self.renew_log();
-        self.tell_late(self.now.get().monotonic_ns);
         self.agenda.begin_round();
         for ready in events.ready() {
             self.take_event(ready);

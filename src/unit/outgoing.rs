@@ -1,0 +1,130 @@
+//! What a unit says to others: messages, and what a call of the program wants of a connection.
+//!
+//! Nothing here runs a loop or waits: messages leave at the end of the turn, see `turn.rs`.
+
+use crate::error::{code, Error, Result};
+use crate::ipc::Header;
+use crate::model::connection::Connection;
+use crate::model::kind::MessageKind;
+use crate::model::{route, SessionId, UnitId};
+
+use super::{Timer, Unit};
+
+/// How long what nobody is waiting for may wait to be told.
+const LATE_NS: u64 = 1_000_000;
+
+impl Unit {
+    /// Sends a message to another unit; it leaves at the end of the turn.
+    #[inline]
+    pub(super) fn post(
+        &self,
+        to: UnitId,
+        kind: MessageKind,
+        session: SessionId,
+        extra: u64,
+        payload: &[u8],
+    ) {
+        let header = self.header(kind, session, extra);
+        if !self.outbox.borrow_mut().post(to.0, &header, &[payload]) {
+            let number = code::MALLOC_FAIL;
+            crate::warn_limited!("no memory for a message to unit {} (error {number})", to.0);
+        }
+    }
+
+    #[inline]
+    pub(super) fn header(&self, kind: MessageKind, session: SessionId, extra: u64) -> Header {
+        let time = self.now.get().wall_ns;
+        let source = self.plan.id.0;
+        Header { kind: kind as u8, source, session: session.0, time, extra, ..Header::default() }
+    }
+
+    /// As [`Unit::post`], for what nobody is waiting for: it is told together with what follows, or
+    /// a moment later.
+    pub(super) fn post_late(&self, to: UnitId, kind: MessageKind, session: SessionId) {
+        let header = self.header(kind, session, 0);
+        if !self.outbox.borrow_mut().post_late(to.0, &header, &[&[]]) {
+            let number = code::MALLOC_FAIL;
+            crate::warn_limited!("no memory for a message to unit {} (error {number})", to.0);
+        }
+        if !self.has_late.replace(true) {
+            self.set_timer(LATE_NS, Timer::Late);
+        }
+    }
+
+    /// Has others told of what was in no hurry.
+    pub(super) fn tell_late(&self) {
+        self.has_late.set(false);
+        self.outbox.borrow_mut().tell_late();
+    }
+
+    /// Sends `data` to the peer of an open connection. What finds no room in the inbox of its
+    /// reactor is held back here, in order, and counts as waiting for the peer.
+    #[inline]
+    pub fn send(&self, record: &Connection, session: SessionId, data: &[u8]) -> Result<()> {
+        let owner = route::reactor_of(record);
+        if let Some(reactor) = self.reactor.as_ref().filter(|_| owner == self.plan.id) {
+            reactor.send(self, session, data);
+            if self.is_hasty() {
+                reactor.flush_burst(self);
+            }
+            return Ok(());
+        }
+        let header = self.header(MessageKind::Send, session, 0);
+        let mut outbox = self.outbox.borrow_mut();
+        if !outbox.post(owner.0, &header, &[data]) {
+            let text = format!("no memory to keep {} bytes for the peer", data.len());
+            return Err(Error::new(code::MALLOC_FAIL, text));
+        }
+        if outbox.is_blocked(owner.0) {
+            *self.held_back.borrow_mut().entry(session).or_default() += data.len() as u64;
+        }
+        drop(outbox);
+        self.tell_if_hasty();
+        Ok(())
+    }
+
+    /// Closes a connection for the server. In the bound worker the close callback runs here.
+    pub fn close(&self, record: &Connection, session: SessionId, is_reset: bool) {
+        match &self.worker {
+            Some(worker) if self.is_bound(record, session) => worker.close(self, session, is_reset),
+            Some(_) | None => self.close_elsewhere(route::reactor_of(record), session, is_reset),
+        }
+    }
+
+    /// Has a connection closed in its worker. The way leads through its reactor, whose lane to the
+    /// worker has the order: nothing overtakes what the worker was told of the connection before.
+    fn close_elsewhere(&self, owner: UnitId, session: SessionId, is_reset: bool) {
+        match &self.reactor {
+            Some(reactor) if owner == self.plan.id => reactor.close_for(self, session, is_reset),
+            Some(_) | None => {
+                self.post(owner, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
+                self.tell_if_hasty();
+            }
+        }
+    }
+
+    /// Throws away what still waits for the peer of a connection that the server has closed.
+    pub fn cut(&self, record: &Connection, session: SessionId) {
+        self.tell_closed(route::reactor_of(record), session, true);
+        self.tell_if_hasty();
+    }
+
+    /// Tells the reactor that the worker is done with a connection.
+    pub(super) fn tell_closed(&self, owner: UnitId, session: SessionId, is_reset: bool) {
+        match &self.reactor {
+            Some(reactor) if owner == self.plan.id => reactor.finish(self, session, is_reset),
+            Some(_) | None => {
+                self.post(owner, MessageKind::Closed, session, u64::from(is_reset), &[]);
+            }
+        }
+    }
+
+    /// The bytes that this unit holds back for a connection because its reactor's inbox is full.
+    #[inline]
+    pub fn held_back_bytes(&self, session: SessionId) -> u64 {
+        if !self.outbox.borrow().has_pending() {
+            return 0;
+        }
+        self.held_back.borrow().get(&session).copied().unwrap_or(0)
+    }
+}
