@@ -192,6 +192,7 @@ server_tests! {
     a_send_of_a_replaced_worker_arrives_behind_what_it_sent_before: plain, in [Mode::Process];
     a_send_of_a_replaced_worker_is_counted: plain, in [Mode::Process];
     a_close_by_a_replaced_worker_is_told_to_its_successor: plain, in [Mode::Process];
+    a_worker_that_is_not_heard_keeps_its_place_until_it_is: plain, in [Mode::Process];
 
     // The log file.
     a_log_file_that_was_moved_away_is_there_again_for_every_process: write_to_file;

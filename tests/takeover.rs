@@ -6,12 +6,16 @@ mod common;
 #[allow(dead_code)]
 mod ledger;
 mod puppet;
+#[path = "takeover/unborn.rs"]
+mod unborn;
 
 use common::prelude::*;
 use common::process;
 use ledger::Trouble;
 use puppet::{connect_to, hold_worker, kill, pid_of};
 use std::time::{Duration, Instant};
+
+use unborn::a_worker_that_no_manager_knows_of_never_begins;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -43,6 +47,11 @@ fn serve(setup: &Setup, settings: &[(&str, &str)], is_threaded: bool) -> Outcome
     server.start()?;
     report!("returned");
     Ok(())
+}
+
+/// Forks as the test wants it.
+fn unborn_guest(setup: &Setup) -> Outcome {
+    unborn::guest(setup)
 }
 
 fn plain(setup: &Setup) -> Outcome {
@@ -230,4 +239,5 @@ server_tests! {
     a_worker_that_dies_with_its_manager_is_replaced: plain, in [Mode::Process];
     without_a_manager_the_server_serves_and_ends_in_order: threaded, in [Mode::Process];
     without_a_manager_a_stuck_worker_is_ended_by_force: threaded, in [Mode::Process];
+    a_worker_that_no_manager_knows_of_never_begins: unborn_guest, in [Mode::Process];
 }

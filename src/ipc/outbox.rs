@@ -314,19 +314,23 @@ impl Outbox {
 
     /// Leaves this unit's own lanes to its successor: waits until they are published and read, so
     /// that nothing sent later overtakes them, and uses the shared lanes from then on. False: the
-    /// deadline (monotonic, in ns) came first; what waits goes through the shared lanes.
+    /// deadline (monotonic, in ns) came first, and the lanes are still this process's: the rest of
+    /// a message whose first pieces lie there must come behind them.
     pub fn hand_over(&mut self, deadline_ns: u64) -> bool {
         let is_read = self.wait_until(deadline_ns, |outbox| {
             outbox.flush();
             !outbox.has_pending() && outbox.routes.iter_mut().all(Route::is_read)
         });
+        if !is_read {
+            return false;
+        }
         for (index, route) in self.routes.iter_mut().enumerate() {
             let shared = self.wiring.shared_writer(self.unit, index as u16);
             if let (Lane::Own(_), Some(shared)) = (&route.lane, shared) {
                 (route.lane, route.bit) = (Lane::Shared(shared), 0);
             }
         }
-        is_read
+        true
     }
 
     fn wait_until(&mut self, deadline_ns: u64, mut is_done: impl FnMut(&mut Self) -> bool) -> bool {

@@ -140,17 +140,19 @@ impl Unit {
     /// Leaves inbox, lanes and record to a successor, which starts at once, where the connections
     /// are a reactor's and outlive the worker. Everything that was said until now has been read
     /// when it starts, so what it says comes behind; what is said later goes through shared lanes.
+    /// As long as a reactor does not read, the worker keeps its place, and tries again.
     fn detach(&self) {
         let Some(record) = self.record() else { return };
         let is_apart = self.plan.start == Start::Fork && self.reactor.is_none();
         if !is_apart || self.leave.get() != Leave::InOrder {
             return;
         }
-        let is_late = self.is_past_finish_deadline();
-        let patience_ns = if is_late { 0 } else { HAND_OVER_NS };
-        let limit_ns = clock::monotonic_ns().saturating_add(patience_ns);
+        let patience_ns = if self.is_past_finish_deadline() { 0 } else { HAND_OVER_NS };
+        let deadline_ns = self.finish_deadline_ns.get().unwrap_or(0);
+        let limit_ns = clock::monotonic_ns().saturating_add(patience_ns).min(deadline_ns);
         if !self.outbox.borrow_mut().hand_over(limit_ns) {
-            log::warn!("a reactor has not taken in time what this worker has said");
+            crate::warn_limited!("a reactor has not taken in time what this worker has said");
+            return;
         }
         record.detach(process::pid());
         self.is_detached.set(true);

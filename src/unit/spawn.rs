@@ -38,13 +38,14 @@ pub(super) fn start(parent: &Rc<Unit>, plan: &UnitPlan, parked: usize) -> Result
 }
 
 fn fork(parent: &Rc<Unit>, plan: &UnitPlan, parked: usize) -> Result<Child> {
-    // A manager must not have workers before it is watched: nobody would end them with it.
-    let leash = plan.roles.is_manager().then(Leash::new).transpose();
-    let leash = leash.map_err(|error| Error::system("fork", &error))?;
+    // Nobody begins before others can find it. Of a manager that is not watched nobody would end
+    // the workers, and a worker whose manager is killed before it has noted who that is would not
+    // be taken over: it would read the inbox beside its successor.
+    let leash = Leash::new().map_err(|error| Error::system("fork", &error))?;
     match process::fork_beside(parked) {
-        Ok(Forked::Parent { pid, pidfd }) => Ok(Child::Process { pid, pidfd, leash }),
+        Ok(Forked::Parent { pid, pidfd }) => Ok(Child::Process { pid, pidfd, leash: Some(leash) }),
         Ok(Forked::Child { held }) => {
-            if leash.is_some_and(|leash| !leash.wait()) {
+            if !leash.wait() {
                 process::exit_at_once(FAILED);
             }
             leave(parent);

@@ -1,8 +1,10 @@
 //! What a worker may still do while its successor works beside it.
 
 use crate::common::prelude::*;
-use crate::puppet::life::{count_of, wait_for_lines};
+use crate::common::process;
+use crate::puppet::life::{count_of, manager_pid, wait_for_lines};
 use crate::puppet::{ask, connect_to, number, pid_of, Gate, Held};
+use std::time::Instant;
 
 /// An order that the old worker 1 follows when it is released, and not before it has a successor.
 fn retire_with(
@@ -72,5 +74,32 @@ pub fn a_close_by_a_replaced_worker_is_told_to_its_successor(server: &Running) -
     server.wait_line(|line| line == format!("did {old} part 5: "), STEP)?;
     wait_for_lines(server, 1, "after ")?;
     assert_eq!(count_of(server, "close "), 1);
+    Ok(())
+}
+
+/// The reactor takes nothing while the worker says something large and is replaced.
+pub fn a_worker_that_is_not_heard_keeps_its_place_until_it_is(server: &Running) -> Outcome {
+    const LENGTH: usize = 2_000_000;
+    let (mut client, _) = connect_to(server, 1)?;
+    let (said, stuck) = (Gate::new()?, Gate::new()?);
+    let order = format!("await {} say {} {LENGTH}", said.port()?, stuck.port()?);
+    assert_eq!(ask(&mut client, &order)?, "true");
+    let held = said.wait()?;
+    let manager = manager_pid(server)?;
+    server.signal(libc::SIGSTOP)?;
+    drop(held);
+    drop(stuck.wait()?);
+    process::send_signal(manager, libc::SIGUSR1)?;
+    let end = Instant::now() + STEP;
+    while !server.log().contains("a reactor has not taken in time") {
+        assert!(Instant::now() < end, "the worker does not complain");
+        std::thread::yield_now();
+    }
+    server.signal(libc::SIGCONT)?;
+    assert!(client.receive(LENGTH)? == [b's'; LENGTH]);
+    wait_for_lines(server, 1, "after ")?;
+    pid_of(server, 1, 2)?;
+    client.echo(b"by the successor")?;
+    assert_eq!(count_of(server, "error "), 0);
     Ok(())
 }
