@@ -52,8 +52,6 @@ struct Route {
     /// The lane's bit at the reader.
     bit: u16,
     is_dirty: bool,
-    /// It has something that its reader need not be told of at once.
-    is_late: bool,
     pending: VecDeque<Pending>,
 }
 
@@ -65,8 +63,6 @@ pub struct Outbox {
     routes: Vec<Route>,
     /// Units with published messages that they were not told of.
     dirty: Vec<u16>,
-    /// Units with published messages that they will be told of together with others, or later.
-    late: Vec<u16>,
     /// Units with messages that wait for room.
     blocked: Vec<u16>,
     pending_bytes: usize,
@@ -123,7 +119,6 @@ impl Outbox {
             lane: Lane::Shared(lane),
             bit: 0,
             is_dirty: false,
-            is_late: false,
             pending: VecDeque::new(),
         };
         Self {
@@ -132,7 +127,6 @@ impl Outbox {
             writer,
             routes: lanes.into_iter().map(route).collect(),
             dirty: Vec::with_capacity(count),
-            late: Vec::with_capacity(count),
             blocked: Vec::with_capacity(count),
             pending_bytes: 0,
         }
@@ -177,34 +171,6 @@ impl Outbox {
             }
         }
         self.keep(to, progress, parts)
-    }
-
-    /// As [`Outbox::post`], for what is in no hurry: its reader finds it with the next message
-    /// that it is told of, or after [`Outbox::tell_late`].
-    pub fn post_late(&mut self, to: u16, header: &Header, parts: &[&[u8]]) -> bool {
-        let was_dirty = self.routes.get(usize::from(to)).map_or(true, |route| route.is_dirty);
-        let is_posted = self.post(to, header, parts);
-        let Some(route) = self.routes.get_mut(usize::from(to)) else { return is_posted };
-        // Nothing else has been said to it since it was told; it became dirty by this, as the last.
-        if is_posted && !was_dirty && route.pending.is_empty() {
-            self.dirty.pop();
-            route.is_dirty = false;
-            if !std::mem::replace(&mut route.is_late, true) {
-                self.late.push(to);
-            }
-        }
-        is_posted
-    }
-
-    /// Has the readers told, with the next flush, of what was in no hurry.
-    pub fn tell_late(&mut self) {
-        for to in self.late.drain(..) {
-            if let Some(route) = self.routes.get_mut(usize::from(to)) {
-                if std::mem::take(&mut route.is_late) {
-                    mark_dirty(&mut route.is_dirty, &mut self.dirty, to);
-                }
-            }
-        }
     }
 
     #[cold]
@@ -287,7 +253,6 @@ impl Outbox {
             let route = self.routes.get_mut(usize::from(*to));
             if let (Some(route), Some(ready)) = (route, self.wiring.ready(*to)) {
                 route.is_dirty = false;
-                route.is_late = false;
                 ready.announce(usize::from(route.bit));
             }
         }

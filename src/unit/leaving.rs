@@ -108,7 +108,6 @@ impl Unit {
         if let Some(reactor) = &self.reactor {
             reactor.quiesce();
         }
-        self.tell_late();
         if !self.plan.roles.is_reactor_only() {
             // Whoever sees this unit quiet has got all that it said.
             self.tell_others();

@@ -193,8 +193,6 @@ pub struct Unit {
     /// When this unit last looked up between two callbacks, and last told others what it had said.
     last_look_ns: Cell<u64>,
     told_others_ns: Cell<u64>,
-    /// Others are still to be told of what was in no hurry.
-    has_late: Cell<bool>,
     /// Callbacks for which nothing that is sent is held back.
     hasty: Cell<u32>,
     /// The round of log files that this unit writes to.
@@ -285,7 +283,6 @@ impl Unit {
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),
             told_others_ns: Cell::default(),
-            has_late: Cell::new(false),
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),
             is_quiesced: Cell::new(false),

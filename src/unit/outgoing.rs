@@ -8,10 +8,7 @@ use crate::model::connection::Connection;
 use crate::model::kind::MessageKind;
 use crate::model::{route, SessionId, UnitId};
 
-use super::{Timer, Unit};
-
-/// How long what nobody is waiting for may wait to be told.
-const LATE_NS: u64 = 1_000_000;
+use super::Unit;
 
 impl Unit {
     /// Sends a message to another unit; it leaves at the end of the turn.
@@ -36,25 +33,6 @@ impl Unit {
         let time = self.now.get().wall_ns;
         let source = self.plan.id.0;
         Header { kind: kind as u8, source, session: session.0, time, extra, ..Header::default() }
-    }
-
-    /// As [`Unit::post`], for what nobody is waiting for: it is told together with what follows, or
-    /// a moment later.
-    pub(super) fn post_late(&self, to: UnitId, kind: MessageKind, session: SessionId) {
-        let header = self.header(kind, session, 0);
-        if !self.outbox.borrow_mut().post_late(to.0, &header, &[&[]]) {
-            let number = code::MALLOC_FAIL;
-            crate::warn_limited!("no memory for a message to unit {} (error {number})", to.0);
-        }
-        if !self.has_late.replace(true) {
-            self.set_timer(LATE_NS, Timer::Late);
-        }
-    }
-
-    /// Has others told of what was in no hurry.
-    pub(super) fn tell_late(&self) {
-        self.has_late.set(false);
-        self.outbox.borrow_mut().tell_late();
     }
 
     /// Sends `data` to the peer of an open connection. What finds no room in the inbox of its

@@ -31,8 +31,6 @@ pub(super) enum Timer {
     Accept,
     /// Something that is waited for should have happened.
     Deadline,
-    /// Others are to be told of what was in no hurry.
-    Late,
     /// The counts are written down.
     Stats,
 }
@@ -136,7 +134,6 @@ impl Unit {
                 (Timer::Accept, Some(acceptor)) => acceptor.resume(self),
                 // Whoever set a deadline looks at the time in `advance`.
                 (Timer::Accept, None) | (Timer::Deadline, _) => {}
-                (Timer::Late, _) => self.tell_late(),
                 (Timer::Stats, _) => self.keep_stats(),
             }
             self.agenda.own_timers.borrow_mut().done(due, monotonic_ns);

@@ -105,38 +105,6 @@ fn a_sleeper_is_rung_once_for_a_burst_and_a_busy_reader_never() {
 }
 
 #[test]
-fn what_is_in_no_hurry_wakes_nobody_until_it_is_told_or_something_follows() {
-    let wiring = wiring(2, &[(1, 0)]);
-    let mut inbox = wiring.inbox(0).unwrap();
-    let mut outbox = wiring.outbox(1).unwrap();
-    assert!(inbox.next().is_none() && inbox.prepare_sleep());
-    for number in 0..3 {
-        assert!(outbox.post_late(0, &header(number), &[]));
-        outbox.flush();
-    }
-    assert_eq!(rings(&wiring, 0), 0);
-    assert!(!inbox.is_empty());
-    outbox.tell_late();
-    outbox.flush();
-    assert_eq!(rings(&wiring, 0), 1);
-    inbox.wake();
-    assert_eq!(numbers(&mut inbox), [0, 1, 2]);
-    // Behind what is urgent it is told along with it, before and after that in order.
-    assert!(inbox.prepare_sleep());
-    outbox.post_late(0, &header(3), &[]);
-    outbox.post(0, &header(4), &[]);
-    outbox.post_late(0, &header(5), &[]);
-    outbox.flush();
-    assert_eq!(rings(&wiring, 0), 1);
-    inbox.wake();
-    assert_eq!(numbers(&mut inbox), [3, 4, 5]);
-    assert!(inbox.prepare_sleep());
-    outbox.tell_late();
-    outbox.flush();
-    assert_eq!(rings(&wiring, 0), 0, "it was told already");
-}
-
-#[test]
 fn what_finds_no_room_waits_in_order_and_the_reader_calls_for_it() {
     for lanes in [&[(1, 0)][..], &[]] {
         let wiring = wiring(2, lanes);

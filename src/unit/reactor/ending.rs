@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use crate::model::hooks::EventKind;
 use crate::model::kind::MessageKind;
 use crate::model::{SessionId, UnitId};
 use crate::net::stream::{Moved, Stream};
@@ -32,10 +31,6 @@ impl Reactor {
         }
         match &unit.worker {
             Some(own) if self.is_own_worker => own.close_for_peer(unit, session),
-            // Without a callback nobody waits for it; the worker is not woken for each one.
-            Some(_) | None if !unit.runtime.hooks.has(EventKind::Close) => {
-                unit.post_late(worker, MessageKind::Close, session);
-            }
             Some(_) | None => unit.post(worker, MessageKind::Close, session, 0, &[]),
         }
     }
