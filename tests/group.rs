@@ -101,6 +101,26 @@ fn a_signal_to_all_processes_ends_the_server_in_order(server: &Running) -> Outco
     Ok(())
 }
 
+fn telling(setup: &Setup) -> Outcome {
+    let server = setup.server()?;
+    server.on("receive", |_, _| {})?;
+    server.on("beforeShutdown", |_, _| report!("before"))?;
+    server.on("shutdown", |_, _| report!("after"))?;
+    server.start()?;
+    Ok(())
+}
+
+/// Whoever raises it may hear of the signal before anybody knows that it is the end of the server.
+fn a_signal_to_all_processes_is_told_before_it_ends_them(server: &Running) -> Outcome {
+    server.wait_line(|line| line == "ready", STEP)?;
+    process::send_signal(-server.pid(), libc::SIGTERM)?;
+    assert!(server.wait_exit(STEP)?.success());
+    server.assert_nothing_left()?;
+    assert_eq!(server.lines_so_far(), ["ready", "before", "after"]);
+    Ok(())
+}
+
 server_tests! {
+    a_signal_to_all_processes_is_told_before_it_ends_them: telling;
     a_signal_to_all_processes_ends_the_server_in_order: counting;
 }

@@ -16,6 +16,8 @@ use super::{Timer, Unit};
 
 /// How long a worker waits for the reactors to read what it has said, before its successor speaks.
 const HAND_OVER_NS: u64 = 1_000_000_000;
+/// How long a worker that stands for the master waits after a signal for the end of the server.
+const DOUBT_NS: u64 = 100_000_000;
 /// How long a reactor that reads no more takes messages before it is quiet all the same.
 const QUIET_NS: u64 = 100_000_000;
 
@@ -81,6 +83,7 @@ impl Unit {
         self.become_quiet(!inbox.is_empty());
         let has_ended = match self.command() {
             Command::Finish => self.finish(!inbox.is_empty()),
+            Command::Run | Command::Quiesce if self.leaves_alone() && self.is_in_doubt() => false,
             Command::Run | Command::Quiesce if self.leaves_alone() => {
                 self.detach();
                 self.finish(false)
@@ -94,6 +97,20 @@ impl Unit {
         if has_ended {
             self.stage.set(Stage::Ended);
         }
+    }
+
+    /// A signal has told this worker to end. If it stands for the master it waits a moment: when the
+    /// signal went to the whole group, the server ends, and that is for this worker to tell.
+    pub(super) fn doubt(&self) {
+        if self.runtime.plan.face() == self.plan.id {
+            let until_ns = clock::monotonic_ns().saturating_add(DOUBT_NS);
+            self.doubt_until_ns.set(until_ns);
+            self.agenda.set(until_ns, Timer::Deadline);
+        }
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        self.now.get().monotonic_ns < self.doubt_until_ns.get()
     }
 
     /// Accepts and reads no more. The unit is quiet from now on; a reactor of workers elsewhere is

@@ -201,6 +201,8 @@ pub struct Unit {
     is_quiesced: Cell<bool>,
     /// When it is quiet although messages come and come.
     quiet_by_ns: Cell<Option<u64>>,
+    /// Until when it may turn out that not this unit alone was told to end.
+    doubt_until_ns: Cell<u64>,
     /// How this unit leaves while the server runs on.
     leave: Cell<Leave>,
     /// Its inbox, its own lanes and its record are its successor's already.
@@ -287,6 +289,7 @@ impl Unit {
             log_round: Cell::new(runtime.control.root().log_round()),
             is_quiesced: Cell::new(false),
             quiet_by_ns: Cell::new(None),
+            doubt_until_ns: Cell::new(0),
             leave: Cell::new(Leave::Stay),
             is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),

@@ -172,6 +172,7 @@ impl Unit {
                 self.runtime.request_end();
             } else {
                 self.leave(self.usual_leave());
+                self.doubt();
             }
         }
         if arrived.contains(signal::SIGUSR1) && orders_others {
