@@ -99,8 +99,8 @@ impl Unit {
         }
     }
 
-    /// A signal has told this worker to end. If it stands for the master it waits a moment: when the
-    /// signal went to the whole group, the server ends, and that is for this worker to tell.
+    /// A signal has told this worker to end. If it stands for the master it waits a moment: when
+    /// the signal went to the whole group, the server ends, and that is for this worker to tell.
     pub(super) fn doubt(&self) {
         if self.runtime.plan.face() == self.plan.id {
             let until_ns = clock::monotonic_ns().saturating_add(DOUBT_NS);
