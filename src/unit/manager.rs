@@ -56,8 +56,7 @@ impl Manager {
     /// other, by children of this one: only those can be seen to end in every detail.
     fn take_over(&self, unit: &Rc<Unit>) {
         // User processes have ended with it.
-        let is_left = |plan: &UnitPlan| plan.roles.is_worker();
-        let workers: Vec<UnitPlan> = workers_of(unit).filter(is_left).collect();
+        let workers: Vec<UnitPlan> = workers_of(unit).collect();
         for plan in &workers {
             match unit.family.adopt(unit, plan) {
                 Ok(true) => self.respawn.borrow_mut().note_start(plan.id, 0),
@@ -225,7 +224,7 @@ impl Manager {
 
     fn targets(&self, unit: &Unit) -> Vec<(UnitId, LifeId)> {
         let life = |plan: UnitPlan| unit.family.life_of(plan.id).map(|life| (plan.id, life));
-        workers_of(unit).filter(|plan| plan.roles.is_worker()).filter_map(life).collect()
+        workers_of(unit).filter_map(life).collect()
     }
 
     /// A worker has ended: the program is told if that was not in order, and what the worker had
@@ -245,10 +244,6 @@ impl Manager {
         purge(unit, &ended.plan);
         let record = unit.runtime.control.unit(ended.plan.id);
         let was_in_order = record.is_some_and(|record| record.stage() == Stage::Ended);
-        if was_in_order && ended.plan.roles.is_user() {
-            // Its function has returned, which is how some of them work.
-            return self.respawn.borrow_mut().forgive(ended.plan.id);
-        }
         self.note_end(unit, ended.plan.id, ended.life, was_in_order);
     }
 

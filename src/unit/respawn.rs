@@ -49,11 +49,6 @@ impl Respawn {
         (too_many == 0).then_some(delay_ns)
     }
 
-    /// A child may start at once, whatever its lives were like.
-    pub(super) fn forgive(&mut self, id: UnitId) {
-        self.histories.remove(&id);
-    }
-
     /// The child could not be started: it is tried again later.
     pub(super) fn note_failure(&mut self, id: UnitId, now_ns: u64) {
         let again_ns = now_ns.saturating_add(LONGEST_DELAY_NS);
