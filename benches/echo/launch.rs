@@ -39,6 +39,8 @@ impl Running {
         let output = binaries::directory()?.join(format!("output-{port}"));
         let mut server = Command::new(program);
         server.args(arguments).arg(port.to_string()).process_group(0);
+        // cargo names its folders here, where an older library may lie; it would come first.
+        server.env_remove("LD_LIBRARY_PATH");
         server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&output)?);
         // SAFETY: between fork and exec the child makes one system call, which needs no lock and no
         // memory of the parent.

@@ -299,7 +299,7 @@ impl Unit {
             root: has(Roles::ROOT).then(Root::default),
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
-            reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
+            reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)).transpose()?,
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),
             user: process.cloned().map(User::new),
             plan,

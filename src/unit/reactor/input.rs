@@ -78,7 +78,8 @@ impl Reactor {
                 return Stop::Full(worker);
             }
             // The buffer is taken out while callbacks run, so that no borrow is held.
-            let mut scratch = std::mem::take(&mut self.state.borrow_mut().scratch);
+            let taken = self.state.borrow_mut().scratch.take();
+            let Some(mut scratch) = taken else { return Stop::Turn };
             let moved = self.read_once(session, &mut scratch);
             let stop = match moved {
                 Moved::Bytes(count) => {
@@ -94,7 +95,7 @@ impl Reactor {
                 Moved::End => Some(Stop::Ended(0)),
                 Moved::Broken(errno) => Some(Stop::Ended(errno)),
             };
-            self.state.borrow_mut().scratch = scratch;
+            self.state.borrow_mut().scratch = Some(scratch);
             if let Some(stop) = stop {
                 return stop;
             }
