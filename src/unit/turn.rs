@@ -25,6 +25,11 @@ const MESSAGES_PER_RING: usize = 64;
 const TURN_NS: u64 = 10_000_000;
 /// How long what was said may wait for the end of a batch.
 const TELL_NS: u64 = 100_000;
+/// What a reactor reads waits for so many events instead, but not longer than the time below:
+/// telling is a system call too, and where those are slow, there would be one for each read.
+const EVENTS_PER_TELL: u32 = 8;
+/// See [`EVENTS_PER_TELL`].
+const TELL_EVENTS_NS: u64 = 1_000_000;
 /// A callback that takes longer than this is slow.
 const SLOW_NS: u64 = 5_000_000;
 /// So many callbacks after a slow one, and after the start, nothing that is sent is held back.
@@ -240,14 +245,24 @@ impl Unit {
         } else {
             self.hasty.set(self.hasty.get().saturating_sub(1));
         }
-        if now_ns.saturating_sub(self.told_others_ns.get()) > TELL_NS {
+        if self.is_time_to_tell(now_ns) {
             self.tell_others();
             self.told_others_ns.set(now_ns);
+            self.untold.set(0);
         }
         self.hear_signals();
         self.hear_wishes();
         self.take_timers(now_ns);
         now_ns
+    }
+
+    #[inline]
+    fn is_time_to_tell(&self, now_ns: u64) -> bool {
+        let untold = self.untold.get() + 1;
+        self.untold.set(untold);
+        let waited_ns = now_ns.saturating_sub(self.told_others_ns.get());
+        let is_enough = self.worker.is_some() || untold >= EVENTS_PER_TELL;
+        waited_ns > if is_enough { TELL_NS } else { TELL_EVENTS_NS }
     }
 
     /// Whether callbacks take so long here that nothing they send is held back until they return.
