@@ -35,7 +35,7 @@ use crate::report::Score;
 
 /// The argument that makes this program the tokio server instead; the port follows.
 const SERVE_TOKIO: &str = "--serve-tokio";
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 41;
 const QUICK_ROUNDS: usize = 3;
 
 /// How much is measured.
