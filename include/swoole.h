@@ -446,6 +446,9 @@ typedef enum {
     SW_EVENT_PIPE_MESSAGE = 20,
 } sw_event_kind_t;
 
+// A port of a server. It belongs to its server and is valid until that is freed.
+typedef struct sw_port_t sw_port_t;
+
 // A user process. Made by `sw_process_new`; what is inside is private.
 typedef struct sw_process_t sw_process_t;
 
@@ -602,48 +605,6 @@ typedef union {
 // callback, the process that it runs in ends with exit code 255.
 typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void *user_data);
 
-// What is known of one connection. Times are seconds since 1970.
-typedef struct {
-    // Port of the listener it came in by, 0 for a Unix socket.
-    int32_t server_port;
-    // Descriptor of that listener.
-    int32_t server_fd;
-    // Descriptor of the connection in the process that owns it.
-    int32_t socket_fd;
-    // `SW_SOCK_...` of the listener, without `SW_SSL`.
-    int32_t socket_type;
-    // Port of the peer, 0 for a Unix socket.
-    int32_t remote_port;
-    // Number of the reactor that owns it; BASE: the worker id.
-    int32_t reactor_id;
-    // When it was accepted.
-    int64_t connect_time;
-    // `last_recv_time` in whole seconds.
-    int64_t last_time;
-    // When bytes were last read from the socket; at first when it was accepted.
-    double last_recv_time;
-    // When bytes were last written to the socket, 0 before that.
-    double last_send_time;
-    // When the data arrived that its worker handled last, 0 before that.
-    double last_dispatch_time;
-    // Bytes received and not yet taken by the worker.
-    uint64_t recv_queued_bytes;
-    // Bytes in the send buffer.
-    uint64_t send_queued_bytes;
-    // The `errno` that ended it, 0 if it ended in order or is open.
-    int32_t close_errno;
-    // State of the WebSocket on it, 0 if there is none.
-    int32_t websocket_status;
-    // Id of the worker that handles it, -1 if none is fixed.
-    int32_t worker_id;
-    // What the program bound to it, valid if `has_uid`.
-    uint32_t uid;
-    // True if the program bound a uid.
-    bool has_uid;
-    // Address of the peer as text, or its path, with a NUL at the end.
-    char remote_ip[SW_REMOTE_IP_SIZE];
-} sw_client_info_t;
-
 // The counters of a server. They are read one by one while the server runs, so that two of them
 // may differ by what is under way.
 typedef struct {
@@ -708,6 +669,48 @@ typedef struct {
     // Always 0: the library runs no coroutines.
     uint64_t coroutine_peak_num;
 } sw_stats_t;
+
+// What is known of one connection. Times are seconds since 1970.
+typedef struct {
+    // Port of the listener it came in by, 0 for a Unix socket.
+    int32_t server_port;
+    // Descriptor of that listener.
+    int32_t server_fd;
+    // Descriptor of the connection in the process that owns it.
+    int32_t socket_fd;
+    // `SW_SOCK_...` of the listener, without `SW_SSL`.
+    int32_t socket_type;
+    // Port of the peer, 0 for a Unix socket.
+    int32_t remote_port;
+    // Number of the reactor that owns it; BASE: the worker id.
+    int32_t reactor_id;
+    // When it was accepted.
+    int64_t connect_time;
+    // `last_recv_time` in whole seconds.
+    int64_t last_time;
+    // When bytes were last read from the socket; at first when it was accepted.
+    double last_recv_time;
+    // When bytes were last written to the socket, 0 before that.
+    double last_send_time;
+    // When the data arrived that its worker handled last, 0 before that.
+    double last_dispatch_time;
+    // Bytes received and not yet taken by the worker.
+    uint64_t recv_queued_bytes;
+    // Bytes in the send buffer.
+    uint64_t send_queued_bytes;
+    // The `errno` that ended it, 0 if it ended in order or is open.
+    int32_t close_errno;
+    // State of the WebSocket on it, 0 if there is none.
+    int32_t websocket_status;
+    // Id of the worker that handles it, -1 if none is fixed.
+    int32_t worker_id;
+    // What the program bound to it, valid if `has_uid`.
+    uint32_t uid;
+    // True if the program bound a uid.
+    bool has_uid;
+    // Address of the peer as text, or its path, with a NUL at the end.
+    char remote_ip[SW_REMOTE_IP_SIZE];
+} sw_client_info_t;
 
 // A timer has fired; the id is its own.
 typedef void (*sw_timer_fn_t)(int64_t timer_id, void *user_data);
@@ -1010,6 +1013,216 @@ bool sw_server_stop(sw_server_t *server, int worker_id, bool wait_event);
 //
 // Where: any process, phase and thread.
 bool sw_server_is_running(const sw_server_t *server);
+
+// Adds a port to a server. The socket is made and bound here, not at start.
+//
+// - `server`: the server.
+// - `host`: as in sw_server_new, but for "SYSTEMD"; not NULL.
+// - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
+// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
+//
+// Returns: the port, or NULL.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
+// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or the
+// errno of the system, such as EADDRINUSE, also if another port of the server has the address.
+//
+// Where: before start, any thread.
+//
+// Memory: the port belongs to the server and is valid until sw_server_free.
+sw_port_t *sw_server_add_listener(sw_server_t *server, const char *host, int port, int sock_type);
+
+// The same as sw_server_add_listener.
+//
+// - `server`: the server.
+// - `host`: see there.
+// - `port`: see there.
+// - `sock_type`: see there.
+//
+// Returns: the port, or NULL.
+//
+// Errors: see there.
+//
+// Where: before start, any thread.
+//
+// Memory: the port belongs to the server and is valid until sw_server_free.
+sw_port_t *sw_server_listen(sw_server_t *server, const char *host, int port, int sock_type);
+
+// A port of a server.
+//
+// - `server`: the server.
+// - `index`: 0 is the port that the server was made with, the others follow as they were added.
+//
+// Returns: the port, the same pointer each time; NULL past the last one.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or there is no such port).
+//
+// Where: any process, phase and thread.
+//
+// Memory: the port belongs to the server and is valid until sw_server_free.
+sw_port_t *sw_server_port(const sw_server_t *server, size_t index);
+
+// Takes a setting of a port. A port for which this was never called has the settings of its
+// server; for one that was set only what was set here counts, and defaults for the rest.
+//
+// - `port`: the port.
+// - `name`: the name, in any case; not NULL. One that no port has does nothing.
+// - `value`: as in sw_server_set; not NULL.
+//
+// Returns: true, also for an unknown name, which is logged.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or a value that is none), SW_ERROR_WRONG_OPERATION (after
+// start).
+//
+// Where: before start, any thread.
+//
+// Memory: name and value are copied.
+bool sw_port_set(sw_port_t *port, const char *name, const char *value);
+
+// Takes a setting of a port as a number; see sw_port_set.
+//
+// - `port`: the port.
+// - `name`: the name, in any case; not NULL.
+// - `value`: is moved into the range of the setting.
+//
+// Returns: true, also for an unknown name, which is logged.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: the name is copied.
+bool sw_port_set_int(sw_port_t *port, const char *name, int64_t value);
+
+// Takes a JSON object of settings of a port, all of them or none; see sw_port_set.
+//
+// - `port`: the port.
+// - `json`: the text; NULL with a length of 0 only, which is no object.
+// - `len`: its bytes.
+//
+// Returns: true if they were taken; unknown names are logged.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, no JSON object, or a value that is none),
+// SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: the text is copied.
+bool sw_port_set_json(sw_port_t *port, const char *json, size_t len);
+
+// Registers the callback of an event of a port, in place of an earlier one. For an event without
+// a callback of its own, a port has that of the first port, which is that of the server.
+//
+// - `port`: the port.
+// - `event`: the name in any case, without "on": connect, receive, close, packet, bufferFull,
+//   bufferEmpty.
+// - `callback`: what is called; not NULL.
+// - `user_data`: handed to the callback as it is; may be NULL.
+//
+// Returns: true if it was registered.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, no such event, or an event of the server),
+// SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: the name is copied; `user_data` stays the caller's and must live as long as the server.
+bool sw_port_on(sw_port_t *port, const char *event, sw_callback_t callback, void *user_data);
+
+// The host or path that a port was made with.
+//
+// - `port`: the port.
+//
+// Returns: a text; NULL on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or it is no port).
+//
+// Where: any process, phase and thread.
+//
+// Memory: the text belongs to the port.
+const char *sw_port_host(const sw_port_t *port);
+
+// The number of a port, the real one also if 0 was asked for.
+//
+// - `port`: the port.
+//
+// Returns: 1 to 65535; 0 for unix types; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or it is no port).
+//
+// Where: any process, phase and thread.
+int sw_port_number(const sw_port_t *port);
+
+// The socket type of a port.
+//
+// - `port`: the port.
+//
+// Returns: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or it is no port).
+//
+// Where: any process, phase and thread.
+int sw_port_type(const sw_port_t *port);
+
+// The descriptor on which a port listens or takes datagrams, for setsockopt: sizes of buffers, a
+// multicast group. Do not close it.
+//
+// - `port`: the port.
+//
+// Returns: the descriptor; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or it is no port), SW_ERROR_WRONG_OPERATION (the server
+// has ended).
+//
+// Where: any process, phase and thread.
+int sw_port_socket(const sw_port_t *port);
+
+// The descriptor of the first port; see sw_port_socket.
+//
+// - `server`: the server.
+//
+// Returns: the descriptor; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (the server has ended).
+//
+// Where: any process, phase and thread.
+int sw_server_get_socket(const sw_server_t *server);
+
+// Lists open connections of a port in ascending order of their ids; see
+// sw_server_get_client_list.
+//
+// - `port`: the port.
+// - `start_fd`: list ids above this one, which must be a live connection of the port; 0 begins at
+//   the front.
+// - `fds`: is filled with ids; room for `page_size` of them.
+// - `page_size`: 1 to 100.
+//
+// Returns: how many ids were written; 0 if there are no more; -1 on an error.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or a page size outside of its range),
+// SW_ERROR_SESSION_NOT_EXIST (`start_fd`), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
+//
+// Memory: `fds` is the caller's and holds copies.
+int sw_port_get_client_list(const sw_port_t *port, int64_t start_fd, int64_t *fds, int page_size);
+
+// Reads the counts of a port: connection_num, abort_count, accept_count, close_count,
+// dispatch_count, request_count, response_count, total_recv_bytes and total_send_bytes; all other
+// fields are 0.
+//
+// - `port`: the port.
+// - `out`: is filled; not NULL.
+//
+// Returns: true if `out` was filled.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process.
+//
+// Memory: `out` is a copy.
+bool sw_port_stats(const sw_port_t *port, sw_stats_t *out);
 
 // Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
 // stay together. It never blocks: true means accepted, not delivered.

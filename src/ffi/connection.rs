@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 
 use super::handle::{borrow, bytes, fill, guard};
 use super::types::{sw_client_info_t, sw_server_t, SW_REMOTE_IP_SIZE};
-use crate::error::{code, Error};
+use crate::error::{code, Error, Result};
 use crate::model::SessionId;
 use crate::server::connection::{ClientInfo, LARGEST_PAGE};
 
@@ -136,24 +136,32 @@ pub extern "C" fn sw_server_get_client_list(
 ) -> c_int {
     guard(-1, || {
         let server = &borrow(server)?.server;
-        let wanted = usize::try_from(page_size).ok().filter(|n| (1..=LARGEST_PAGE).contains(n));
-        let wanted = wanted.ok_or_else(|| {
-            let text = format!("page_size {page_size} is not in the range 1 to {LARGEST_PAGE}");
-            Error::new(code::INVALID_PARAMS, text)
-        })?;
-        if fds.is_null() {
-            return Err(Error::new(code::INVALID_PARAMS, "fds is NULL"));
-        }
-        let mut page = [0_i64; LARGEST_PAGE];
-        let count =
-            server.client_list(SessionId(start_fd), page.get_mut(..wanted).unwrap_or_default())?;
-        for (index, id) in page.iter().take(count).enumerate() {
-            // SAFETY: not NULL, and at most `page_size` ids are written, for which there is room as
-            // the header asks.
-            unsafe { fds.add(index).write(*id) };
-        }
-        Ok(count as c_int)
+        fill_page(fds, page_size, |page| server.client_list(SessionId(start_fd), page))
     })
+}
+
+/// Fills a page of ids; how many there were.
+pub(super) fn fill_page(
+    fds: *mut i64,
+    page_size: c_int,
+    list: impl FnOnce(&mut [i64]) -> Result<usize>,
+) -> Result<c_int> {
+    let wanted = usize::try_from(page_size).ok().filter(|n| (1..=LARGEST_PAGE).contains(n));
+    let wanted = wanted.ok_or_else(|| {
+        let text = format!("page_size {page_size} is not in the range 1 to {LARGEST_PAGE}");
+        Error::new(code::INVALID_PARAMS, text)
+    })?;
+    if fds.is_null() {
+        return Err(Error::new(code::INVALID_PARAMS, "fds is NULL"));
+    }
+    let mut page = [0_i64; LARGEST_PAGE];
+    let count = list(page.get_mut(..wanted).unwrap_or_default())?;
+    for (index, id) in page.iter().take(count).enumerate() {
+        // SAFETY: not NULL, and at most `page_size` ids are written, for which there is room as the
+        // header asks.
+        unsafe { fds.add(index).write(*id) };
+    }
+    Ok(count as c_int)
 }
 
 fn translate(info: &ClientInfo) -> sw_client_info_t {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::port::OwnedPort;
 use super::process::OwnedProcess;
 use super::types::{sw_callback_t, sw_server_t};
 use crate::error::{code, set_last, Error, Result};
@@ -23,6 +24,8 @@ pub struct Handle {
     pub server: Server,
     /// The functions as they were registered, by event.
     pub callbacks: Mutex<[sw_callback_t; EventKind::COUNT]>,
+    /// The ports that the program has asked for, freed with the server; by index.
+    pub ports: Mutex<Vec<Option<OwnedPort>>>,
     /// The user processes, which are freed with the server.
     pub processes: Mutex<Vec<OwnedProcess>>,
 }
@@ -42,6 +45,7 @@ pub fn give(server: Server) -> *mut sw_server_t {
     let handle = Box::new(Handle {
         server,
         callbacks: Mutex::new([None; EventKind::COUNT]),
+        ports: Mutex::default(),
         processes: Mutex::default(),
     });
     let pointer = Box::into_raw(handle);

@@ -32,6 +32,8 @@ pub mod library;
 
 pub mod server;
 
+pub mod port;
+
 pub mod connection;
 
 pub mod status;

@@ -10,7 +10,7 @@ use super::types::{
     sw_buffer_t, sw_callback_t, sw_conn_event_t, sw_event_kind_t, sw_event_t, sw_server_t,
     sw_status_info_t, sw_worker_event_t,
 };
-use crate::error::{code, Error};
+use crate::error::{code, Error, Result};
 use crate::model::hooks::{ConnectionEvent, Event, EventKind, Hook, WorkerEvent};
 use crate::server::{event_of, Server};
 
@@ -201,20 +201,27 @@ pub extern "C" fn sw_server_on(
     guard(false, || {
         let handle = borrow(server)?;
         let name = text("the name of the event", event)?;
-        let call =
-            callback.ok_or_else(|| Error::new(code::INVALID_PARAMS, "the callback is NULL"))?;
-        let (server, user_data) = (server as usize, user_data as usize);
-        let hook: Hook = Arc::new(move |event: &Event<'_>| {
-            let told = translate(event);
-            let (server, user_data) = (server as *mut sw_server_t, user_data as *mut c_void);
-            enter(event.kind().name(), || call(server, &told, user_data));
-        });
-        let kind = handle.server.on(name, hook)?;
+        let kind = handle.server.on(name, hook_of(server, callback, user_data)?)?;
         if let Some(place) = handle.callbacks.lock().get_mut(kind as usize) {
             *place = callback;
         }
         Ok(true)
     })
+}
+
+/// What runs a callback of the program.
+pub(super) fn hook_of(
+    server: *mut sw_server_t,
+    callback: sw_callback_t,
+    user_data: *mut c_void,
+) -> Result<Hook> {
+    let call = callback.ok_or_else(|| Error::new(code::INVALID_PARAMS, "the callback is NULL"))?;
+    let (server, user_data) = (server as usize, user_data as usize);
+    Ok(Arc::new(move |event: &Event<'_>| {
+        let told = translate(event);
+        let (server, user_data) = (server as *mut sw_server_t, user_data as *mut c_void);
+        enter(event.kind().name(), || call(server, &told, user_data));
+    }))
 }
 
 /// Tells the callback that was registered last for an event.

@@ -141,7 +141,7 @@ pub extern "C" fn sw_server_get_mode(server: *const sw_server_t) -> c_int {
     guard(0, || Ok(borrow(server)?.server.mode() as c_int))
 }
 
-fn translate(stats: &Stats) -> sw_stats_t {
+pub(super) fn translate(stats: &Stats) -> sw_stats_t {
     sw_stats_t {
         start_time: stats.start_time_s,
         connection_num: stats.connections,

@@ -73,6 +73,11 @@ pub const SW_TASK_NOREPLY: c_int = 128;
 /// Bytes of the text `remote_ip` in `sw_client_info_t`, with the NUL at its end.
 pub const SW_REMOTE_IP_SIZE: usize = 108;
 
+/// A port of a server. It belongs to its server and is valid until that is freed.
+pub struct sw_port_t {
+    _private: [u8; 0],
+}
+
 /// A server. Made by `sw_server_new`, given back to `sw_server_free`; what is inside is private.
 pub struct sw_server_t {
     _private: [u8; 0],

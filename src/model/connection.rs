@@ -60,7 +60,7 @@ shared_record! {
 
         // Written once, by the acceptor.
         /// Index of the port that accepted it.
-        pub port_index: AtomicU32,
+        port_index: AtomicU32,
         peer_port: AtomicU32,
         /// When it was accepted.
         pub connect_ns: AtomicU64,
@@ -99,6 +99,12 @@ impl Connection {
         self.close_errno.store(0, Ordering::Relaxed);
         self.closed.store(0, Ordering::Relaxed);
         self.set_peer(peer);
+    }
+
+    /// Index of the port that accepted it.
+    #[inline]
+    pub fn port(&self) -> usize {
+        self.port_index.load(Ordering::Relaxed) as usize
     }
 
     /// Names the owner; before the record is published.

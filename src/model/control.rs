@@ -10,7 +10,7 @@ use crate::ipc::{Wiring, WiringPlan};
 use crate::model::connection::Connection;
 use crate::model::plan::{Plan, Roles};
 use crate::model::settings::{InForce, CONNECTION_CEILING};
-use crate::model::worker::{UnitCounters, UnitRecord};
+use crate::model::worker::{write_off, PortCounters, UnitCounters, UnitRecord};
 use crate::model::UnitId;
 use crate::shm::{shared_record, Counter, Layout, Mapped, Place, Table, TableArea};
 
@@ -44,10 +44,18 @@ shared_record! {
         is_reloading: AtomicU32,
         /// Raised by whoever is told that the log file was moved away.
         log_round: AtomicU32,
-        /// Sends by workers that have a successor already, which counts for itself alone.
-        pub retired_responses: AtomicU64,
+    }
+}
+
+shared_record! {
+    /// Sends to connections of a port, the first for all ports, by workers that have a successor
+    /// already, which counts for itself alone.
+    #[derive(Debug, Default)]
+    pub struct RetiredSends {
+        /// Sends that were accepted.
+        pub responses: AtomicU64,
         /// Bytes of those.
-        pub retired_sent_bytes: AtomicU64,
+        pub sent_bytes: AtomicU64,
     }
 }
 
@@ -67,6 +75,10 @@ pub struct Control {
     root: Place<Root>,
     units: Mapped<UnitRecord>,
     counters: Mapped<UnitCounters>,
+    /// One row a unit for each port but the first.
+    port_counters: Mapped<PortCounters>,
+    retired: Mapped<RetiredSends>,
+    port_count: usize,
     /// All connections.
     pub connections: Table<Connection>,
     /// The inboxes of all units.
@@ -87,12 +99,15 @@ fn no_root() -> Error {
 
 impl Control {
     /// Maps everything that a server of this plan shares.
-    pub fn new(plan: &Plan, settings: &InForce) -> Result<Self> {
+    pub fn new(plan: &Plan, settings: &InForce, port_count: usize) -> Result<Self> {
         let count = plan.units().len();
         let mut layout = Layout::new();
         let root = layout.array::<Root>(1);
         let units = layout.array::<UnitRecord>(count);
         let counters = layout.array::<UnitCounters>(count);
+        let others = port_count.saturating_sub(1);
+        let port_counters = layout.array::<PortCounters>(count * others);
+        let retired = layout.array::<RetiredSends>(port_count);
         let connections = TableArea::<Connection>::new(&mut layout, slot_count(plan, settings));
         let wiring =
             WiringPlan::new(&mut layout, count, &plan.lanes(), LANE_BYTES, SHARED_LANE_BYTES)?;
@@ -101,6 +116,9 @@ impl Control {
             root: region.view(&root).place(0).ok_or_else(no_root)?,
             units: region.view(&units),
             counters: region.view(&counters),
+            port_counters: region.view(&port_counters),
+            retired: region.view(&retired),
+            port_count,
             connections: Table::new(&region, &connections),
             wiring: Wiring::new(&region, wiring)?,
         };
@@ -121,6 +139,41 @@ impl Control {
     /// The counters of a unit.
     pub fn counters(&self, id: UnitId) -> Option<&UnitCounters> {
         self.counters.get(id.index())
+    }
+
+    /// What a unit counts for a port; `None` for the first one.
+    #[inline]
+    pub fn port_counters(&self, id: UnitId, port: usize) -> Option<&PortCounters> {
+        let other = port.checked_sub(1).filter(|_| port < self.port_count)?;
+        self.port_counters.get(id.index() * (self.port_count - 1) + other)
+    }
+
+    /// The late sends of a port; the first row has those of all.
+    pub fn retired(&self, port: usize) -> Option<&RetiredSends> {
+        self.retired.get(port)
+    }
+
+    /// How many ports there are.
+    pub fn port_count(&self) -> usize {
+        self.port_count
+    }
+
+    /// The sum of one counter of a port, which is not the first, over all units.
+    pub fn sum_of_port(&self, port: usize, counter: impl Fn(&PortCounters) -> &Counter) -> u64 {
+        let units = (0..self.units.len()).map(|index| UnitId(index as u16));
+        let rows = units.filter_map(|id| self.port_counters(id, port));
+        rows.map(|row| counter(row).get()).fold(0, u64::wrapping_add)
+    }
+
+    /// Counts the connections as closed that a dead unit has accepted and that have died with it;
+    /// how many they were.
+    pub fn write_off(&self, id: UnitId) -> u64 {
+        for port in 1..self.port_count {
+            if let Some(counters) = self.port_counters(id, port) {
+                write_off(&counters.accepted, &counters.closed);
+            }
+        }
+        self.counters(id).map_or(0, |counters| write_off(&counters.accepted, &counters.closed))
     }
 
     /// The sum of one counter over all units.

@@ -77,6 +77,11 @@ const NAMES: [(&str, EventKind); EventKind::COUNT] = [
 ];
 
 impl EventKind {
+    /// Whether each port can have a callback of its own.
+    pub fn is_per_port(self) -> bool {
+        (EventKind::Connect as usize..=EventKind::BufferEmpty as usize).contains(&(self as usize))
+    }
+
     /// How many kinds there are.
     pub const COUNT: usize = 20;
 
@@ -171,6 +176,17 @@ impl Hooks {
         if let Some(place) = self.hooks.get_mut(kind as usize) {
             *place = Some(hook);
         }
+    }
+
+    /// These callbacks, and those of `others` for the events that have none here.
+    pub fn or(&self, others: &Hooks) -> Hooks {
+        let mut all = others.clone();
+        for (place, own) in all.hooks.iter_mut().zip(&self.hooks) {
+            if own.is_some() {
+                place.clone_from(own);
+            }
+        }
+        all
     }
 
     /// Whether there is a callback for `kind`.

@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod hooks;
 pub mod kind;
 pub mod plan;
+pub mod port;
 pub mod route;
 pub mod settings;
 pub mod user;

@@ -5,13 +5,17 @@
 //! reference documentation's chapter on settings.
 
 mod in_force;
+mod port;
+mod table;
 
 use crate::error::{code, Error, Result};
 use crate::model::plan::Mode;
 use crate::model::value::{parse_list, Kind};
+use table::{row_of, Name, COUNT};
 
 pub use crate::model::value::Value;
 pub use in_force::InForce;
+pub use port::PortSettings;
 
 /// The most connections that a server can be told to hold.
 pub const CONNECTION_CEILING: i64 = 1 << 20;
@@ -29,135 +33,6 @@ pub const DEFAULT_REACTORS: i64 = 8;
 const NO_GRACE: i64 = 10;
 const MIB: i64 = 1 << 20;
 const U32_MAX: i64 = u32::MAX as i64;
-const I32_MAX: i64 = i32::MAX as i64;
-
-/// Names one row of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Name {
-    /// Number of event workers.
-    WorkerNum,
-    /// Number of reactor threads.
-    ReactorNum,
-    /// No reactor threads, the master does their work.
-    SingleThread,
-    /// How many connections are held at once.
-    MaxConnection,
-    /// Length of the accept queue.
-    Backlog,
-    /// Where log lines go.
-    LogFile,
-    /// The lowest level that is logged.
-    LogLevel,
-    /// Limit of the bytes that wait for one slow peer.
-    SocketBufferSize,
-    /// Limit of one send.
-    OutputBufferSize,
-    /// Send small packets at once.
-    OpenTcpNodelay,
-    /// Patience with what should end, in seconds.
-    MaxWaitTime,
-    /// The date in a log line, in the form of `strftime`.
-    LogDateFormat,
-    /// The date in a log line has microseconds.
-    LogDateWithMicroseconds,
-    /// How often a new log file is begun.
-    LogRotation,
-    /// Where the pid of the calling process is written.
-    PidFile,
-    /// Requests after which a worker is replaced.
-    MaxRequest,
-    /// The most that is added to them at random.
-    MaxRequestGrace,
-    /// Whether a worker that leaves lives on beside its successor.
-    ReloadAsync,
-    /// Run in the background.
-    Daemonize,
-    /// As whom workers run.
-    User,
-    /// In which group workers run.
-    Group,
-    /// What workers see as the root of the file system.
-    Chroot,
-    /// Where worker 0 writes the counts of the server.
-    StatsFile,
-    /// How often it does.
-    StatsTimerInterval,
-    /// Each reactor thread and worker keeps to one processor.
-    OpenCpuAffinity,
-    /// Processors that are left to others.
-    CpuAffinityIgnore,
-    /// Each worker that accepts has listeners of its own.
-    EnableReusePort,
-    /// Known, but not offered.
-    AdminServer,
-}
-
-struct Row {
-    name: Name,
-    /// The spelling of the documentation first, then its other names.
-    spellings: &'static [&'static str],
-    kind: Kind,
-}
-
-const COUNT: usize = 28;
-const ANY_COUNT: Kind = Kind::Int { min: 0, max: U32_MAX };
-
-/// The table. Defaults that depend on mode and machine are in [`Settings::default_of`].
-const TABLE: [Row; COUNT] = [
-    Row { name: Name::WorkerNum, spellings: &["worker_num"], kind: ANY_COUNT },
-    Row {
-        name: Name::ReactorNum,
-        spellings: &["reactor_num"],
-        kind: Kind::Int { min: 0, max: 65_535 },
-    },
-    Row { name: Name::SingleThread, spellings: &["single_thread"], kind: Kind::Bool },
-    Row { name: Name::MaxConnection, spellings: &["max_connection", "max_conn"], kind: ANY_COUNT },
-    Row { name: Name::Backlog, spellings: &["backlog"], kind: Kind::Int { min: 0, max: 65_535 } },
-    Row { name: Name::LogFile, spellings: &["log_file"], kind: Kind::Path },
-    Row { name: Name::LogLevel, spellings: &["log_level"], kind: Kind::Int { min: 0, max: 6 } },
-    Row {
-        name: Name::SocketBufferSize,
-        spellings: &["socket_buffer_size"],
-        kind: Kind::Size { max: I32_MAX, unlimited: Some(I32_MAX) },
-    },
-    Row {
-        name: Name::OutputBufferSize,
-        spellings: &["output_buffer_size", "buffer_output_size"],
-        kind: Kind::Size { max: U32_MAX, unlimited: None },
-    },
-    Row { name: Name::OpenTcpNodelay, spellings: &["open_tcp_nodelay"], kind: Kind::Bool },
-    Row { name: Name::MaxWaitTime, spellings: &["max_wait_time"], kind: ANY_COUNT },
-    Row { name: Name::LogDateFormat, spellings: &["log_date_format"], kind: Kind::DateFormat },
-    Row {
-        name: Name::LogDateWithMicroseconds,
-        spellings: &["log_date_with_microseconds"],
-        kind: Kind::Bool,
-    },
-    Row {
-        name: Name::LogRotation,
-        spellings: &["log_rotation"],
-        kind: Kind::Int { min: 0, max: 4 },
-    },
-    Row { name: Name::PidFile, spellings: &["pid_file"], kind: Kind::Path },
-    Row { name: Name::MaxRequest, spellings: &["max_request"], kind: ANY_COUNT },
-    Row { name: Name::MaxRequestGrace, spellings: &["max_request_grace"], kind: ANY_COUNT },
-    Row { name: Name::ReloadAsync, spellings: &["reload_async"], kind: Kind::Bool },
-    Row { name: Name::Daemonize, spellings: &["daemonize"], kind: Kind::Bool },
-    Row { name: Name::User, spellings: &["user"], kind: Kind::Text },
-    Row { name: Name::Group, spellings: &["group"], kind: Kind::Text },
-    Row { name: Name::Chroot, spellings: &["chroot"], kind: Kind::Path },
-    Row { name: Name::StatsFile, spellings: &["stats_file"], kind: Kind::Path },
-    Row {
-        name: Name::StatsTimerInterval,
-        spellings: &["stats_timer_interval"],
-        kind: Kind::Int { min: 1, max: U32_MAX },
-    },
-    Row { name: Name::OpenCpuAffinity, spellings: &["open_cpu_affinity"], kind: Kind::Bool },
-    Row { name: Name::CpuAffinityIgnore, spellings: &["cpu_affinity_ignore"], kind: Kind::CpuList },
-    Row { name: Name::EnableReusePort, spellings: &["enable_reuse_port"], kind: Kind::Bool },
-    Row { name: Name::AdminServer, spellings: &["admin_server"], kind: Kind::Text },
-];
 
 /// The machine as far as defaults and clamps depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -186,14 +61,26 @@ fn list_of(text: &str) -> Vec<usize> {
     parse_list(text).unwrap_or_default()
 }
 
-fn row_of(name: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.spellings.iter().any(|known| known.eq_ignore_ascii_case(name)))
-}
-
 impl Settings {
+    /// The settings of another port of the same server: nothing given yet.
+    pub fn blank(&self) -> Self {
+        Self::new(self.mode, self.machine)
+    }
+
+    /// Whether each port has its own value of a setting; false for a name that is none.
+    pub fn is_per_port(name: &str) -> bool {
+        row_of(name).is_some_and(|row| row.name.is_per_port())
+    }
+
+    /// The descriptor of the last port, where connections begin.
+    pub fn note_port(&mut self, descriptor: i32) {
+        let known = &mut self.machine.port_descriptor;
+        *known = i64::from(descriptor).max(*known);
+    }
+
     /// Nothing given yet.
     pub fn new(mode: Mode, machine: Machine) -> Self {
-        Self { mode, machine, given: Default::default() }
+        Self { mode, machine, given: std::array::from_fn(|_| None) }
     }
 
     /// The mode of the server.
@@ -285,7 +172,7 @@ impl Settings {
             Name::WorkerNum => Value::Int(in_force.worker_count),
             Name::ReactorNum => Value::Int(in_force.reactor_count),
             Name::MaxConnection => Value::Int(in_force.max_connection),
-            Name::Backlog => Value::Int(i64::from(in_force.backlog)),
+            Name::Backlog => Value::Int(i64::from(self.port_in_force().socket.backlog)),
             name => self.value(name),
         })
     }
@@ -328,6 +215,18 @@ impl Settings {
             Name::StatsTimerInterval => Value::Int(1000),
             Name::OpenCpuAffinity | Name::EnableReusePort => Value::Bool(false),
             Name::CpuAffinityIgnore => Value::Text(String::new()),
+            Name::StartSessionId | Name::BufferLowWatermark | Name::MaxQueuedBytes => Value::Int(0),
+            Name::EnableDelayReceive | Name::SendYield | Name::Ipv6Only => Value::Bool(false),
+            Name::InputBufferSize => Value::Int(2 * MIB),
+            Name::BufferHighWatermark => Value::Int(0),
+            Name::SendTimeout | Name::MaxIdleTime => Value::Seconds(0),
+            Name::KernelReceiveBuffer | Name::KernelSendBuffer => Value::Int(0),
+            Name::TcpDeferAccept | Name::TcpFastopen | Name::TcpUserTimeout => Value::Int(0),
+            Name::OpenTcpKeepalive => Value::Bool(false),
+            Name::TcpKeepidle => Value::Int(3600),
+            Name::TcpKeepinterval => Value::Int(60),
+            Name::TcpKeepcount => Value::Int(5),
+            Name::HeartbeatCheckInterval | Name::HeartbeatIdleTime => Value::Int(0),
         }
     }
 
@@ -335,6 +234,7 @@ impl Settings {
         match self.value(name) {
             Value::Int(number) => number,
             Value::Bool(is_on) => i64::from(is_on),
+            Value::Seconds(milliseconds) => milliseconds,
             Value::Text(_) => 0,
         }
     }
@@ -342,7 +242,7 @@ impl Settings {
     fn text(&self, name: Name) -> String {
         match self.value(name) {
             Value::Text(text) => text,
-            Value::Int(_) | Value::Bool(_) => String::new(),
+            Value::Int(_) | Value::Bool(_) | Value::Seconds(_) => String::new(),
         }
     }
 }
@@ -362,7 +262,7 @@ mod tests {
 
     #[test]
     fn each_row_stands_where_its_name_says() {
-        for (index, row) in TABLE.iter().enumerate() {
+        for (index, row) in table::TABLE.iter().enumerate() {
             assert_eq!(row.name as usize, index);
         }
     }
@@ -416,7 +316,7 @@ mod tests {
         assert_eq!(settings.set_int("log_level", 99), Ok(true));
         assert_eq!(text(&settings, "log_level"), "6");
         assert_eq!(settings.set_int("backlog", -5), Ok(true));
-        assert_eq!(settings.in_force().backlog, 512);
+        assert_eq!(settings.port_in_force().socket.backlog, 512);
         assert_eq!(settings.set_text("worker_num", "4x").unwrap_err().code(), 505);
         assert_eq!(settings.set_int("reactor_num", 99), Ok(true));
         assert_eq!(settings.set_int("worker_num", 64), Ok(true));

@@ -11,6 +11,8 @@ pub(super) enum Kind {
     Int { min: i64, max: i64 },
     /// Bytes, with K, M or G behind; 0 and less become `unlimited`.
     Size { max: i64, unlimited: Option<i64> },
+    /// Seconds with a fraction; none or at least a millisecond.
+    Seconds,
     /// True or false.
     Bool,
     /// A path.
@@ -30,6 +32,8 @@ pub enum Value {
     Int(i64),
     /// True or false.
     Bool(bool),
+    /// A time, in milliseconds; shown in seconds.
+    Seconds(i64),
     /// A path or another text; empty if none. Lists are numbers with commas between.
     Text(String),
 }
@@ -39,6 +43,7 @@ impl fmt::Display for Value {
         match self {
             Value::Int(number) => write!(f, "{number}"),
             Value::Bool(is_on) => write!(f, "{is_on}"),
+            Value::Seconds(milliseconds) => write!(f, "{}", *milliseconds as f64 / 1e3),
             Value::Text(text) => f.write_str(text),
         }
     }
@@ -56,6 +61,7 @@ impl Kind {
             Kind::Int { min, max } => Value::Int(number.clamp(min, max)),
             Kind::Size { unlimited: Some(all), .. } if number <= 0 => Value::Int(all),
             Kind::Size { max, .. } => Value::Int(number.clamp(0, max)),
+            Kind::Seconds => Value::Seconds(number.max(0).saturating_mul(1000)),
             Kind::Bool => Value::Bool(number != 0),
             Kind::Path | Kind::DateFormat | Kind::Text => Value::Text(number.to_string()),
             Kind::CpuList => Value::Text(number.max(0).to_string()),
@@ -67,6 +73,7 @@ impl Kind {
         match self {
             Kind::Int { .. } => parse_int(text).map(|number| self.value_of_number(number)),
             Kind::Size { .. } => parse_size(text).map(|number| self.value_of_number(number)),
+            Kind::Seconds => parse_seconds(text).map(Value::Seconds),
             Kind::Bool => parse_bool(text).map(Value::Bool),
             Kind::Path | Kind::Text => Some(Value::Text(text.to_owned())),
             Kind::DateFormat => DateFormat::new(text).map(|_| Value::Text(text.to_owned())),
@@ -78,6 +85,7 @@ impl Kind {
         match self {
             Kind::Int { .. } => "a whole number",
             Kind::Size { .. } => "a number of bytes, such as 65536, 64K, 2M or 1G",
+            Kind::Seconds => "a number of seconds, such as 2 or 0.5",
             Kind::Bool => "true or false",
             Kind::Path => "a path",
             Kind::DateFormat => "a format of strftime that gives at most 127 bytes",
@@ -121,6 +129,15 @@ fn parse_size(text: &str) -> Option<i64> {
         _ => return None,
     };
     parse_int(without_unit.trim_end()).map(|number| number.saturating_mul(factor))
+}
+
+/// Seconds as milliseconds; what is more than nothing is at least one of them.
+fn parse_seconds(text: &str) -> Option<i64> {
+    let seconds: f64 = text.parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
+    match seconds > 0.0 {
+        true => Some(((seconds * 1e3) as i64).max(1)),
+        false => Some(0),
+    }
 }
 
 /// Numbers with commas between; none at all is an empty list.

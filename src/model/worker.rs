@@ -267,16 +267,38 @@ shared_record! {
     }
 }
 
-impl UnitCounters {
-    /// Counts the connections as closed that the unit has accepted and that have died with it; how
-    /// many they were. For the parent, while the unit is dead. The difference is taken and not the
-    /// live slots: a slot is published and freed a moment before that is counted, and the unit may
-    /// have died in that moment.
-    pub fn write_off(&self) -> u64 {
-        let lost = self.accepted.get().saturating_sub(self.closed.get());
-        self.closed.add(lost);
-        lost
+shared_record! {
+    /// What a unit counts for one port, of what it counts for all.
+    #[repr(align(64))]
+    #[derive(Debug, Default)]
+    pub struct PortCounters {
+        /// See [`UnitCounters`].
+        pub accepted: Counter,
+        /// See [`UnitCounters`].
+        pub aborted: Counter,
+        /// See [`UnitCounters`].
+        pub closed: Counter,
+        /// See [`UnitCounters`].
+        pub dispatched: Counter,
+        /// See [`UnitCounters`].
+        pub received_bytes: Counter,
+        /// See [`UnitCounters`].
+        pub requests: Counter,
+        /// See [`UnitCounters`].
+        pub responses: Counter,
+        /// See [`UnitCounters`].
+        pub sent_bytes: Counter,
     }
+}
+
+/// Counts the connections as closed that a unit has accepted and that have died with it; how many
+/// they were. For the parent, while the unit is dead. The difference is taken and not the live
+/// slots: a slot is published and freed a moment before that is counted, and the unit may have died
+/// in that moment.
+pub fn write_off(accepted: &Counter, closed: &Counter) -> u64 {
+    let lost = accepted.get().saturating_sub(closed.get());
+    closed.add(lost);
+    lost
 }
 
 #[cfg(test)]
@@ -299,11 +321,17 @@ mod tests {
         let counters = UnitCounters::default();
         counters.accepted.add(5);
         counters.closed.add(2);
-        assert_eq!(counters.write_off(), 3);
-        assert_eq!((counters.write_off(), counters.closed.get()), (0, 5));
+        assert_eq!(write_off(&counters.accepted, &counters.closed), 3);
+        assert_eq!(
+            (write_off(&counters.accepted, &counters.closed), counters.closed.get()),
+            (0, 5)
+        );
         // A reactor whose connections another unit accepts has closed more than it has accepted.
         counters.closed.add(4);
-        assert_eq!((counters.write_off(), counters.closed.get()), (0, 9));
+        assert_eq!(
+            (write_off(&counters.accepted, &counters.closed), counters.closed.get()),
+            (0, 9)
+        );
     }
 
     #[test]

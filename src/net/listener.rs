@@ -4,10 +4,12 @@
 //! keeps the port, and its descriptor is the place that a worker puts its own socket in.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use crate::error::{code, Error, Result};
+use crate::net::options::SocketOptions;
 use crate::os::address::{Address, AddressError};
 use crate::os::socket::{self, SocketKind};
 use crate::os::{activation, file};
@@ -45,6 +47,8 @@ pub struct Listener {
 enum Origin {
     /// It was bound here.
     Bound,
+    /// It was bound here, to a port that others may open too.
+    Shared,
     /// It was bound here, to a port that others listen on who share it.
     Joined,
     /// Somebody else has opened it, and goes on with it afterwards.
@@ -82,6 +86,32 @@ impl Listener {
         }
     }
 
+    /// As [`Listener::bind`], for a port that other programs may open too, if they share it.
+    pub fn bind_shared(kind: SocketKind, host: &str, port: u16) -> Result<Self> {
+        if kind.is_unix() || host.len() > LONGEST_HOST {
+            return Self::bind(kind, host, port);
+        }
+        let address = Address::resolve(kind.family(), host, port)
+            .map_err(|error| address_error(host, &error))?;
+        let failed = |error| Error::system(&format!("bind {host}:{port}"), &error);
+        let socket = socket::bind_shared(kind, &address).map_err(failed)?;
+        let shared = Self::of(socket, kind, Origin::Shared).map_err(failed)?;
+        Ok(Self { host: host.to_owned(), ..shared })
+    }
+
+    /// Whether both want the same address. The system notices that only when they listen.
+    pub fn collides(&self, other: &Self) -> bool {
+        let ip = |address: &Address| match address {
+            Address::V4(address) => Some(IpAddr::V4(*address.ip())),
+            Address::V6(address) => Some(IpAddr::V6(*address.ip())),
+            Address::Unix(_) => None,
+        };
+        let (Some(one), Some(two)) = (ip(&self.address), ip(&other.address)) else { return false };
+        self.kind == other.kind
+            && self.port() == other.port()
+            && (one == two || one.is_unspecified() || two.is_unspecified())
+    }
+
     fn join(kind: SocketKind, host: &str, port: u16) -> Option<Self> {
         let address = Address::resolve(kind.family(), host, port).ok()?;
         let socket = socket::bind_shared(kind, &address).ok()?;
@@ -111,12 +141,15 @@ impl Listener {
     }
 
     /// Begins to listen. Accepted sockets inherit `TCP_NODELAY` from the listener.
-    pub fn listen(&self, backlog: i32, is_nodelay: bool) -> Result<()> {
+    pub fn listen(&self, options: &SocketOptions) -> Result<()> {
         self.check_alone()
-            .and_then(|()| begin(&self.socket, self.kind, is_nodelay))
+            .and_then(|()| begin(&self.socket, self.kind, options))
             .and_then(|()| match self.origin {
+                _ if !self.kind.is_stream() => Ok(()),
                 Origin::Adopted => Ok(()),
-                Origin::Bound | Origin::Joined => socket::listen(self.as_raw_fd(), backlog),
+                Origin::Bound | Origin::Shared | Origin::Joined => {
+                    socket::listen(self.as_raw_fd(), options.backlog)
+                }
             })
             .map_err(|error| self.listen_error(&error))
     }
@@ -125,15 +158,15 @@ impl Listener {
     fn check_alone(&self) -> io::Result<()> {
         match self.origin {
             Origin::Joined => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
-            Origin::Bound | Origin::Adopted => Ok(()),
+            Origin::Bound | Origin::Shared | Origin::Adopted => Ok(()),
         }
     }
 
     /// As [`Listener::listen`] where each worker has listeners of its own: those that can be
     /// opened more than once do not listen yet, and nobody who does not share can take their port.
-    pub fn prepare(&self, backlog: i32, is_nodelay: bool) -> Result<()> {
+    pub fn prepare(&self, options: &SocketOptions) -> Result<()> {
         if !self.can_multiply() {
-            return self.listen(backlog, is_nodelay);
+            return self.listen(options);
         }
         socket::share_address(self.as_raw_fd())
             .and_then(|()| socket::bind_shared(self.kind, &self.address).map(drop))
@@ -141,14 +174,14 @@ impl Listener {
     }
 
     /// In a worker: listens for this process alone, under the same number.
-    pub fn open_own(&self, backlog: i32, is_nodelay: bool) -> Result<()> {
+    pub fn open_own(&self, options: &SocketOptions) -> Result<()> {
         if !self.can_multiply() {
             return Ok(());
         }
         let open = || {
             let socket = socket::bind_shared(self.kind, &self.address)?;
-            begin(&socket, self.kind, is_nodelay)?;
-            socket::listen(socket.as_raw_fd(), backlog)?;
+            begin(&socket, self.kind, options)?;
+            socket::listen(socket.as_raw_fd(), options.backlog)?;
             socket::put_in_place_of(&self.socket, socket)
         };
         open().map_err(|error| self.listen_error(&error))
@@ -209,9 +242,9 @@ impl Listener {
 }
 
 /// What accepted sockets inherit.
-fn begin(socket: &OwnedFd, kind: SocketKind, is_nodelay: bool) -> io::Result<()> {
+fn begin(socket: &OwnedFd, kind: SocketKind, options: &SocketOptions) -> io::Result<()> {
     match kind.is_tcp() {
-        true => socket::set_nodelay(socket.as_raw_fd(), is_nodelay),
+        true => socket::set_nodelay(socket.as_raw_fd(), options.is_nodelay),
         false => Ok(()),
     }
 }

@@ -92,15 +92,17 @@ impl Server {
 
     /// Fills `ids` with open connections above `start`, ascending; how many there were.
     pub fn client_list(&self, start: SessionId, ids: &mut [i64]) -> Result<usize> {
-        self.with_unit(|unit| {
-            let connections = &unit.runtime().control.connections;
-            if start.0 != 0 {
-                let record =
-                    route::open(connections, start).map_err(|_| route::not_exist(start))?;
-                check_visible(unit, record, start)?;
-            }
-            Ok(list(unit, start, ids))
-        })
+        self.with_unit(|unit| list_from(unit, start, ids, |_| true))
+    }
+
+    /// As [`Server::client_list`], of one port.
+    pub fn port_client_list(
+        &self,
+        port: usize,
+        start: SessionId,
+        ids: &mut [i64],
+    ) -> Result<usize> {
+        self.with_unit(|unit| list_from(unit, start, ids, |record| record.port() == port))
     }
 }
 
@@ -116,14 +118,15 @@ fn send(unit: &Unit, session: SessionId, data: &[u8]) -> Result<()> {
     let connections = &unit.runtime().control.connections;
     let record = route::open(connections, session)?;
     let waiting = record.queued_bytes.load(Ordering::Relaxed);
-    if waiting + unit.held_back_bytes(session) >= settings.socket_buffer_size {
+    let limit = unit.runtime().port_of(record).map_or(0, |port| port.settings.socket_buffer_size);
+    if waiting + unit.held_back_bytes(session) >= limit {
         return Err(Error::new(
             code::OUTPUT_BUFFER_OVERFLOW,
             format!("{waiting} bytes wait for the slow peer of connection {}", session.0),
         ));
     }
     unit.send(record, session, data)?;
-    unit.count_send(data.len() as u64);
+    unit.count_send(record.port(), data.len() as u64);
     Ok(())
 }
 
@@ -166,14 +169,13 @@ fn check_visible(unit: &Unit, record: &Connection, session: SessionId) -> Result
 fn info_of(unit: &Unit, record: &Connection) -> ClientInfo {
     use std::os::fd::AsRawFd;
 
-    let port = record.port_index.load(Ordering::Relaxed) as usize;
-    let listener = unit.runtime().listeners.get(port);
+    let listener = unit.runtime().port_of(record).map(|port| &port.listener);
     let peer = record.peer();
     ClientInfo {
         server_port: listener.map_or(0, |listener| i32::from(listener.port())),
         server_fd: listener.map_or(-1, |listener| listener.as_raw_fd()),
         socket_fd: record.descriptor.load(Ordering::Relaxed),
-        socket_type: listener.map_or(0, |listener| super::number_of(listener.kind())),
+        socket_type: listener.map_or(0, |listener| super::port::number_of(listener.kind())),
         remote_port: peer.as_ref().map_or(0, |peer| i32::from(peer.port())),
         remote_ip: peer.map(|peer| peer.host()).unwrap_or_default(),
         reactor_number: record.reactor_number.load(Ordering::Relaxed),
@@ -187,9 +189,28 @@ fn info_of(unit: &Unit, record: &Connection) -> ClientInfo {
     }
 }
 
-/// Pages through the table; closed connections and those of others, where they are private, are
-/// left out.
-fn list(unit: &Unit, start: SessionId, ids: &mut [i64]) -> usize {
+fn list_from(
+    unit: &Unit,
+    start: SessionId,
+    ids: &mut [i64],
+    is_wanted: impl Fn(&Connection) -> bool,
+) -> Result<usize> {
+    if start.0 != 0 {
+        let record = route::open(&unit.runtime().control.connections, start);
+        let record = record.ok().filter(|record| is_wanted(record));
+        check_visible(unit, record.ok_or_else(|| route::not_exist(start))?, start)?;
+    }
+    Ok(list(unit, start, ids, is_wanted))
+}
+
+/// Pages through the table; closed connections, those that are not wanted, and those of others,
+/// where they are private, are left out.
+fn list(
+    unit: &Unit,
+    start: SessionId,
+    ids: &mut [i64],
+    is_wanted: impl Fn(&Connection) -> bool,
+) -> usize {
     let connections = &unit.runtime().control.connections;
     let last = unit.last_session();
     let mut from = start.0;
@@ -200,8 +221,9 @@ fn list(unit: &Unit, start: SessionId, ids: &mut [i64]) -> usize {
         for id in page.iter().take(found) {
             from = *id;
             let session = SessionId(*id);
-            let is_listed = route::open(connections, session)
-                .is_ok_and(|record| check_visible(unit, record, session).is_ok());
+            let is_listed = route::open(connections, session).is_ok_and(|record| {
+                is_wanted(record) && check_visible(unit, record, session).is_ok()
+            });
             if let (true, Some(place)) = (is_listed, ids.get_mut(count)) {
                 *place = *id;
                 count += 1;

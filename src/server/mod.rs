@@ -3,6 +3,7 @@
 //! A server is configured, run once, and finished. What may be called when is decided here.
 
 pub mod connection;
+pub mod port;
 pub mod process;
 mod run;
 mod stats_file;
@@ -22,9 +23,9 @@ use crate::model::settings::{Machine, Settings, Value};
 use crate::net::listener::Listener;
 use crate::os::activation;
 use crate::os::process::{cpu_count, descriptor_limit};
-use crate::os::socket::SocketKind;
 use crate::unit::{self, Runtime, Unit};
 
+use port::{PortFacts, PortSetup};
 use process::Added;
 
 const CONFIGURING: u8 = 0;
@@ -60,7 +61,7 @@ fn inherited_listeners() -> Result<Vec<Listener>> {
 struct Setup {
     settings: Settings,
     hooks: Hooks,
-    listeners: Vec<Listener>,
+    ports: Vec<PortSetup>,
     processes: Vec<Added>,
 }
 
@@ -69,39 +70,9 @@ pub struct Server {
     mode: Mode,
     phase: AtomicU8,
     setup: Mutex<Setup>,
+    /// What can be asked of the ports in any phase.
+    facts: RwLock<Vec<PortFacts>>,
     runtime: RwLock<Option<Arc<Runtime>>>,
-}
-
-fn kind_of(number: i32) -> Result<SocketKind> {
-    match number {
-        1 => Ok(SocketKind::Tcp),
-        3 => Ok(SocketKind::Tcp6),
-        5 => Ok(SocketKind::UnixStream),
-        2 | 4 | 6 => Err(Error::new(
-            code::OPERATION_NOT_SUPPORT,
-            format!("socket type {number} is a datagram type, which this version does not serve"),
-        )),
-        tls if (1..=6).contains(&(tls ^ TLS)) => Err(Error::new(
-            code::OPERATION_NOT_SUPPORT,
-            format!("socket type {number} asks for TLS, which this version does not offer"),
-        )),
-        _ => Err(Error::new(
-            code::BAD_SOCKET_TYPE,
-            format!("{number} is no socket type, take one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM"),
-        )),
-    }
-}
-
-/// The number by which C names a kind of socket.
-fn number_of(kind: SocketKind) -> i32 {
-    match kind {
-        SocketKind::Tcp => 1,
-        SocketKind::Udp => 2,
-        SocketKind::Tcp6 => 3,
-        SocketKind::Udp6 => 4,
-        SocketKind::UnixStream => 5,
-        SocketKind::UnixDgram => 6,
-    }
 }
 
 impl Server {
@@ -113,12 +84,7 @@ impl Server {
                 format!("{mode} is no mode, take SW_BASE, SW_PROCESS or SW_THREAD"),
             )
         })?;
-        let kind = kind_of(kind)?;
-        let number = u16::try_from(port).map_err(|_| {
-            let text = format!("port {port} is not in the range 0 to 65535");
-            Error::new(code::SERVER_INVALID_LISTEN_PORT, text)
-        });
-        let port = if kind.is_unix() { 0 } else { number? };
+        let (kind, port) = port::checked(kind, port)?;
         let listeners = match host.eq_ignore_ascii_case(INHERITED) && port == 0 {
             true => inherited_listeners()?,
             false if mode.workers_listen() => vec![Listener::bind_or_join(kind, host, port)?],
@@ -132,11 +98,14 @@ impl Server {
         };
         let settings = Settings::new(mode, machine);
         let hooks = Hooks::default();
-        let setup = Setup { settings, hooks, listeners, processes: Vec::new() };
+        let facts = listeners.iter().map(PortFacts::of).collect();
+        let ports = listeners.into_iter().map(PortSetup::new).collect();
+        let setup = Setup { settings, hooks, ports, processes: Vec::new() };
         Ok(Self {
             mode,
             phase: AtomicU8::new(CONFIGURING),
             setup: Mutex::new(setup),
+            facts: RwLock::new(facts),
             runtime: RwLock::new(None),
         })
     }
@@ -161,20 +130,20 @@ impl Server {
 
     /// Takes a setting as text. A name that is none is logged and ignored.
     pub fn set(&self, name: &str, value: &str) -> Result<()> {
-        self.configure(|setup| warn_if_unknown(name, setup.settings.set_text(name, value)?))
+        self.configure(|setup| setup.set(|settings| settings.set_text(name, value), name))
     }
 
     /// Takes a setting as a number. A name that is none is logged and ignored.
     pub fn set_int(&self, name: &str, value: i64) -> Result<()> {
-        self.configure(|setup| warn_if_unknown(name, setup.settings.set_int(name, value)?))
+        self.configure(|setup| setup.set(|settings| settings.set_int(name, value), name))
     }
 
     /// Takes a JSON object of settings, all or none. Names that are none are logged and ignored.
     pub fn set_json(&self, json: &[u8]) -> Result<()> {
         self.configure(|setup| {
-            for name in setup.settings.set_json(json)? {
-                warn_if_unknown(&name, false)?;
-            }
+            let unknown = setup.settings.set_json(json)?;
+            setup.tell_first(|settings| settings.set_json(json).map(drop))?;
+            unknown.iter().for_each(|name| warn_unknown(name));
             Ok(())
         })
     }
@@ -190,18 +159,13 @@ impl Server {
     pub fn on(&self, event: &str, hook: Hook) -> Result<EventKind> {
         self.configure(|setup| {
             let kind = event_of(event)?;
-            setup.hooks.set(kind, hook);
+            let hooks = match setup.ports.first_mut() {
+                Some(first) if kind.is_per_port() => &mut first.hooks,
+                Some(_) | None => &mut setup.hooks,
+            };
+            hooks.set(kind, hook);
             Ok(kind)
         })
-    }
-
-    /// The port number of the first port.
-    pub fn port(&self) -> Option<u16> {
-        let running = self.runtime.read();
-        match running.as_deref() {
-            Some(runtime) => runtime.listeners.first().map(Listener::port),
-            None => self.setup.lock().listeners.first().map(Listener::port),
-        }
     }
 
     /// Hands the calling unit to `act`, if the server runs and the caller is one of its units.
@@ -289,9 +253,26 @@ pub fn event_of(name: &str) -> Result<EventKind> {
     })
 }
 
-fn warn_if_unknown(name: &str, is_known: bool) -> Result<()> {
-    if !is_known {
-        log::warn!("unsupported option [{name}]");
+fn warn_unknown(name: &str) {
+    log::warn!("unsupported option [{name}]");
+}
+
+impl Setup {
+    /// Sets a value for the server, and for its first port if that has values of its own.
+    fn set(&mut self, act: impl Fn(&mut Settings) -> Result<bool>, name: &str) -> Result<()> {
+        match act(&mut self.settings)? {
+            true => self.tell_first(|settings| act(settings).map(drop)),
+            false => {
+                warn_unknown(name);
+                Ok(())
+            }
+        }
     }
-    Ok(())
+
+    fn tell_first(&mut self, act: impl Fn(&mut Settings) -> Result<()>) -> Result<()> {
+        match self.ports.first_mut().and_then(|first| first.settings.as_mut()) {
+            Some(own) => act(own),
+            None => Ok(()),
+        }
+    }
 }

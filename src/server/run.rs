@@ -9,17 +9,17 @@ use std::sync::Arc;
 use crate::error::{clear_last, code, Error, Result};
 use crate::log::{self as sink, Mark};
 use crate::model::control::Reload;
-use crate::model::hooks::{Event, EventKind, Hooks};
+use crate::model::hooks::{Event, EventKind};
 use crate::model::plan::Plan;
+use crate::model::port::Port;
 use crate::model::settings::InForce;
 use crate::model::worker::Leave;
-use crate::net::listener::Listener;
 use crate::os::signal::{self, SignalPlan, Signals};
 use crate::os::{file, process};
 use crate::unit::{self, Runtime};
 
 use super::process::Added;
-use super::{stats_file, Server, Setup, CONFIGURING, FINISHED, RUNNING};
+use super::{stats_file, Server, CONFIGURING, FINISHED, RUNNING};
 
 /// A server runs in this process. Signals and the identity of log lines belong to the process, so
 /// there is one at a time.
@@ -90,7 +90,7 @@ impl Server {
     pub fn start(&self) -> Result<()> {
         clear_last();
         self.check_phase()?;
-        check_hooks(&self.setup.lock().hooks)?;
+        self.setup.lock().check_hooks()?;
         let _turn = Turn::take()?;
         let switched =
             self.phase.compare_exchange(CONFIGURING, RUNNING, Ordering::AcqRel, Ordering::Acquire);
@@ -111,21 +111,22 @@ impl Server {
     }
 
     fn run(&self) -> Result<()> {
-        let (mut settings, hooks, listeners, processes) = {
-            let Setup { settings, hooks, listeners, processes } = &mut *self.setup.lock();
-            (settings.in_force(), hooks.clone(), take(listeners), take(processes))
+        let (mut settings, hooks, ports, processes) = {
+            let setup = &mut *self.setup.lock();
+            let ports = setup.take_ports();
+            (setup.settings.in_force(), setup.hooks.clone(), ports, take(&mut setup.processes))
         };
         keep_paths(&mut settings);
         let plan = Plan::new(self.mode, &settings, processes.len());
-        if let Err(error) = begin(&plan, &settings, &listeners) {
-            listeners.iter().for_each(unlink);
+        if let Err(error) = begin(&plan, &settings, &ports) {
+            ports.iter().for_each(unlink);
             return Err(error);
         }
         if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
             log::warn!("the start event is deprecated in this mode, use workerStart");
         }
         let users = processes.iter().map(Added::plan).collect();
-        let mut runtime = Runtime::new(plan, settings, hooks, users, listeners)?;
+        let mut runtime = Runtime::new(plan, settings, hooks, users, ports)?;
         if !runtime.settings.stats_file.is_empty() {
             runtime.write_stats = Some(stats_file::write);
         }
@@ -140,7 +141,7 @@ impl Server {
             Ok(signals) => unit::run_root(Arc::clone(&runtime), Rc::clone(signals)),
             Err(error) => Err(error.clone()),
         };
-        runtime.listeners.iter().for_each(close);
+        runtime.ports.iter().for_each(close);
         if result.is_ok() {
             runtime.hooks.raise(&Event::Plain(EventKind::Shutdown));
             log::info!("server has ended");
@@ -215,18 +216,8 @@ impl Server {
     }
 }
 
-fn check_hooks(hooks: &Hooks) -> Result<()> {
-    if hooks.has(EventKind::Receive) {
-        return Ok(());
-    }
-    Err(Error::new(
-        code::SERVER_INVALID_CALLBACK,
-        "require 'onReceive' callback: a stream port needs one, register it with sw_server_on",
-    ))
-}
-
 /// What comes before everything that is made for this server alone.
-fn begin(plan: &Plan, settings: &InForce, listeners: &[Listener]) -> Result<()> {
+fn begin(plan: &Plan, settings: &InForce, ports: &[Port]) -> Result<()> {
     open_log(settings);
     if settings.is_daemon {
         leave_foreground()?;
@@ -235,10 +226,10 @@ fn begin(plan: &Plan, settings: &InForce, listeners: &[Listener]) -> Result<()> 
     for warning in &settings.warnings {
         log::warn!("{warning}");
     }
-    for listener in listeners {
+    for port in ports {
         match settings.opens_own_listeners {
-            true => listener.prepare(settings.backlog, settings.is_nodelay)?,
-            false => listener.listen(settings.backlog, settings.is_nodelay)?,
+            true => port.listener.prepare(&port.settings.socket)?,
+            false => port.listener.listen(&port.settings.socket)?,
         }
     }
     Ok(())
@@ -294,14 +285,14 @@ fn remove_pid_file(path: &str) {
     }
 }
 
-fn close(listener: &Listener) {
-    unlink(listener);
-    if let Err(error) = listener.close() {
-        log::warn!("listener {:?} cannot be closed: {error}", listener.host());
+fn close(port: &Port) {
+    unlink(port);
+    if let Err(error) = port.listener.close() {
+        log::warn!("listener {:?} cannot be closed: {error}", port.listener.host());
     }
 }
 
-fn unlink(listener: &Listener) {
+fn unlink(Port { listener, .. }: &Port) {
     if let Err(error) = listener.unlink() {
         log::warn!("socket file {:?} cannot be removed: {error}", listener.host());
     }

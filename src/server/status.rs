@@ -1,11 +1,13 @@
 //! What a server knows of itself: counts, workers, processes.
 
 use std::os::fd::AsRawFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{code, Error, Result};
-use crate::model::worker::{Status, UnitRecord};
+use crate::model::control::RetiredSends;
+use crate::model::worker::{PortCounters, Status, UnitRecord};
 use crate::model::UnitId;
+use crate::shm::Counter;
 use crate::unit::{self, Unit};
 
 use super::{wrong_phase, Server};
@@ -56,6 +58,12 @@ pub struct Stats {
 }
 
 impl Server {
+    /// Reads the counts of a port; what a port does not have is 0.
+    pub fn port_stats(&self, port: usize) -> Result<Stats> {
+        self.port_number(port)?;
+        self.with_unit(|unit| Ok(stats_of_port(unit, port)))
+    }
+
     /// Reads all counts.
     pub fn stats(&self) -> Result<Stats> {
         self.with_unit(|unit| Ok(stats_of(unit)))
@@ -120,6 +128,52 @@ pub(super) fn unknown_worker(worker: i32) -> Error {
     Error::new(code::INVALID_PARAMS, format!("there is no worker {worker}"))
 }
 
+/// What a port counts: the first port what the others do not.
+pub(super) fn stats_of_port(unit: &Unit, port: usize) -> Stats {
+    let control = &unit.runtime().control;
+    let ports = match port {
+        0 => 1..control.port_count(),
+        port => port..port + 1,
+    };
+    let sum = |counter: fn(&PortCounters) -> &Counter| -> u64 {
+        ports.clone().map(|port| control.sum_of_port(port, counter)).fold(0, u64::wrapping_add)
+    };
+    let late = |of: fn(&RetiredSends) -> &AtomicU64| -> u64 {
+        let rows = ports.clone().filter_map(|port| control.retired(port));
+        rows.map(|sends| of(sends).load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+    };
+    let others = Stats {
+        aborted: sum(|counters| &counters.aborted),
+        accepted: sum(|counters| &counters.accepted),
+        closed: sum(|counters| &counters.closed),
+        dispatched: sum(|counters| &counters.dispatched),
+        requests: sum(|counters| &counters.requests),
+        responses: sum(|counters| &counters.responses) + late(|sends| &sends.responses),
+        received_bytes: sum(|counters| &counters.received_bytes),
+        sent_bytes: sum(|counters| &counters.sent_bytes) + late(|sends| &sends.sent_bytes),
+        ..Stats::default()
+    };
+    let stats = match port {
+        0 => remainder(&stats_of(unit), &others),
+        _ => others,
+    };
+    Stats { connections: stats.accepted.saturating_sub(stats.closed), ..stats }
+}
+
+fn remainder(all: &Stats, others: &Stats) -> Stats {
+    Stats {
+        aborted: all.aborted.saturating_sub(others.aborted),
+        accepted: all.accepted.saturating_sub(others.accepted),
+        closed: all.closed.saturating_sub(others.closed),
+        dispatched: all.dispatched.saturating_sub(others.dispatched),
+        requests: all.requests.saturating_sub(others.requests),
+        responses: all.responses.saturating_sub(others.responses),
+        received_bytes: all.received_bytes.saturating_sub(others.received_bytes),
+        sent_bytes: all.sent_bytes.saturating_sub(others.sent_bytes),
+        ..Stats::default()
+    }
+}
+
 pub(super) fn stats_of(unit: &Unit) -> Stats {
     let runtime = unit.runtime();
     let control = &runtime.control;
@@ -127,7 +181,10 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
     let closed = control.sum(|counters| &counters.closed);
     let own = unit.counters().zip(unit.record());
     let is_worker = unit.worker_id().is_some();
-    let descriptors = runtime.listeners.iter().map(|listener| i64::from(listener.as_raw_fd()));
+    let descriptors = runtime.ports.iter().map(|port| i64::from(port.listener.as_raw_fd()));
+    let retired = |of: fn(&RetiredSends) -> &AtomicU64| {
+        control.retired(0).map_or(0, |sends| of(sends).load(Ordering::Relaxed))
+    };
     Stats {
         start_time_s: control.root().start_time_s(),
         connections: accepted.saturating_sub(closed),
@@ -139,11 +196,10 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
         idle_workers: idle_workers(unit),
         dispatched: control.sum(|counters| &counters.dispatched),
         requests: control.sum(|counters| &counters.requests),
-        responses: control.sum(|counters| &counters.responses)
-            + control.root().retired_responses.load(Ordering::Relaxed),
+        responses: control.sum(|counters| &counters.responses) + retired(|sends| &sends.responses),
         received_bytes: control.sum(|counters| &counters.received_bytes),
         sent_bytes: control.sum(|counters| &counters.sent_bytes)
-            + control.root().retired_sent_bytes.load(Ordering::Relaxed),
+            + retired(|sends| &sends.sent_bytes),
         message_round: control.root().message_round.load(Ordering::Relaxed),
         session_round: unit.last_session(),
         min_descriptor: descriptors.min().unwrap_or(0),
@@ -167,7 +223,7 @@ fn idle_workers(unit: &Unit) -> u64 {
 fn largest_descriptor(unit: &Unit) -> i64 {
     let runtime = unit.runtime();
     let connections = &runtime.control.connections;
-    let listeners = runtime.listeners.iter().map(|listener| i64::from(listener.as_raw_fd()));
+    let listeners = runtime.ports.iter().map(|port| i64::from(port.listener.as_raw_fd()));
     let mut largest = listeners.max().unwrap_or(0);
     let mut page = [0_i64; super::connection::LARGEST_PAGE];
     let mut from = 0;

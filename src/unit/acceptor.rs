@@ -11,8 +11,9 @@ use std::sync::atomic::Ordering;
 use crate::error::code;
 use crate::event::Token;
 use crate::model::hooks::EventKind;
+use crate::model::port::Port;
 use crate::model::{SessionId, UnitId};
-use crate::net::listener::{Accept, Listener};
+use crate::net::listener::Accept;
 use crate::net::stream::Stream;
 use crate::os::address::Address;
 
@@ -57,7 +58,7 @@ impl Acceptor {
         }
         // The kernel would go on giving connections to a listener that nobody else looks after.
         if unit.runtime.settings.opens_own_listeners {
-            unit.runtime.listeners.iter().for_each(Listener::close_own);
+            unit.runtime.ports.iter().for_each(|port| port.listener.close_own());
         }
     }
 
@@ -69,7 +70,9 @@ impl Acceptor {
     }
 
     fn watch(&self, unit: &Unit) {
-        for (number, listener) in unit.runtime.listeners.iter().enumerate() {
+        for (number, port) in unit.runtime.ports.iter().enumerate().filter(|row| row.1.is_stream())
+        {
+            let listener = &port.listener;
             let token = Token::Listener(number as u16);
             if let Err(error) = unit.watcher.watch_listener(listener.as_raw_fd(), token) {
                 log::error!("listener {} cannot be watched: {error}", listener.host());
@@ -78,7 +81,7 @@ impl Acceptor {
     }
 
     fn unwatch(&self, unit: &Unit) {
-        for listener in &unit.runtime.listeners {
+        for Port { listener, .. } in unit.runtime.ports.iter().filter(|port| port.is_stream()) {
             if let Err(error) = unit.watcher.forget(listener.as_raw_fd()) {
                 log::debug!("listener {} was not watched: {error}", listener.host());
             }
@@ -94,7 +97,7 @@ impl Acceptor {
 
     /// Takes what waits at a listener.
     pub(super) fn accept(&self, unit: &Unit, number: usize) {
-        let Some(listener) = unit.runtime.listeners.get(number) else { return };
+        let Some(Port { listener, .. }) = unit.runtime.ports.get(number) else { return };
         for _ in 0..ACCEPTS_PER_EVENT {
             if !self.is_open.get() || self.is_resting.get() {
                 return;
@@ -116,7 +119,7 @@ impl Acceptor {
         let descriptor = socket.as_raw_fd();
         let most = unit.runtime.settings.max_connection;
         if i64::from(descriptor) >= most {
-            counters.aborted.add(1);
+            unit.count_aborted(port);
             crate::warn_limited!("too many connections, max_connection is {most}");
             self.rest(unit);
             return;
@@ -126,7 +129,7 @@ impl Acceptor {
         let tries = usize::try_from(most).unwrap_or(1);
         let round = &control.root().session_round;
         let Some(claimed) = control.connections.claim(round, unit.plan.id.0, tries) else {
-            counters.aborted.add(1);
+            unit.count_aborted(port);
             let number = code::SERVER_TOO_MANY_SOCKET;
             crate::warn_limited!("the table of connections is full (error {number})");
             self.rest(unit);
@@ -136,12 +139,17 @@ impl Acceptor {
         claimed.set_owner(owner.0, reactor_number);
         let session = SessionId(claimed.publish());
         counters.accepted.add(1);
+        if let Some(counters) = unit.port_counters(port) {
+            counters.accepted.add(1);
+        }
         let stream = Stream::new(socket);
         match &unit.reactor {
             Some(own) if owner == unit.plan.id => {
                 own.adopt(unit, Accepted { session, stream, is_watched: false });
             }
-            Some(_) | None => hand_over(unit, owner, session, stream),
+            Some(_) | None => {
+                hand_over(unit, owner, port, Accepted { session, stream, is_watched: false })
+            }
         }
     }
 }
@@ -157,7 +165,8 @@ fn owner_of(unit: &Unit, descriptor: i32) -> (UnitId, i32) {
     (reactors.get(index).copied().unwrap_or(unit.plan.id), index as i32)
 }
 
-fn hand_over(unit: &Unit, owner: UnitId, session: SessionId, stream: Stream) {
+fn hand_over(unit: &Unit, owner: UnitId, port: usize, accepted: Accepted) {
+    let Accepted { session, stream, .. } = accepted;
     let Some(handover) = unit.runtime.handovers.get(owner.index()) else { return };
     let descriptor = stream.as_raw_fd();
     // The reactor takes from the post under the same lock: an event finds the connection there, and
@@ -168,7 +177,7 @@ fn hand_over(unit: &Unit, owner: UnitId, session: SessionId, stream: Stream) {
         watcher.as_ref().is_some_and(|watcher| watcher.watch(descriptor, token).is_ok());
     handover.post.push(Accepted { session, stream, is_watched });
     drop(watcher);
-    if !is_watched || unit.runtime.hooks.has(EventKind::Connect) {
+    if !is_watched || unit.runtime.has_hook(port, EventKind::Connect) {
         unit.runtime.control.wiring.ring(owner.0);
     }
 }
@@ -187,6 +196,7 @@ mod tests {
     use crate::model::hooks::Hooks;
     use crate::model::plan::{Mode, Plan};
     use crate::model::settings::{Machine, Settings};
+    use crate::net::listener::Listener;
     use crate::os::clock;
     use crate::os::socket::SocketKind;
     use crate::unit::Runtime;
@@ -201,19 +211,24 @@ mod tests {
     /// A unit that does all by itself and accepts, but does not turn.
     fn accepting_unit() -> (Rc<Unit>, Loop) {
         let machine = Machine { cpu_count: 1, descriptor_limit: 1024, port_descriptor: 3 };
-        let settings = Settings::new(Mode::Base, machine).in_force();
+        let settings_of_server = Settings::new(Mode::Base, machine);
+        let settings = settings_of_server.in_force();
         let plan = Plan::new(Mode::Base, &settings, 0);
         let listener = Listener::bind(SocketKind::Tcp, "127.0.0.1", 0).unwrap();
-        listener.listen(settings.backlog, true).unwrap();
+        let settings_of_port = settings_of_server.port_in_force();
+        listener.listen(&settings_of_port.socket).unwrap();
+        let hooks = Hooks::default();
+        let port = Port { listener, settings: settings_of_port, hooks };
         let runtime =
-            Runtime::new(plan, settings, Hooks::default(), Vec::new(), vec![listener]).unwrap();
+            Runtime::new(plan, settings, Hooks::default(), Vec::new(), vec![port]).unwrap();
         let (unit, events) = Unit::new(Arc::new(runtime), UnitId::ROOT).unwrap();
         unit.acceptor.as_ref().unwrap().open(&unit);
         (unit, events)
     }
 
     fn connect(unit: &Unit) -> TcpStream {
-        let client = TcpStream::connect(("127.0.0.1", unit.runtime.listeners[0].port())).unwrap();
+        let client =
+            TcpStream::connect(("127.0.0.1", unit.runtime.ports[0].listener.port())).unwrap();
         client.set_read_timeout(Some(LIMIT)).unwrap();
         client
     }

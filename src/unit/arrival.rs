@@ -52,8 +52,8 @@ impl Arrival {
         let settings = &runtime.settings;
         // A port may be one that only the old identity is allowed.
         if settings.opens_own_listeners && plan.roles.has(Roles::ACCEPTOR) {
-            for listener in &runtime.listeners {
-                listener.open_own(settings.backlog, settings.is_nodelay)?;
+            for port in &runtime.ports {
+                port.listener.open_own(&port.settings.socket)?;
             }
         }
         runtime.arrival.keep_to_cpu(plan);

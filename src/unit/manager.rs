@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::model::control::Reload;
 use crate::model::hooks::{Event, EventKind, WorkerError};
 use crate::model::plan::{Roles, Start, UnitPlan};
-use crate::model::worker::{Command, InHand, Stage, UnitCounters};
+use crate::model::worker::{Command, InHand, Stage};
 use crate::model::{SessionId, UnitId};
 use crate::os::process::{self, ExitStatus, Pid};
 use crate::os::signal;
@@ -376,7 +376,7 @@ fn purge(unit: &Unit, plan: &UnitPlan) {
     let control = &unit.runtime.control;
     let last = control.root().session_round.load(std::sync::atomic::Ordering::Relaxed);
     control.connections.reap(plan.id.0, last, |id, record| record.bury(SessionId(id)));
-    let lost = control.counters(plan.id).map_or(0, UnitCounters::write_off);
+    let lost = control.write_off(plan.id);
     if lost > 0 {
         log::info!("{lost} connections were lost with unit {}", plan.id.0);
     }

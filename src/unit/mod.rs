@@ -40,14 +40,14 @@ use crate::ipc::Outbox;
 use crate::model::connection::Connection;
 use crate::model::control::{Control, Reload};
 use crate::model::dispatch::Dispatch;
-use crate::model::hooks::{Event, Hooks};
+use crate::model::hooks::{Event, EventKind, Hooks};
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
+use crate::model::port::Port;
 use crate::model::route;
 use crate::model::settings::InForce;
 use crate::model::user::UserProcess;
-use crate::model::worker::{Leave, Stage, UnitCounters, UnitRecord};
+use crate::model::worker::{Leave, PortCounters, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
-use crate::net::listener::Listener;
 use crate::os::memory::Home;
 use crate::os::signal::Signals;
 use crate::os::{clock, process};
@@ -78,8 +78,8 @@ pub struct Runtime {
     pub settings: InForce,
     /// The program's callbacks.
     pub hooks: Hooks,
-    /// The listeners, the first port first.
-    pub listeners: Vec<Listener>,
+    /// The ports, the first one first.
+    pub ports: Vec<Port>,
     /// The user processes, by registration number.
     pub users: Vec<UserProcess>,
     /// The shared memory.
@@ -100,9 +100,9 @@ impl Runtime {
         settings: InForce,
         hooks: Hooks,
         users: Vec<UserProcess>,
-        listeners: Vec<Listener>,
+        ports: Vec<Port>,
     ) -> Result<Self> {
-        let control = Control::new(&plan, &settings)?;
+        let control = Control::new(&plan, &settings, ports.len())?;
         control.root().set_start_time((clock::wall_ns() / 1_000_000_000) as i64);
         let root_process = process::open_pidfd(process::pid())
             .map_err(|error| Error::system("open a descriptor of the own process", &error))?;
@@ -116,7 +116,7 @@ impl Runtime {
             plan,
             settings,
             hooks,
-            listeners,
+            ports,
             users,
             control,
             write_stats,
@@ -160,6 +160,17 @@ impl Runtime {
         if self.plan.face() == id {
             self.control.root().set_master_pid(pid);
         }
+    }
+
+    /// The port that accepted a connection.
+    #[inline]
+    pub fn port_of(&self, record: &Connection) -> Option<&Port> {
+        self.ports.get(record.port())
+    }
+
+    /// Whether there is a callback for an event of a port.
+    pub fn has_hook(&self, port: usize, kind: EventKind) -> bool {
+        self.ports.get(port).is_some_and(|port| port.hooks.has(kind))
     }
 
     /// The worker that runs the callbacks of a connection.
@@ -358,19 +369,45 @@ impl Unit {
         }
     }
 
-    /// Counts a send.
+    /// What this unit counts for a port that is not the first: the first has what is left of the
+    /// totals, so that a server with one port counts everything once.
     #[inline]
-    pub fn count_send(&self, bytes: u64) {
-        match self.counters() {
-            Some(counters) => {
-                counters.responses.add(1);
-                counters.sent_bytes.add(bytes);
-            }
-            None => {
-                let root = self.runtime.control.root();
-                root.retired_responses.fetch_add(1, Ordering::Relaxed);
-                root.retired_sent_bytes.fetch_add(bytes, Ordering::Relaxed);
-            }
+    pub fn port_counters(&self, port: usize) -> Option<&PortCounters> {
+        match self.is_detached.get() || port == 0 {
+            false => self.runtime.control.port_counters(self.plan.id, port),
+            true => None,
+        }
+    }
+
+    /// Counts a send to a connection of a port.
+    #[inline]
+    pub fn count_send(&self, port: usize, bytes: u64) {
+        let Some(counters) = self.counters() else { return self.count_retired_send(port, bytes) };
+        counters.responses.add(1);
+        counters.sent_bytes.add(bytes);
+        if let Some(counters) = self.port_counters(port) {
+            counters.responses.add(1);
+            counters.sent_bytes.add(bytes);
+        }
+    }
+
+    #[cold]
+    fn count_retired_send(&self, port: usize, bytes: u64) {
+        let control = &self.runtime.control;
+        let retired = control.retired(0).into_iter().chain(control.retired(port));
+        for sends in retired.take(if port == 0 { 1 } else { 2 }) {
+            sends.responses.fetch_add(1, Ordering::Relaxed);
+            sends.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a connection that was dropped at accept.
+    pub(super) fn count_aborted(&self, port: usize) {
+        if let Some(counters) = self.counters() {
+            counters.aborted.add(1);
+        }
+        if let Some(counters) = self.port_counters(port) {
+            counters.aborted.add(1);
         }
     }
 

@@ -77,14 +77,24 @@ impl Worker {
         WorkerEvent { worker: i32::from(self.id.0), pid: unit.own_id() }
     }
 
-    /// Runs the callback of an event.
-    #[inline]
+    /// Runs the callback of an event of the server.
     fn raise(&self, unit: &Unit, event: &Event<'_>) {
-        let session = match event {
-            Event::Connection(_, event) => event.session,
-            Event::Plain(_) | Event::Worker(..) | Event::Error(_) => SessionId(0),
-        };
-        self.call(unit, Some(event.kind()), session, || unit.raise(event));
+        self.call(unit, Some(event.kind()), SessionId(0), || unit.raise(event));
+    }
+
+    /// Runs the callback of an event of a connection, that of its port.
+    #[inline]
+    fn raise_of(
+        &self,
+        unit: &Unit,
+        record: &Connection,
+        kind: EventKind,
+        event: ConnectionEvent<'_>,
+    ) {
+        let Some(port) = unit.runtime.port_of(record) else { return };
+        let session = event.session;
+        let event = Event::Connection(kind, event);
+        self.call(unit, Some(kind), session, || port.hooks.raise(&event));
     }
 
     /// Runs a callback; others see that the worker is busy, and with what. A callback may run
@@ -113,8 +123,7 @@ impl Worker {
     /// A connection was accepted.
     pub(super) fn connect(&self, unit: &Unit, session: SessionId) {
         if let Session::Open(record) = route::find(&unit.runtime.control.connections, session) {
-            let event = connection_event(record, session);
-            self.raise(unit, &Event::Connection(EventKind::Connect, event));
+            self.raise_of(unit, record, EventKind::Connect, connection_event(record, session));
         }
     }
 
@@ -137,8 +146,12 @@ impl Worker {
         let event = ConnectionEvent { arrival_ns, data, ..connection_event(record, session) };
         if let Some(counters) = unit.counters() {
             counters.taken.add(1);
-            self.raise(unit, &Event::Connection(EventKind::Receive, event));
+            let port = record.port();
+            self.raise_of(unit, record, EventKind::Receive, event);
             counters.requests.add(1);
+            if let Some(counters) = unit.port_counters(port) {
+                counters.requests.add(1);
+            }
             if self.request_limit > 0 {
                 self.count_request(unit, counters);
             }
@@ -158,8 +171,7 @@ impl Worker {
     pub(super) fn close_for_peer(&self, unit: &Unit, session: SessionId) {
         let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
         if record.begin_close(false) {
-            let event = connection_event(record, session);
-            self.raise(unit, &Event::Connection(EventKind::Close, event));
+            self.raise_of(unit, record, EventKind::Close, connection_event(record, session));
         }
         record.end_close();
         unit.tell_closed(route::reactor_of(record), session, false);
@@ -175,7 +187,7 @@ impl Worker {
             if record.begin_close(true) {
                 let event = connection_event(record, session);
                 let event = ConnectionEvent { reactor_number: BY_SERVER, ..event };
-                self.raise(unit, &Event::Connection(EventKind::Close, event));
+                self.raise_of(unit, record, EventKind::Close, event);
                 record.end_close();
             }
             unit.tell_closed(owner, session, is_reset);

@@ -1,8 +1,9 @@
 //! What a running server works with: the settings with all clamps applied and all numbers derived.
 
+use super::table::Name;
 use super::{
-    list_of, Name, Settings, CONNECTION_CEILING, DEFAULT_CONNECTIONS, REACTORS_PER_CPU,
-    WORKERS_PER_CPU, WORKER_CEILING,
+    list_of, Settings, CONNECTION_CEILING, DEFAULT_CONNECTIONS, REACTORS_PER_CPU, WORKERS_PER_CPU,
+    WORKER_CEILING,
 };
 
 /// The numbers that a running server works with.
@@ -16,8 +17,6 @@ pub struct InForce {
     pub is_single_thread: bool,
     /// Descriptor numbers from here on are refused.
     pub max_connection: i64,
-    /// For `listen`.
-    pub backlog: i32,
     /// Empty: standard output.
     pub log_file: String,
     /// 0 debug to 6 none.
@@ -48,12 +47,20 @@ pub struct InForce {
     pub ignored_cpus: Vec<usize>,
     /// Whether each worker opens the TCP ports for itself.
     pub opens_own_listeners: bool,
-    /// Bytes that may wait for one peer before sends fail.
-    pub socket_buffer_size: u64,
+    /// Whether ports that are added share their address with other programs.
+    pub shares_new_ports: bool,
+    /// The session id before the first one.
+    pub start_session_id: u64,
+    /// Whether connections are read after they were confirmed.
+    pub is_receive_delayed: bool,
+    /// Bytes handed to a worker and not taken yet, above which a connection is not read; 0: any.
+    pub max_queued_bytes: u64,
+    /// Milliseconds that a send that waits may wait; 0: any.
+    pub send_timeout_ms: u64,
+    /// Seconds between two looks for idle connections, as they were set; 0: not set.
+    pub heartbeat_check_interval_s: u64,
     /// Bytes of one send; `None`: no limit in this mode.
     pub output_buffer_size: Option<u64>,
-    /// Whether `TCP_NODELAY` is set.
-    pub is_nodelay: bool,
     /// Seconds.
     pub max_wait_time_s: u64,
     /// Requests after which a worker is replaced; 0: never.
@@ -80,10 +87,6 @@ impl Settings {
             reactor_count,
             is_single_thread: self.int(Name::SingleThread) != 0,
             max_connection: self.max_connection(worker_count, &mut warnings),
-            backlog: match self.int(Name::Backlog) {
-                0 => 512,
-                length => length as i32,
-            },
             log_file: self.text(Name::LogFile),
             log_level: self.int(Name::LogLevel) as u8,
             log_date_format: self.text(Name::LogDateFormat),
@@ -98,13 +101,17 @@ impl Settings {
             stats_interval_ms: self.int(Name::StatsTimerInterval) as u64,
             keeps_to_cpus: self.int(Name::OpenCpuAffinity) != 0,
             ignored_cpus: list_of(&self.text(Name::CpuAffinityIgnore)),
+            shares_new_ports: self.int(Name::EnableReusePort) != 0,
             opens_own_listeners: self.mode.workers_listen() && self.int(Name::EnableReusePort) != 0,
-            socket_buffer_size: self.int(Name::SocketBufferSize) as u64,
+            start_session_id: self.int(Name::StartSessionId) as u64,
+            is_receive_delayed: self.int(Name::EnableDelayReceive) != 0,
+            max_queued_bytes: self.int(Name::MaxQueuedBytes) as u64,
+            send_timeout_ms: self.int(Name::SendTimeout) as u64,
+            heartbeat_check_interval_s: self.int(Name::HeartbeatCheckInterval) as u64,
             output_buffer_size: self
                 .mode
                 .limits_output()
                 .then_some(self.int(Name::OutputBufferSize) as u64),
-            is_nodelay: self.int(Name::OpenTcpNodelay) != 0,
             max_wait_time_s: self.int(Name::MaxWaitTime) as u64,
             max_request: self.int(Name::MaxRequest) as u64,
             max_request_grace: self.int(Name::MaxRequestGrace) as u64,

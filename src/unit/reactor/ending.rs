@@ -153,11 +153,9 @@ impl Reactor {
 
     /// Gives the slot of a connection back that never came to life.
     pub(super) fn forget(&self, unit: &Unit, session: SessionId) {
-        give_slot_back(unit, session);
-        if let Some(counters) = unit.counters() {
-            counters.aborted.add(1);
-            counters.closed.add(1);
-        }
+        let port = give_slot_back(unit, session);
+        unit.count_aborted(port);
+        count_closed(unit, port);
     }
 }
 
@@ -165,10 +163,8 @@ impl State {
     /// Closes the descriptor, frees the slot, and with it the id for ever.
     pub(super) fn release(&mut self, unit: &Unit, session: SessionId, is_reset: bool) {
         let Some(peer) = self.peers.remove(session) else { return };
-        give_slot_back(unit, session);
-        if let Some(counters) = unit.counters() {
-            counters.closed.add(1);
-        }
+        let port = give_slot_back(unit, session);
+        count_closed(unit, port);
         let Peer { stream, mut out, has_ended, .. } = peer;
         out.clear(&mut self.pool);
         if is_reset {
@@ -221,10 +217,21 @@ fn has_begun_to_close(unit: &Unit, session: SessionId) -> bool {
     record.is_some_and(|record| record.closed.load(Ordering::Acquire) != 0)
 }
 
-fn give_slot_back(unit: &Unit, session: SessionId) {
+/// The id is gone for ever; the port that it was accepted on.
+fn give_slot_back(unit: &Unit, session: SessionId) -> usize {
     let connections = &unit.runtime.control.connections;
-    if let Some(record) = connections.get(session.0) {
-        record.bury(session);
-        connections.release(session.0);
+    let Some(record) = connections.get(session.0) else { return 0 };
+    let port = record.port();
+    record.bury(session);
+    connections.release(session.0);
+    port
+}
+
+fn count_closed(unit: &Unit, port: usize) {
+    if let Some(counters) = unit.counters() {
+        counters.closed.add(1);
+    }
+    if let Some(counters) = unit.port_counters(port) {
+        counters.closed.add(1);
     }
 }

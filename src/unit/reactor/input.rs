@@ -218,12 +218,18 @@ impl Reactor {
 
 #[inline]
 fn count_read(unit: &Unit, session: SessionId, count: usize) {
+    let mut port = 0;
     if let Some(record) = unit.runtime.control.connections.get(session.0) {
+        port = record.port();
         let before = record.dispatched_bytes.load(Ordering::Relaxed);
         record.dispatched_bytes.store(before.wrapping_add(count as u64), Ordering::Relaxed);
         record.last_recv_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
     }
     if let Some(counters) = unit.counters() {
+        counters.received_bytes.add(count as u64);
+        counters.dispatched.add(1);
+    }
+    if let Some(counters) = unit.port_counters(port) {
         counters.received_bytes.add(count as u64);
         counters.dispatched.add(1);
     }

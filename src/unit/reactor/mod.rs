@@ -200,9 +200,12 @@ impl Reactor {
             has_ended: false,
             is_queued: false,
         };
+        let record = unit.runtime.control.connections.get(session.0);
+        let is_greeted =
+            record.is_some_and(|record| unit.runtime.has_hook(record.port(), EventKind::Connect));
         let state = &mut *self.state.borrow_mut();
         state.peers.insert(peer);
-        if unit.runtime.hooks.has(EventKind::Connect) {
+        if is_greeted {
             state.ungreeted.push_back(session);
         }
     }

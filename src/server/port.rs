@@ -1,0 +1,235 @@
+//! Ports: add, set up, ask.
+
+use std::os::fd::{AsRawFd, RawFd};
+
+use crate::error::{code, Error, Result};
+use crate::model::hooks::{EventKind, Hook, Hooks};
+use crate::model::port::{check_hooks, Port, MOST_PORTS};
+use crate::model::settings::Settings;
+use crate::net::listener::Listener;
+use crate::os::socket::SocketKind;
+
+use super::{event_of, warn_unknown, Server, Setup, TLS};
+
+/// A port before start.
+pub(super) struct PortSetup {
+    listener: Listener,
+    /// Its own settings; `None`: it was never set and has those of the server.
+    pub(super) settings: Option<Settings>,
+    pub(super) hooks: Hooks,
+}
+
+/// What never changes.
+pub(super) struct PortFacts {
+    host: String,
+    number: u16,
+    kind: SocketKind,
+}
+
+impl PortFacts {
+    pub(super) fn of(listener: &Listener) -> Self {
+        let (host, number, kind) = (listener.host(), listener.port(), listener.kind());
+        Self { host: host.to_owned(), number, kind }
+    }
+}
+
+impl PortSetup {
+    pub(super) fn new(listener: Listener) -> Self {
+        Self { listener, settings: None, hooks: Hooks::default() }
+    }
+}
+
+fn kind_of(number: i32) -> Result<SocketKind> {
+    match number {
+        1 => Ok(SocketKind::Tcp),
+        3 => Ok(SocketKind::Tcp6),
+        5 => Ok(SocketKind::UnixStream),
+        2 => Ok(SocketKind::Udp),
+        4 => Ok(SocketKind::Udp6),
+        6 => Ok(SocketKind::UnixDgram),
+        tls if (1..=6).contains(&(tls ^ TLS)) => Err(Error::new(
+            code::OPERATION_NOT_SUPPORT,
+            format!("socket type {number} asks for TLS, which this version does not offer"),
+        )),
+        _ => Err(Error::new(
+            code::BAD_SOCKET_TYPE,
+            format!("{number} is no socket type, take one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM"),
+        )),
+    }
+}
+
+/// The number by which C names a kind of socket.
+pub(super) fn number_of(kind: SocketKind) -> i32 {
+    match kind {
+        SocketKind::Tcp => 1,
+        SocketKind::Udp => 2,
+        SocketKind::Tcp6 => 3,
+        SocketKind::Udp6 => 4,
+        SocketKind::UnixStream => 5,
+        SocketKind::UnixDgram => 6,
+    }
+}
+
+/// A socket type and a port number that a listener can have.
+pub(super) fn checked(kind: i32, port: i32) -> Result<(SocketKind, u16)> {
+    let kind = kind_of(kind)?;
+    if kind.is_unix() {
+        return Ok((kind, 0));
+    }
+    let number = u16::try_from(port).map_err(|_| {
+        let text = format!("port {port} is not in the range 0 to 65535");
+        Error::new(code::SERVER_INVALID_LISTEN_PORT, text)
+    })?;
+    Ok((kind, number))
+}
+
+fn no_port(index: usize) -> Error {
+    Error::new(code::INVALID_PARAMS, format!("the server has no port {index}"))
+}
+
+impl Setup {
+    /// Refuses a port that nobody would serve.
+    pub(super) fn check_hooks(&self) -> Result<()> {
+        let Some(first) = self.ports.first() else { return Ok(()) };
+        let check = |port: &PortSetup| {
+            check_hooks(port.listener.kind().is_stream(), &port.hooks.or(&first.hooks))
+        };
+        self.ports.iter().try_for_each(check)
+    }
+
+    /// The ports as units see them; none is left here.
+    pub(super) fn take_ports(&mut self) -> Vec<Port> {
+        let fallback = self.ports.first().map(|first| first.hooks.clone()).unwrap_or_default();
+        let server = &self.settings;
+        let make = |port: PortSetup| Port {
+            settings: port.settings.as_ref().unwrap_or(server).port_in_force(),
+            hooks: port.hooks.or(&fallback),
+            listener: port.listener,
+        };
+        std::mem::take(&mut self.ports).into_iter().map(make).collect()
+    }
+
+    /// The settings of a port, to be changed.
+    fn settings_of(&mut self, index: usize) -> Result<&mut Settings> {
+        // What was set for the server holds for the first port.
+        let beginning = match index {
+            0 => self.settings.clone(),
+            _ => self.settings.blank(),
+        };
+        let port = self.ports.get_mut(index).ok_or_else(|| no_port(index))?;
+        Ok(port.settings.get_or_insert(beginning))
+    }
+}
+
+impl Server {
+    /// Adds a port, which is bound here; its index.
+    pub fn add_listener(&self, host: &str, port: i32, kind: i32) -> Result<usize> {
+        self.configure(|setup| {
+            if setup.ports.len() >= MOST_PORTS {
+                let text = format!("a server has at most {MOST_PORTS} ports");
+                return Err(Error::new(code::SERVER_TOO_MANY_LISTEN_PORT, text));
+            }
+            let (kind, number) = checked(kind, port)?;
+            let shares = setup.settings.in_force().shares_new_ports;
+            let listener = match shares {
+                true => Listener::bind_shared(kind, host, number)?,
+                false => Listener::bind(kind, host, number)?,
+            };
+            // The system does not see it before they listen.
+            if setup.ports.iter().any(|other| other.listener.collides(&listener)) {
+                listener.unlink().unwrap_or_default();
+                let text = format!("{host}:{number} is the address of another port of this server");
+                return Err(Error::new(libc::EADDRINUSE, text));
+            }
+            setup.settings.note_port(listener.as_raw_fd());
+            self.facts.write().push(PortFacts::of(&listener));
+            setup.ports.push(PortSetup::new(listener));
+            Ok(setup.ports.len() - 1)
+        })
+    }
+
+    /// How many ports there are.
+    pub fn port_count(&self) -> usize {
+        self.facts.read().len()
+    }
+
+    fn with_facts<R>(&self, index: usize, act: impl FnOnce(&PortFacts) -> R) -> Result<R> {
+        self.facts.read().get(index).map(act).ok_or_else(|| no_port(index))
+    }
+
+    /// The host or path that a port was made with.
+    pub fn port_host(&self, index: usize) -> Result<String> {
+        self.with_facts(index, |facts| facts.host.clone())
+    }
+
+    /// The number of a port, the real one; 0 for a path.
+    pub fn port_number(&self, index: usize) -> Result<u16> {
+        self.with_facts(index, |facts| facts.number)
+    }
+
+    /// The number of the socket type of a port.
+    pub fn port_type(&self, index: usize) -> Result<i32> {
+        self.with_facts(index, |facts| number_of(facts.kind))
+    }
+
+    /// The listening descriptor of a port, until the server has ended.
+    pub fn port_socket(&self, index: usize) -> Result<RawFd> {
+        let running =
+            self.look(|runtime| runtime.ports.get(index).map(|port| port.listener.as_raw_fd()));
+        let descriptor = running.flatten().or_else(|| {
+            let setup = self.setup.lock();
+            setup.ports.get(index).map(|port| port.listener.as_raw_fd())
+        });
+        descriptor.ok_or_else(|| match index < self.port_count() {
+            true => Error::new(code::WRONG_OPERATION, "the server has ended and listens no more"),
+            false => no_port(index),
+        })
+    }
+
+    /// Takes a setting of a port as text. A name that no port has does nothing.
+    pub fn port_set(&self, index: usize, name: &str, value: &str) -> Result<()> {
+        self.set_port(index, name, |settings| settings.set_text(name, value))
+    }
+
+    /// Takes a setting of a port as a number. A name that no port has does nothing.
+    pub fn port_set_int(&self, index: usize, name: &str, value: i64) -> Result<()> {
+        self.set_port(index, name, |settings| settings.set_int(name, value))
+    }
+
+    fn set_port(
+        &self,
+        index: usize,
+        name: &str,
+        act: impl FnOnce(&mut Settings) -> Result<bool>,
+    ) -> Result<()> {
+        self.configure(|setup| {
+            if !act(setup.settings_of(index)?)? {
+                warn_unknown(name);
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes a JSON object of settings of a port, all or none.
+    pub fn port_set_json(&self, index: usize, json: &[u8]) -> Result<()> {
+        self.configure(|setup| {
+            let unknown = setup.settings_of(index)?.set_json(json)?;
+            unknown.iter().for_each(|name| warn_unknown(name));
+            Ok(())
+        })
+    }
+
+    /// Registers a callback of a port, in place of an earlier one.
+    pub fn port_on(&self, index: usize, event: &str, hook: Hook) -> Result<EventKind> {
+        self.configure(|setup| {
+            let kind = event_of(event)?;
+            if !kind.is_per_port() {
+                let text = format!("{event:?} is an event of the server, see sw_server_on");
+                return Err(Error::new(code::INVALID_PARAMS, text));
+            }
+            let port = setup.ports.get_mut(index).ok_or_else(|| no_port(index))?;
+            port.hooks.set(kind, hook);
+            Ok(kind)
+        })
+    }
+}
