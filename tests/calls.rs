@@ -1,8 +1,8 @@
 //! Bad calls. Whatever a function is given, and wherever it is called: it fails with the number
 //! that the specification names and one clear sentence, or does nothing; and the server goes on.
 //!
-//! The tables have a row for each function that the library exports, which a test compares with what
-//! `nm` finds: a new function needs a row, and a row needs something that goes wrong.
+//! The tables have a row for each function that the library exports, which a test compares with
+//! what `nm` finds: a new function needs a row, and a row needs something that goes wrong.
 
 #[path = "calls/ports.rs"]
 mod ports;
