@@ -307,12 +307,16 @@ pub struct Keepalive {
     pub count: i32,
 }
 
-/// Has the system watch silent peers. An accepted socket has it from its listener.
+/// Has the system watch silent peers. An accepted socket has it from its listener. What the system
+/// takes holds, whatever it refuses.
 pub fn set_keepalive(fd: RawFd, keepalive: &Keepalive) -> io::Result<()> {
-    set_flag(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, true)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, &keepalive.idle_s)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, &keepalive.interval_s)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, &keepalive.count)
+    let results = [
+        set_flag(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, true),
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, &keepalive.idle_s),
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, &keepalive.interval_s),
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, &keepalive.count),
+    ];
+    results.into_iter().collect()
 }
 
 /// How long sent bytes may stay unacknowledged before the connection is broken off.
