@@ -4,8 +4,9 @@
  *   play EXAMPLE MODE SESSION EXPECTED
  *
  * Lines of a session: "> text" sends a line on the newest connection, "< text" expects one, "end"
- * expects the end of the connection, "connect" opens one more, "close" closes the newest, "wait
- * text" waits until the example has printed that line. At the end the example gets SIGTERM and must
+ * expects the end of the connection, "connect" opens one more, "unix path" one at the file of that
+ * name with the port number behind it, "close" closes the newest, "wait text" waits until the
+ * example has printed that line. At the end the example gets SIGTERM and must
  * exit with 0. What it printed, without the lines of the library's log, which begin with "[", must
  * be the lines of EXPECTED in any order, since several processes print.
  */
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -132,22 +134,35 @@ static void wait_for(const char *text)
     }
 }
 
-static void open_client(void)
+static void open_client_at(const struct sockaddr *there, socklen_t length)
 {
-    struct sockaddr_in there = address();
     if (client_count == CLIENTS)
         fail("too many clients");
     for (;;) {
-        int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (connect(client, (struct sockaddr *)&there, sizeof there) == 0) {
+        int client = socket(there->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(client, there, length) == 0) {
             clients[client_count++] = client;
             return;
         }
+        int error = errno;
         close(client);
-        if (errno != ECONNREFUSED || waitpid(example, NULL, WNOHANG) != 0)
-            fail("cannot connect: %s", strerror(errno));
+        if ((error != ECONNREFUSED && error != ENOENT) || waitpid(example, NULL, WNOHANG) != 0)
+            fail("cannot connect: %s", strerror(error));
         poll(NULL, 0, RETRY_MS); /* it does not listen yet */
     }
+}
+
+static void open_client(void)
+{
+    struct sockaddr_in there = address();
+    open_client_at((struct sockaddr *)&there, sizeof there);
+}
+
+static void open_unix_client(const char *beginning)
+{
+    struct sockaddr_un there = { .sun_family = AF_UNIX };
+    snprintf(there.sun_path, sizeof there.sun_path, "%s%d", beginning, port);
+    open_client_at((struct sockaddr *)&there, sizeof there);
 }
 
 static void send_text(int client, const char *text)
@@ -203,7 +218,10 @@ static void play(char *line)
         expect_end(newest());
     else if (strcmp(line, "close\n") == 0 && client_count > 0)
         close(clients[--client_count]);
-    else if (strncmp(line, "wait ", 5) == 0) {
+    else if (strncmp(line, "unix ", 5) == 0) {
+        line[strcspn(line, "\n")] = '\0';
+        open_unix_client(line + 5);
+    } else if (strncmp(line, "wait ", 5) == 0) {
         line[strcspn(line, "\n")] = '\0';
         wait_for(line + 5);
     } else
