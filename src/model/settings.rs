@@ -171,12 +171,21 @@ impl Settings {
 
     /// Takes a JSON object of settings, all or none of them. Gives back the names it did not know.
     pub fn set_json(&mut self, json: &[u8]) -> Result<Vec<String>> {
+        self.set_object(json, |_| true)
+    }
+
+    /// As [`Settings::set_json`], for a port: it does not know what only a server has.
+    pub fn set_json_of_port(&mut self, json: &[u8]) -> Result<Vec<String>> {
+        self.set_object(json, Self::is_per_port)
+    }
+
+    fn set_object(&mut self, json: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)
             .map_err(|error| invalid(format!("the settings are not a JSON object: {error}")))?;
         let mut changed = self.clone();
         let mut unknown = Vec::new();
         for (name, value) in &object {
-            if !changed.set_json_value(name, value)? {
+            if !changed.set_json_value(name, value)? || !is_ours(name) {
                 unknown.push(name.clone());
             }
         }
