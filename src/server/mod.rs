@@ -142,8 +142,9 @@ impl Server {
     }
 
     /// Takes a setting as text. A name that is none is logged and ignored.
-    pub fn set(&self, name: &str, value: &str) -> Result<()> {
-        self.configure(|setup| setup.set(|settings| settings.set_text(name, value), name))
+    pub fn set(&self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        let value = value.as_ref();
+        self.configure(|setup| setup.set(|settings| settings.set_bytes(name, value), name))
     }
 
     /// Takes a setting as a number. A name that is none is logged and ignored.

@@ -95,8 +95,11 @@ fn no_port(index: usize) -> Error {
 }
 
 impl Setup {
-    /// Refuses a port that nobody would serve.
-    pub(super) fn check_hooks(&self) -> Result<()> {
+    /// Refuses what this build does not offer, and a port that nobody would serve.
+    pub(super) fn check(&self) -> Result<()> {
+        self.settings.check_offered()?;
+        let own = self.ports.iter().filter_map(|port| port.settings.as_ref());
+        own.into_iter().try_for_each(Settings::check_offered)?;
         let Some(first) = self.ports.first() else { return Ok(()) };
         let check = |port: &PortSetup| {
             check_hooks(port.listener.kind().is_stream(), &port.hooks.or(&first.hooks))
@@ -204,8 +207,8 @@ impl Server {
     }
 
     /// Takes a setting of a port as text. A name that no port has does nothing.
-    pub fn port_set(&self, index: usize, name: &str, value: &str) -> Result<()> {
-        self.set_port(index, name, |settings| settings.set_text(name, value))
+    pub fn port_set(&self, index: usize, name: &str, value: &[u8]) -> Result<()> {
+        self.set_port(index, name, |settings| settings.set_bytes(name, value))
     }
 
     /// Takes a setting of a port as a number. A name that no port has does nothing.

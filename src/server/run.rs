@@ -92,7 +92,7 @@ impl Server {
     pub fn start(&self) -> Result<()> {
         clear_last();
         self.check_phase()?;
-        self.setup.lock().check_hooks()?;
+        self.setup.lock().check()?;
         let _turn = Turn::take()?;
         let switched =
             self.phase.compare_exchange(CONFIGURING, RUNNING, Ordering::AcqRel, Ordering::Acquire);
