@@ -808,14 +808,15 @@ void sw_buffer_free(sw_buffer_t *buffer);
 //   as a port of its own type. Not NULL.
 // - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
 // - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
-// - `sock_type`: SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM.
+// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
 //
 // Returns: the server, or NULL.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that
-// this version does not serve), or the errno of the system, such as EADDRINUSE.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type with
+// SW_SSL, which this version does not serve), or the errno of the system, such as EADDRINUSE, which
+// a path has also if a file that nobody listens at is there.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
@@ -1025,8 +1026,9 @@ bool sw_server_is_running(const sw_server_t *server);
 //
 // Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or the
-// errno of the system, such as EADDRINUSE, also if another port of the server has the address.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (SW_SSL),
+// SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
+// port of the server has the address.
 //
 // Where: before start, any thread.
 //
@@ -1064,7 +1066,8 @@ sw_port_t *sw_server_listen(sw_server_t *server, const char *host, int port, int
 sw_port_t *sw_server_port(const sw_server_t *server, size_t index);
 
 // Takes a setting of a port. A port for which this was never called has the settings of its
-// server; for one that was set only what was set here counts, and defaults for the rest.
+// server; for one that was set only what was set here counts, and defaults for the rest. The first
+// port has what is set for the server in either case.
 //
 // - `port`: the port.
 // - `name`: the name, in any case; not NULL. One that no port has does nothing.
@@ -1073,7 +1076,7 @@ sw_port_t *sw_server_port(const sw_server_t *server, size_t index);
 // Returns: true, also for an unknown name, which is logged.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL, or a value that is none), SW_ERROR_WRONG_OPERATION (after
-// start).
+// start), or the errno of the system (`ipv6_only` binds the address anew).
 //
 // Where: before start, any thread.
 //

@@ -24,14 +24,15 @@ const NS_PER_S: f64 = 1e9;
 ///   as a port of its own type. Not NULL.
 /// - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
 /// - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
-/// - `sock_type`: SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM.
+/// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
 ///
 /// Returns: the server, or NULL.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 /// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that
-/// this version does not serve), or the errno of the system, such as EADDRINUSE.
+/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type with
+/// SW_SSL, which this version does not serve), or the errno of the system, such as EADDRINUSE, which
+/// a path has also if a file that nobody listens at is there.
 ///
 /// Where: any thread. Many servers may be made in a process; one at a time can run.
 ///
