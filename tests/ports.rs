@@ -64,8 +64,9 @@ fn obey_here(server: api::Handle, event: &Event) {
             stats.map_or_else(|error| error.code.to_string(), |stats| counts(&stats))
         }
         ["!all"] => server.stats().map_or_else(|error| error.to_string(), |it| counts(&it)),
-        ["!list", index] => {
-            let list = port(server, number(index)).and_then(|port| port.client_list());
+        ["!list", index, start, size] => {
+            let list = port(server, number(index))
+                .and_then(|port| port.client_list(number(start), number(size)));
             list.map_or_else(|error| error.code.to_string(), |list| format!("{list:?}"))
         }
         ["!info"] => server.client_info(fd, false).map_or_else(
@@ -249,11 +250,22 @@ fn alone(setup: &Setup) -> Outcome {
 fn each_port_lists_its_own_connections(server: &Running) -> Outcome {
     let _peers = populate(server)?;
     let mut asker = connect_at(server, 3)?;
-    let lists: Vec<String> = (0..=COUNT)
-        .map(|index| ask_peer(&mut *asker, &format!("!list {index}")))
-        .collect::<Result<_, _>>()?;
-    assert_eq!(lists[..4], ["[1, 2, 3]", "[4]", "[5]", "[6, 7]"]);
-    assert_eq!(lists[4], SW_ERROR_INVALID_PARAMS.to_string());
+    let refused = |code: i32| code.to_string();
+    for (question, list) in [
+        ("0 0 100", "[1, 2, 3]".to_owned()),
+        ("0 0 2", "[1, 2]".to_owned()),
+        ("0 2 2", "[3]".to_owned()),
+        ("0 3 2", "[]".to_owned()),
+        ("1 0 100", "[4]".to_owned()),
+        ("2 0 100", "[5]".to_owned()),
+        ("3 0 100", "[6, 7]".to_owned()),
+        // There is no such port, and no such connection of this one.
+        ("4 0 100", refused(PARAMS)),
+        ("1 3 100", refused(SW_ERROR_SESSION_NOT_EXIST)),
+        ("0 0 101", refused(PARAMS)),
+    ] {
+        assert_eq!(ask_peer(&mut *asker, &format!("!list {question}"))?, list, "{question}");
+    }
     Ok(())
 }
 
