@@ -2,11 +2,15 @@
 //!
 //! Nothing here runs a loop or waits: messages leave at the end of the turn, see `turn.rs`.
 
+use std::sync::atomic::Ordering;
+
 use crate::error::{code, Error, Result};
 use crate::ipc::Header;
 use crate::model::connection::Connection;
 use crate::model::kind::MessageKind;
 use crate::model::{route, SessionId, UnitId};
+use crate::net::file_part::FilePart;
+use crate::net::stream::PEER_GONE;
 
 use super::Unit;
 
@@ -59,6 +63,49 @@ impl Unit {
         drop(outbox);
         self.tell_if_hasty();
         Ok(())
+    }
+
+    /// Sends a part of a file to the peer of an open connection.
+    pub fn send_file(&self, record: &Connection, session: SessionId, part: FilePart) {
+        let owner = route::reactor_of(record);
+        match self.reactor.as_ref().filter(|_| owner == self.plan.id) {
+            Some(reactor) => reactor.send_file(self, session, part),
+            None => {
+                self.post(owner, MessageKind::SendFile, session, 0, &part.encode());
+                self.tell_if_hasty();
+            }
+        }
+    }
+
+    /// Sends `data` to the peer of a connection that this unit owns, and waits until it has gone.
+    /// An `errno` tells why it has not.
+    pub fn send_and_wait(
+        &self,
+        session: SessionId,
+        data: &[u8],
+        deadline_ns: Option<u64>,
+    ) -> std::result::Result<(), i32> {
+        match &self.reactor {
+            Some(reactor) => reactor.send_and_wait(self, session, data, deadline_ns),
+            None => Err(PEER_GONE),
+        }
+    }
+
+    /// A send was refused because too much waits: the reactor sees to it that the worker hears when
+    /// there is room, behind all that this unit has sent before.
+    #[cold]
+    pub fn note_refused(&self, record: &Connection, session: SessionId) {
+        if record.refused.swap(1, Ordering::Relaxed) != 0 {
+            return;
+        }
+        let owner = route::reactor_of(record);
+        match self.reactor.as_ref().filter(|_| owner == self.plan.id) {
+            Some(reactor) => reactor.note_refused(self, session),
+            None => {
+                self.post(owner, MessageKind::Refused, session, 0, &[]);
+                self.tell_if_hasty();
+            }
+        }
     }
 
     /// Closes a connection for the server. In the bound worker the close callback runs here.
