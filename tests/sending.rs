@@ -4,6 +4,8 @@
 #[path = "sending/api.rs"]
 mod api;
 mod common;
+#[path = "sending/crowd.rs"]
+mod crowd;
 #[path = "sending/files.rs"]
 mod files;
 #[path = "sending/levels.rs"]
@@ -16,6 +18,7 @@ mod users;
 mod waiting;
 
 use common::prelude::*;
+use crowd::*;
 use files::*;
 use levels::*;
 use waiting::*;
@@ -36,4 +39,6 @@ server_tests! {
         in [Mode::Base, Mode::Thread];
     a_peer_that_leaves_ends_the_wait: patient, in [Mode::Base, Mode::Thread];
     only_the_owner_of_a_connection_can_wait: plain;
+    blocks_of_four_senders_never_mix: four_senders;
+    peers_that_do_not_read_cost_those_that_do_nothing: small_buffers;
 }

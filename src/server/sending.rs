@@ -54,10 +54,10 @@ fn send(unit: &Unit, session: SessionId, data: &[u8]) -> Result<()> {
         return Err(too_long(data.len(), settings.output_buffer_size.unwrap_or_default()));
     }
     let record = route::open(&unit.runtime().control.connections, session)?;
-    let waiting = record.queued_bytes.load(Ordering::Relaxed);
+    let waiting = unit.waiting_bytes(record, session);
     let limit = unit.runtime().port_of(record).map_or(0, |port| port.settings.socket_buffer_size);
-    if waiting + unit.held_back_bytes(session) >= limit {
-        return Err(overflow(unit, record, session));
+    if waiting >= limit {
+        return Err(overflow(unit, record, session, waiting));
     }
     unit.send(record, session, data)?;
     unit.count_send(record.port(), data.len() as u64);
@@ -81,14 +81,13 @@ fn too_long(length: usize, limit: u64) -> Error {
 
 /// Refuses to queue more. If the program wants to know when there is room, it will be told.
 #[cold]
-fn overflow(unit: &Unit, record: &Connection, session: SessionId) -> Error {
+fn overflow(unit: &Unit, record: &Connection, session: SessionId, waiting: u64) -> Error {
     let port = unit.runtime().port_of(record);
     if port.is_some_and(|port| {
         port.hooks.has(EventKind::BufferFull) || port.hooks.has(EventKind::BufferEmpty)
     }) {
         unit.note_refused(record, session);
     }
-    let waiting = record.queued_bytes.load(Ordering::Relaxed);
     Error::new(
         code::OUTPUT_BUFFER_OVERFLOW,
         format!("{waiting} bytes wait for the slow peer of connection {}", session.0),
