@@ -124,29 +124,41 @@ fn take_little(client: &Client) -> std::io::Result<()> {
     }
 }
 
+/// Where a connection is.
+struct Place {
+    worker: String,
+    session: i64,
+}
+
+fn place_of(client: &mut Client) -> Result<Place, Box<dyn std::error::Error + Send + Sync>> {
+    let who = ask(client, "who")?;
+    let (worker, session) = who.split_once(' ').ok_or("no worker")?;
+    let session = number(session.rsplit(' ').next().unwrap_or(""));
+    Ok(Place { worker: worker.to_owned(), session })
+}
+
 pub fn peers_that_do_not_read_cost_those_that_do_nothing(server: &Running) -> Outcome {
     let connect = |count| (0..count).map(|_| server.connect()).collect::<Result<Vec<_>, _>>();
     let mut healthy = connect(HEALTHY)?;
     let mut slow = connect(SLOW)?;
     slow.iter().try_for_each(take_little)?;
-    let mut sessions = Vec::new();
-    for client in &mut slow {
-        sessions.push(number::<i64>(ask(client, "who")?.rsplit(' ').next().unwrap_or("")));
-    }
+    let slow: Vec<Place> = slow.iter_mut().map(place_of).collect::<Result<_, _>>()?;
+    let places: Vec<Place> = healthy.iter_mut().map(place_of).collect::<Result<_, _>>()?;
     percentile_99(&mut healthy)?;
     let alone = percentile_99(&mut healthy)?;
     let before = puppet::memory_bytes(server)? as usize;
-    // Each fills its own socket and buffer, until its sends are refused.
-    for (index, session) in sessions.iter().enumerate() {
-        let control = &mut healthy[index % HEALTHY];
-        let answer = ask(control, &format!("pour {session} {MESSAGE}"))?;
-        assert!(answer.ends_with(" 1008"), "{answer}");
-    }
-    // What was on its way has found room in sockets: now all buffers are full, and stay so.
-    for (index, session) in sessions.iter().enumerate() {
-        let control = &mut healthy[index % HEALTHY];
-        let order = format!("pour {session} {MESSAGE}");
-        puppet::ask_until(control, &order, |line| line == "0 1008")?;
+    // Each is sent to by its own worker until it is full, and what the system takes of that late is
+    // made up for.
+    for Place { worker, session } in &slow {
+        let control = places.iter().position(|place| place.worker == *worker).ok_or("none")?;
+        let control = healthy.get_mut(control).ok_or("none")?;
+        let end = Instant::now() + STEP;
+        while number::<usize>(&ask(control, &format!("waiting {session}"))?) < LIMIT {
+            let answer = ask(control, &format!("pour {session} {MESSAGE}"))?;
+            assert!(answer.ends_with(" 1008"), "{answer}");
+            assert!(Instant::now() < end, "{session} does not become full");
+        }
+        assert_eq!(ask(control, &format!("tell {session} more"))?, "1008");
     }
     let beside = percentile_99(&mut healthy)?;
     let above = (puppet::memory_bytes(server)? as usize).saturating_sub(before);
