@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,26 @@ use crate::os::file;
 const SHRUNK: i32 = libc::EIO;
 /// Bytes before the path, in a message.
 const HEAD_BYTES: usize = 16;
+
+/// Why nothing of a file can be sent.
+#[derive(Debug)]
+pub enum Unsendable {
+    /// It is a folder, a device, a pipe.
+    NotRegular,
+    /// No file has so long a path.
+    PathTooLong,
+    /// The system says no.
+    System(io::Error),
+}
+
+/// The size of a file of which parts can be sent.
+pub fn size_of(path: &Path) -> Result<u64, Unsendable> {
+    file::open_regular(path).map(|(_, size)| size).map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => Unsendable::NotRegular,
+        Some(libc::ENAMETOOLONG) => Unsendable::PathTooLong,
+        _ => Unsendable::System(error),
+    })
+}
 
 /// A part of a file.
 #[derive(Debug)]

@@ -11,6 +11,9 @@ pub const PEER_GONE: i32 = libc::EPIPE;
 /// The `errno` of a connection whose output could not be kept.
 pub const NO_MEMORY: i32 = libc::ENOMEM;
 
+/// The `errno` of a wait that took too long.
+pub const TIMED_OUT: i32 = libc::ETIMEDOUT;
+
 /// A connected stream socket; dropping it closes it.
 #[derive(Debug)]
 pub struct Stream {
@@ -71,9 +74,10 @@ impl Stream {
     }
 
     /// Waits until it takes bytes, or writing would tell why not; false when the time (in
-    /// milliseconds, `None` without limit) has passed before.
-    pub fn wait_writable(&self, timeout_ms: Option<u64>) -> io::Result<bool> {
+    /// milliseconds, `None` without limit) has passed before, or the `errno`.
+    pub fn wait_writable(&self, timeout_ms: Option<u64>) -> Result<bool, i32> {
         socket::wait_writable(self.as_raw_fd(), timeout_ms)
+            .map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
     }
 
     /// Tells the peer that nothing more will come, behind what was written; reading goes on.

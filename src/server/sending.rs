@@ -10,7 +10,7 @@ use crate::model::hooks::EventKind;
 use crate::model::plan::Roles;
 use crate::model::route;
 use crate::model::SessionId;
-use crate::net::file_part::FilePart;
+use crate::net::file_part::{self, FilePart, Unsendable};
 use crate::os::{clock, file};
 use crate::unit::Unit;
 
@@ -117,7 +117,7 @@ fn send_file(unit: &Unit, session: SessionId, path: &str, offset: i64, length: u
 fn part_of(path: &str, offset: u64, length: u64) -> Result<FilePart> {
     // Made absolute, nothing at all would be a folder.
     let absolute = if path.is_empty() { PathBuf::new() } else { file::absolute(path) };
-    let (_, size) = file::open_regular(&absolute).map_err(|error| no_file(path, &error))?;
+    let size = file_part::size_of(&absolute).map_err(|reason| no_file(path, reason))?;
     if offset >= size {
         let text = format!("offset {offset} is not inside of {path:?}, which has {size} bytes");
         return Err(Error::new(code::SYSTEM_CALL_FAIL, text));
@@ -130,17 +130,19 @@ fn part_of(path: &str, offset: u64, length: u64) -> Result<FilePart> {
     })
 }
 
-fn no_file(path: &str, error: &io::Error) -> Error {
+fn no_file(path: &str, reason: Unsendable) -> Error {
     // A path may be longer than a message.
     let path: String = path.chars().take(100).collect();
-    match error.raw_os_error() {
-        Some(libc::EINVAL) => {
+    match reason {
+        Unsendable::NotRegular => {
             Error::new(code::SERVER_IS_NOT_REGULAR_FILE, format!("{path:?} is no regular file"))
         }
-        Some(libc::ENAMETOOLONG) => {
+        Unsendable::PathTooLong => {
             Error::new(code::NAME_TOO_LONG, format!("the path {path:?}... is too long"))
         }
-        _ => Error::new(code::SYSTEM_CALL_FAIL, format!("{path:?} cannot be read: {error}")),
+        Unsendable::System(error) => {
+            Error::new(code::SYSTEM_CALL_FAIL, format!("{path:?} cannot be read: {error}"))
+        }
     }
 }
 

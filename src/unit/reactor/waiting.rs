@@ -2,7 +2,7 @@
 
 use crate::model::SessionId;
 use crate::net::file_part::FilePart;
-use crate::net::stream::{Moved, Stream, NO_MEMORY, PEER_GONE};
+use crate::net::stream::{Moved, Stream, NO_MEMORY, PEER_GONE, TIMED_OUT};
 use crate::os::clock;
 
 use super::output::note_output;
@@ -47,7 +47,7 @@ impl Reactor {
             note_output(unit, peer, levels);
         }
         match result {
-            Err(errno) if errno != libc::ETIMEDOUT => broken.push((session, errno)),
+            Err(errno) if errno != TIMED_OUT => broken.push((session, errno)),
             Ok(()) | Err(_) => {}
         }
         result
@@ -79,7 +79,7 @@ impl State {
                         if rest.len() < bytes.len() {
                             peer.out.append(rest, pool).map_err(|_| NO_MEMORY)?;
                         }
-                        return Err(libc::ETIMEDOUT);
+                        return Err(TIMED_OUT);
                     }
                 }
                 Moved::End => return Err(PEER_GONE),
@@ -98,6 +98,5 @@ fn wait_for_room(stream: &Stream, deadline_ns: Option<u64>) -> Result<bool, i32>
         return Ok(false);
     }
     // A wait that is over too early is begun anew by the caller, who looks at the deadline again.
-    let waited = stream.wait_writable(left_ms);
-    waited.map(|_| true).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
+    stream.wait_writable(left_ms).map(|_| true)
 }
