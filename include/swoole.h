@@ -1227,27 +1227,6 @@ int sw_port_get_client_list(const sw_port_t *port, int64_t start_fd, int64_t *fd
 // Memory: `out` is a copy.
 bool sw_port_stats(const sw_port_t *port, sw_stats_t *out);
 
-// Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
-// stay together. It never blocks: true means accepted, not delivered.
-//
-// - `server`: the server.
-// - `fd`: the session id.
-// - `data`: the bytes; not NULL.
-// - `len`: at least 1; in SW_PROCESS mode at most output_buffer_size.
-//
-// Returns: true if the bytes were taken.
-//
-// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_DATA_LENGTH_TOO_LARGE,
-// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (socket_buffer_size bytes wait for a slow peer already),
-// SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its
-// close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT,
-// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
-//
-// Where: in callbacks, of any process.
-//
-// Memory: the bytes are copied.
-bool sw_server_send(sw_server_t *server, int64_t fd, const void *data, size_t len);
-
 // Closes a connection. In the worker of the connection its close callback runs inside this call;
 // from elsewhere the request is forwarded and runs there.
 //
@@ -1313,6 +1292,84 @@ bool sw_server_get_client_info(sw_server_t *server,
 //
 // Memory: `fds` is the caller's and holds copies.
 int sw_server_get_client_list(sw_server_t *server, int64_t start_fd, int64_t *fds, int page_size);
+
+// Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
+// stay together. It never blocks: true means accepted, not delivered. The send with which
+// socket_buffer_size bytes or more wait for the peer is taken whole; from then on sends fail until
+// less waits, see the events bufferFull and bufferEmpty.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `data`: the bytes; not NULL.
+// - `len`: at least 1; in SW_PROCESS mode at most output_buffer_size.
+//
+// Returns: true if the bytes were taken.
+//
+// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_DATA_LENGTH_TOO_LARGE,
+// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (socket_buffer_size bytes wait for a slow peer already),
+// SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its
+// close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT,
+// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process.
+//
+// Memory: the bytes are copied.
+bool sw_server_send(sw_server_t *server, int64_t fd, const void *data, size_t len);
+
+// Queues a part of a regular file for the peer of a connection, behind what was sent before; the
+// bytes never pass through this process. The file is opened when its turn comes and must stay as
+// it is until it has gone: if it is missing then or has become shorter, that is logged and the
+// connection is closed, since nothing else may stand in the place of the bytes. At most 1024 files
+// wait for one peer; their bytes do not count for socket_buffer_size.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `path`: the file, in UTF-8; not NULL. A relative one begins where this process works. In
+//   SW_PROCESS mode it is opened by the master, which does not see a chroot of the workers.
+// - `offset`: the first byte, 0 or more and less than the size of the file.
+// - `length`: how many bytes; 0: all that follow.
+//
+// Returns: true if the part was accepted; it is not counted in response_count.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, a negative offset, or the file has not so many bytes),
+// SW_ERROR_SYSTEM_CALL_FAIL (no such file, not allowed, or the offset is not inside of it),
+// SW_ERROR_SERVER_IS_NOT_REGULAR_FILE, SW_ERROR_NAME_TOO_LONG, SW_ERROR_SERVER_SEND_IN_MASTER,
+// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (1024 files wait), SW_ERROR_SESSION_INVALID_ID,
+// SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its close callback),
+// SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT, SW_ERROR_WRONG_OPERATION
+// (not running).
+//
+// Where: in callbacks, of any process but the master.
+//
+// Memory: the path is copied.
+bool sw_server_sendfile(sw_server_t *server,
+                        int64_t fd,
+                        const char *path,
+                        int64_t offset,
+                        size_t length);
+
+// Sends bytes to the peer of a connection and waits until the system has taken all of them and
+// what was sent before. Nothing else happens in the worker meanwhile: it is for peers that are
+// near and fast.
+//
+// - `server`: the server.
+// - `fd`: the session id, of a connection of this worker.
+// - `data`: the bytes; not NULL.
+// - `len`: at least 1.
+//
+// Returns: true if every byte was written.
+//
+// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_OPERATION_NOT_SUPPORT (SW_PROCESS mode, or no
+// event worker), SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING
+// (inside its close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER,
+// SW_ERROR_SESSION_CLOSED_BY_CLIENT, SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not
+// running), ETIMEDOUT (send_timeout has passed: if a part of the bytes has gone, the rest is
+// queued, else none is sent), or the errno that broke the connection.
+//
+// Where: in callbacks of event workers, in SW_BASE and SW_THREAD mode.
+//
+// Memory: the bytes are the caller's.
+bool sw_server_sendwait(sw_server_t *server, int64_t fd, const void *data, size_t len);
 
 // Reads the counts of the server: shared memory alone, one after the other while it runs.
 //

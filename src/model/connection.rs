@@ -37,8 +37,15 @@ shared_record! {
         pub last_recv_ns: AtomicU64,
         /// Bytes handed to the worker since accept.
         pub dispatched_bytes: AtomicU64,
-        /// Bytes that wait for the peer.
+        /// Bytes in memory that wait for the peer.
         pub queued_bytes: AtomicU64,
+        /// Bytes of files that wait for the peer.
+        pub queued_file_bytes: AtomicU64,
+        /// Files of which they are.
+        pub queued_files: AtomicU32,
+        /// Not 0: a send was refused since the buffer was last called empty. Whoever refuses sets
+        /// it, and tells the reactor if it was 0; the reactor clears it.
+        pub refused: AtomicU32,
         /// When bytes were last written.
         pub last_send_ns: AtomicU64,
         /// `errno` of an abnormal end.
@@ -69,7 +76,7 @@ shared_record! {
     }
 }
 
-const _: () = assert!(std::mem::size_of::<Connection>() == 208);
+const _: () = assert!(std::mem::size_of::<Connection>() == 224);
 
 /// What became of the session that an id names but that is not open any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +97,15 @@ impl Connection {
         for field in [
             &self.dispatched_bytes,
             &self.queued_bytes,
+            &self.queued_file_bytes,
             &self.last_send_ns,
             &self.taken_bytes,
             &self.last_dispatch_ns,
         ] {
             field.store(0, Ordering::Relaxed);
         }
+        self.queued_files.store(0, Ordering::Relaxed);
+        self.refused.store(0, Ordering::Relaxed);
         self.close_errno.store(0, Ordering::Relaxed);
         self.closed.store(0, Ordering::Relaxed);
         self.set_peer(peer);

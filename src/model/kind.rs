@@ -25,6 +25,14 @@ pub enum MessageKind {
     CloseFor = 7,
     /// Worker to reactor: this worker has started and reads on; the session is unused.
     WorkerReady = 8,
+    /// To a reactor: send a part of a file to the peer; the payload is a `FilePart`.
+    SendFile = 20,
+    /// To a reactor: a send was refused because too much waits.
+    Refused = 21,
+    /// Reactor to worker: much waits for the peer.
+    BufferFull = 22,
+    /// Reactor to worker: little waits again.
+    BufferEmpty = 23,
 }
 
 impl MessageKind {
@@ -39,6 +47,10 @@ impl MessageKind {
             6 => Self::Closed,
             7 => Self::CloseFor,
             8 => Self::WorkerReady,
+            20 => Self::SendFile,
+            21 => Self::Refused,
+            22 => Self::BufferFull,
+            23 => Self::BufferEmpty,
             _ => return None,
         })
     }

@@ -1,5 +1,6 @@
 //! A connected stream. TLS will stand beside it with the same face.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -9,6 +10,9 @@ use crate::os::socket;
 pub const PEER_GONE: i32 = libc::EPIPE;
 /// The `errno` of a connection whose output could not be kept.
 pub const NO_MEMORY: i32 = libc::ENOMEM;
+
+/// The `errno` of a wait that took too long.
+pub const TIMED_OUT: i32 = libc::ETIMEDOUT;
 
 /// A connected stream socket; dropping it closes it.
 #[derive(Debug)]
@@ -61,6 +65,19 @@ impl Stream {
     /// Writes as much of the parts, in order, as the socket takes.
     pub fn write_parts(&self, parts: &[IoSlice<'_>]) -> Moved {
         Moved::of(socket::send_all_of(self.as_raw_fd(), parts))
+    }
+
+    /// Writes at most `count` bytes of a file from `offset` on, as far as the socket takes them.
+    /// `End` means that the file ends before.
+    pub fn write_file(&self, file: &File, offset: u64, count: usize) -> Moved {
+        Moved::of(socket::send_file(self.as_raw_fd(), file.as_raw_fd(), offset, count))
+    }
+
+    /// Waits until it takes bytes, or writing would tell why not; false when the time (in
+    /// milliseconds, `None` without limit) has passed before, or the `errno`.
+    pub fn wait_writable(&self, timeout_ms: Option<u64>) -> Result<bool, i32> {
+        socket::wait_writable(self.as_raw_fd(), timeout_ms)
+            .map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
     }
 
     /// Tells the peer that nothing more will come, behind what was written; reading goes on.

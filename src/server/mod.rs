@@ -6,6 +6,7 @@ pub mod connection;
 pub mod port;
 pub mod process;
 mod run;
+mod sending;
 mod stats_file;
 pub mod status;
 pub mod timer;

@@ -56,6 +56,7 @@ use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
 use family::Family;
 use manager::Manager;
+use outgoing::OnWay;
 use parking::Parking;
 use reactor::Reactor;
 use root::Root;
@@ -198,6 +199,8 @@ pub struct Unit {
     outbox: RefCell<Outbox>,
     /// Bytes of sends that went into the outbox while it had messages that wait for room.
     held_back: RefCell<HashMap<SessionId, u64>>,
+    /// What was sent to connections of other units and may not have arrived there.
+    on_way: OnWay,
     agenda: Agenda,
     signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
@@ -293,6 +296,7 @@ impl Unit {
             loop_descriptor: events.descriptor(),
             outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),
             held_back: RefCell::default(),
+            on_way: OnWay::default(),
             agenda: Agenda::default(),
             signals: RefCell::default(),
             now: Cell::default(),

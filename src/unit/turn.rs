@@ -9,10 +9,12 @@ use crate::error::{code, Result};
 use crate::event::{Loop, Ready, Token};
 use crate::ipc::{Inbox, Message};
 use crate::model::control::Reload;
+use crate::model::hooks::EventKind;
 use crate::model::kind::MessageKind;
 use crate::model::plan::Start;
 use crate::model::worker::Stage;
 use crate::model::{SessionId, UnitId};
+use crate::net::file_part::FilePart;
 use crate::os::{clock, process, signal};
 
 use super::{Unit, CURRENT};
@@ -292,6 +294,17 @@ impl Unit {
             }
             (MessageKind::Send, _, Some(reactor)) => {
                 reactor.send_message(self, session, message.payload);
+            }
+            (MessageKind::SendFile, _, Some(reactor)) => match FilePart::decode(&message.payload) {
+                Some(part) => reactor.send_file(self, session, part),
+                None => self.drop_unknown(header.kind, header.source),
+            },
+            (MessageKind::Refused, _, Some(reactor)) => reactor.note_refused(self, session),
+            (MessageKind::BufferFull, Some(worker), _) => {
+                worker.tell_level(self, session, EventKind::BufferFull);
+            }
+            (MessageKind::BufferEmpty, Some(worker), _) => {
+                worker.tell_level(self, session, EventKind::BufferEmpty);
             }
             (MessageKind::Shut, _, Some(reactor)) => reactor.shut(self, session),
             (MessageKind::Closed, _, Some(reactor)) => {

@@ -167,6 +167,16 @@ impl Worker {
         }
     }
 
+    /// The buffer of a connection has become full or empty.
+    pub(super) fn tell_level(&self, unit: &Unit, session: SessionId, kind: EventKind) {
+        let connections = &unit.runtime.control.connections;
+        if let (Session::Open(record), false) =
+            (route::find(connections, session), self.has_ended())
+        {
+            self.raise_of(unit, record, kind, connection_event(record, session));
+        }
+    }
+
     /// The peer is gone. The reactor waits for the answer, also if the callback ran before.
     pub(super) fn close_for_peer(&self, unit: &Unit, session: SessionId) {
         let Some(record) = unit.runtime.control.connections.get(session.0) else { return };

@@ -6,8 +6,10 @@
 
 mod ending;
 mod input;
+mod levels;
 mod output;
 mod peers;
+mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -28,6 +30,7 @@ use crate::proto::raw::{Raw, LARGEST_MESSAGE};
 
 use super::acceptor::Accepted;
 use super::{Runtime, Unit};
+use levels::Levels;
 use output::Burst;
 use peers::{Life, Peer, Peers};
 
@@ -48,6 +51,10 @@ struct State {
     unfinished: VecDeque<SessionId>,
     /// Connections that are not read because the lane of their worker is full, by worker.
     stalled: Queues,
+    /// Connections with more to write than their turn allowed.
+    unwritten: VecDeque<SessionId>,
+    /// Connections whose buffers have become full or empty, which their workers are to hear.
+    levels: Levels,
     /// Connections that broke while they were written to, with the cause.
     broken: Vec<(SessionId, i32)>,
     /// Connections that were closed and whose peers have to hear of it; while a unit leaves alone.
@@ -97,6 +104,8 @@ impl Reactor {
                 ungreeted: VecDeque::new(),
                 unfinished: VecDeque::new(),
                 stalled: Queues::default(),
+                unwritten: VecDeque::new(),
+                levels: Levels::default(),
                 broken: Vec::new(),
                 parting: None,
                 scratch: Some(scratch),
@@ -122,9 +131,10 @@ impl Reactor {
         Ok(())
     }
 
-    /// Whether there is something to read that no event will tell of.
+    /// Whether there is something to do that no event will tell of.
     pub(super) fn is_busy(&self) -> bool {
-        !self.state.borrow().unfinished.is_empty()
+        let state = self.state.borrow();
+        !(state.unfinished.is_empty() && state.unwritten.is_empty() && state.levels.is_empty())
     }
 
     /// Reads no more.
@@ -199,6 +209,9 @@ impl Reactor {
             is_write_watched: false,
             has_ended: false,
             is_queued: false,
+            is_write_queued: false,
+            has_waited: false,
+            is_full: false,
         };
         let record = unit.runtime.control.connections.get(session.0);
         let is_greeted =
@@ -252,6 +265,8 @@ impl Reactor {
         self.read_unfinished(unit);
         self.read_stalled(unit);
         self.flush_burst(unit);
+        self.write_unwritten(unit);
+        self.tell_levels(unit);
         self.end_broken(unit);
     }
 }

@@ -37,6 +37,12 @@ pub(super) struct Peer {
     pub(super) has_ended: bool,
     /// It stands in a queue of connections to be read when there is time or room.
     pub(super) is_queued: bool,
+    /// It stands in the queue of connections to be written to when there is time.
+    pub(super) is_write_queued: bool,
+    /// Others were told that something waits for it.
+    pub(super) has_waited: bool,
+    /// Its buffer was called full and not empty since.
+    pub(super) is_full: bool,
 }
 
 /// All connections of a reactor, by session id: one index, one compare.
