@@ -25,6 +25,23 @@ pub enum MessageKind {
     CloseFor = 7,
     /// Worker to reactor: this worker has started and reads on; the session is unused.
     WorkerReady = 8,
+    /// To a reactor: do not read the connection; `extra` is the reason, one of [`hold`].
+    Pause = 16,
+    /// To a reactor: that reason, in `extra`, is gone.
+    Resume = 17,
+    /// Reactor to worker: it was given `extra` bytes of the connection before this message, whatever
+    /// became of them in the hands of its predecessor.
+    Given = 18,
+}
+
+/// Why a connection is not read. The numbers are bits: it is read when there is no reason left.
+pub mod hold {
+    /// The program has paused it.
+    pub const PAUSED: u8 = 1;
+    /// It waits to be confirmed.
+    pub const UNCONFIRMED: u8 = 2;
+    /// Its worker has too many bytes of it that it has not taken.
+    pub const FULL: u8 = 4;
 }
 
 impl MessageKind {
@@ -39,6 +56,9 @@ impl MessageKind {
             6 => Self::Closed,
             7 => Self::CloseFor,
             8 => Self::WorkerReady,
+            16 => Self::Pause,
+            17 => Self::Resume,
+            18 => Self::Given,
             _ => return None,
         })
     }

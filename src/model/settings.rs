@@ -14,7 +14,7 @@ use crate::model::value::{parse_list, Kind};
 use table::{row_of, Name, COUNT};
 
 pub use crate::model::value::Value;
-pub use in_force::InForce;
+pub use in_force::{complete_heartbeat, InForce};
 pub use port::PortSettings;
 
 /// The most connections that a server can be told to hold.

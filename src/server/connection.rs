@@ -44,6 +44,8 @@ pub struct ClientInfo {
     pub recv_queued_bytes: u64,
     /// Bytes that wait for the peer.
     pub send_queued_bytes: u64,
+    /// Whom it is bound to.
+    pub uid: Option<u32>,
 }
 
 impl Server {
@@ -137,7 +139,7 @@ fn too_long(length: usize, limit: u64) -> Error {
     Error::new(code::DATA_LENGTH_TOO_LARGE, text)
 }
 
-fn close(unit: &Unit, session: SessionId, is_reset: bool) -> Result<()> {
+pub(super) fn close(unit: &Unit, session: SessionId, is_reset: bool) -> Result<()> {
     match route::find(&unit.runtime().control.connections, session) {
         Session::Open(record) => unit.close(record, session, is_reset),
         // Its output is still on the way, and is not wanted any more.
@@ -158,7 +160,7 @@ fn close(unit: &Unit, session: SessionId, is_reset: bool) -> Result<()> {
 }
 
 /// Where records are private, only the owner sees one.
-fn check_visible(unit: &Unit, record: &Connection, session: SessionId) -> Result<()> {
+pub(super) fn check_visible(unit: &Unit, record: &Connection, session: SessionId) -> Result<()> {
     let is_private = unit.runtime().plan.is_record_private();
     if is_private && route::reactor_of(record) != unit.plan().id {
         return Err(route::not_exist(session));
@@ -186,6 +188,7 @@ fn info_of(unit: &Unit, record: &Connection) -> ClientInfo {
         close_errno: record.close_errno.load(Ordering::Relaxed),
         recv_queued_bytes: record.undelivered_bytes(),
         send_queued_bytes: record.queued_bytes.load(Ordering::Relaxed),
+        uid: record.uid(),
     }
 }
 
@@ -205,7 +208,7 @@ fn list_from(
 
 /// Pages through the table; closed connections, those that are not wanted, and those of others,
 /// where they are private, are left out.
-fn list(
+pub(super) fn list(
     unit: &Unit,
     start: SessionId,
     ids: &mut [i64],
