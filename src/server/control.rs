@@ -92,14 +92,20 @@ impl Server {
                     from = SessionId(*id);
                     found(count, from);
                     count += 1;
-                    // Its peer may have gone meanwhile.
-                    if let (true, Err(error)) = (closes_them, close(unit, from, false)) {
-                        log::debug!("{error}");
+                    if closes_them {
+                        close_if_open(unit, from);
                     }
                 }
             }
             Ok(count)
         })
+    }
+}
+
+/// Closes a connection, unless its peer has gone meanwhile.
+fn close_if_open(unit: &Unit, session: SessionId) {
+    if let Err(error) = close(unit, session, false) {
+        log::debug!("{error}");
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What a process did is reported: `PLACE did ORDER: ANSWER`.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../echo/commands.rs"]
 pub mod commands;
