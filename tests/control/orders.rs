@@ -4,6 +4,7 @@
 //! pause FD, resume FD, confirm FD     as the functions
 //! protect FD 0|1, bind FD UID         as the functions
 //! heartbeat 0|1 CAPACITY              the ids that are found
+//! close_all FD...                     how many of these were closed
 //! at PLACE ORDER                      has that process do it: master, manager, user
 //! ```
 //!
@@ -70,6 +71,13 @@ pub fn obey(server: Handle, own: i64, text: &str) -> String {
             Ok(ids) => format!("ids {ids:?}"),
             Err(error) => format!("error {}", error.code),
         },
+        "close_all" => {
+            let closed = words[1..].iter().filter(|word| {
+                let fd = word.parse().expect("a number");
+                server.close(fd, false).is_ok()
+            });
+            closed.count().to_string()
+        }
         "at" => {
             let index = PLACES.iter().position(|place| *place == words[1]).expect("a place");
             write_line(PIPES[index][1].load(Ordering::Relaxed), &words[2..].join(" "));
@@ -86,7 +94,7 @@ fn write_line(pipe: RawFd, text: &str) {
     assert_eq!(count, line.len() as isize, "an order was not written");
 }
 
-/// What stands in a pipe; nothing if that is empty.
+/// The next order in a pipe; nothing if that is empty.
 fn read_pipe(pipe: RawFd) -> String {
     let mut bytes = [0_u8; 4096];
     // SAFETY: the array has room for what is read.
@@ -98,8 +106,14 @@ fn read_pipe(pipe: RawFd) -> String {
 fn listen(server: Handle, index: usize) -> i64 {
     let pipe = PIPES[index][0].load(Ordering::Relaxed);
     let look = move |_| {
-        for order in read_pipe(pipe).lines() {
-            report!("{} did {order}: {}", PLACES[index], obey(server, 0, order));
+        loop {
+            let order = read_pipe(pipe);
+            let Some(order) = order.strip_suffix('\n') else { return };
+            let answer = obey(server, 0, order);
+            // So many ids would be too long for a report.
+            if !order.starts_with("close_all") {
+                report!("{} did {order}: {answer}", PLACES[index]);
+            }
         }
     };
     timers::tick(server, LOOK_MS, look).expect("a timer")
@@ -133,10 +147,20 @@ pub fn serve(setup: &Setup, settings: &[(&str, &str)]) -> Outcome {
 /// A server that takes orders in every process.
 pub fn serve_everywhere(setup: &Setup) -> Outcome {
     let server = prepare(setup, &[])?;
+    listen_everywhere(*server)?;
+    server.start()?;
+    Ok(())
+}
+
+/// Has each process take orders.
+pub fn listen_everywhere(server: Handle) -> Outcome {
     for pipe in &PIPES {
         let mut ends = [0; 2];
         // SAFETY: the array has room for the two descriptors.
-        let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) };
+        let made = unsafe {
+            libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_DIRECT)
+        };
+        // Each order is a packet, so that none is read in parts.
         assert_eq!(made, 0, "no pipe");
         pipe[0].store(ends[0], Ordering::Relaxed);
         pipe[1].store(ends[1], Ordering::Relaxed);
@@ -151,10 +175,9 @@ pub fn serve_everywhere(setup: &Setup) -> Outcome {
     server.on("managerStart", |server, _| {
         listen(server, 1);
     })?;
-    users::Process::start_with(*server, |server, _| {
+    users::Process::start_with(server, |server, _| {
         listen(server, 2);
     })?;
-    server.start()?;
     Ok(())
 }
 
