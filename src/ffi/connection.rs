@@ -156,8 +156,8 @@ fn translate(info: &ClientInfo) -> sw_client_info_t {
         close_errno: info.close_errno,
         websocket_status: 0,
         worker_id: -1,
-        uid: 0,
-        has_uid: false,
+        uid: info.uid.unwrap_or(0),
+        has_uid: info.uid.is_some(),
         remote_ip,
     }
 }

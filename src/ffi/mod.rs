@@ -38,6 +38,8 @@ pub mod connection;
 
 pub mod sending;
 
+pub mod control;
+
 pub mod status;
 
 pub mod timer;

@@ -33,6 +33,23 @@ pub enum MessageKind {
     BufferFull = 22,
     /// Reactor to worker: little waits again.
     BufferEmpty = 23,
+    /// To a reactor: do not read the connection; `extra` is the reason, one of [`hold`].
+    Pause = 16,
+    /// To a reactor: that reason, in `extra`, is gone.
+    Resume = 17,
+    /// Reactor to worker: it was given `extra` bytes of the connection before this message, whatever
+    /// became of them in the hands of its predecessor.
+    Given = 18,
+}
+
+/// Why a connection is not read. The numbers are bits: it is read when there is no reason left.
+pub mod hold {
+    /// The program has paused it.
+    pub const PAUSED: u8 = 1;
+    /// It waits to be confirmed.
+    pub const UNCONFIRMED: u8 = 2;
+    /// Its worker has too many bytes of it that it has not taken.
+    pub const FULL: u8 = 4;
 }
 
 impl MessageKind {
@@ -51,6 +68,9 @@ impl MessageKind {
             21 => Self::Refused,
             22 => Self::BufferFull,
             23 => Self::BufferEmpty,
+            16 => Self::Pause,
+            17 => Self::Resume,
+            18 => Self::Given,
             _ => return None,
         })
     }

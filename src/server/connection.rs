@@ -44,6 +44,8 @@ pub struct ClientInfo {
     pub recv_queued_bytes: u64,
     /// Bytes that wait for the peer, of memory and of files.
     pub send_queued_bytes: u64,
+    /// Whom it is bound to.
+    pub uid: Option<u32>,
 }
 
 impl Server {
@@ -100,7 +102,7 @@ impl Server {
     }
 }
 
-fn close(unit: &Unit, session: SessionId, is_reset: bool) -> Result<()> {
+pub(super) fn close(unit: &Unit, session: SessionId, is_reset: bool) -> Result<()> {
     match route::find(&unit.runtime().control.connections, session) {
         Session::Open(record) => unit.close(record, session, is_reset),
         // Its output is still on the way, and is not wanted any more.
@@ -152,6 +154,7 @@ fn info_of(unit: &Unit, record: &Connection) -> ClientInfo {
             .queued_bytes
             .load(Ordering::Relaxed)
             .saturating_add(record.queued_file_bytes.load(Ordering::Relaxed)),
+        uid: record.uid(),
     }
 }
 
@@ -171,7 +174,7 @@ fn list_from(
 
 /// Pages through the table; closed connections, those that are not wanted, and those of others,
 /// where they are private, are left out.
-fn list(
+pub(super) fn list(
     unit: &Unit,
     start: SessionId,
     ids: &mut [i64],

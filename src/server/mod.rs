@@ -3,6 +3,7 @@
 //! A server is configured, run once, and finished. What may be called when is decided here.
 
 pub mod connection;
+pub mod control;
 pub mod port;
 pub mod process;
 mod run;

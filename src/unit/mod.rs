@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod arrival;
+mod control;
 mod family;
 mod leaving;
 mod manager;
@@ -44,7 +45,7 @@ use crate::model::hooks::{Event, EventKind, Hooks};
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::port::Port;
 use crate::model::route;
-use crate::model::settings::InForce;
+use crate::model::settings::{complete_heartbeat, InForce};
 use crate::model::user::UserProcess;
 use crate::model::worker::{Leave, PortCounters, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
@@ -98,11 +99,15 @@ impl Runtime {
     /// Puts together what the units read. Called in the process that becomes the root.
     pub fn new(
         plan: Plan,
-        settings: InForce,
+        mut settings: InForce,
         hooks: Hooks,
         users: Vec<UserProcess>,
-        ports: Vec<Port>,
+        mut ports: Vec<Port>,
     ) -> Result<Self> {
+        let streams = ports.iter_mut().filter(|port| port.is_stream());
+        let mut idle_times: Vec<&mut u64> =
+            streams.map(|port| &mut port.settings.heartbeat_idle_time_s).collect();
+        complete_heartbeat(&mut settings.heartbeat_check_interval_s, &mut idle_times);
         let control = Control::new(&plan, &settings, ports.len())?;
         control.root().set_start_time((clock::wall_ns() / 1_000_000_000) as i64);
         let root_process = process::open_pidfd(process::pid())
@@ -172,6 +177,13 @@ impl Runtime {
     /// Whether there is a callback for an event of a port.
     pub fn has_hook(&self, port: usize, kind: EventKind) -> bool {
         self.ports.get(port).is_some_and(|port| port.hooks.has(kind))
+    }
+
+    /// Whether connections of a port are looked after while nothing happens to them.
+    pub fn ends_idle(&self, port: usize) -> bool {
+        self.ports.get(port).is_some_and(|port| {
+            port.settings.heartbeat_idle_time_s > 0 || port.settings.max_idle_time_ms > 0
+        })
     }
 
     /// The worker that runs the callbacks of a connection.

@@ -310,6 +310,13 @@ impl Unit {
             (MessageKind::Closed, _, Some(reactor)) => {
                 reactor.finish(self, session, header.extra != 0);
             }
+            (MessageKind::Given, Some(worker), _) => worker.correct(self, session, header.extra),
+            (MessageKind::Pause, _, Some(reactor)) => {
+                reactor.pause(self, session, header.extra as u8);
+            }
+            (MessageKind::Resume, _, Some(reactor)) => {
+                reactor.resume(self, session, header.extra as u8);
+            }
             (MessageKind::WorkerReady, _, Some(reactor)) => {
                 reactor.ask_again(self, UnitId(header.source));
             }

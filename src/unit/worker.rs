@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::error::{clear_last, code};
 use crate::model::connection::Connection;
 use crate::model::hooks::{ConnectionEvent, Event, EventKind, WorkerEvent};
-use crate::model::kind::MessageKind;
+use crate::model::kind::{hold, MessageKind};
 use crate::model::route::{self, Session};
 use crate::model::settings::InForce;
 use crate::model::worker::{InHand, Leave, Status, UnitCounters};
@@ -23,6 +23,8 @@ pub(super) struct Worker {
     has_ended: Cell<bool>,
     /// Requests after which it leaves; 0: never.
     request_limit: u64,
+    /// Reactors may wait until it has taken what they gave it.
+    is_awaited: bool,
 }
 
 /// The reactor number in a close event when the server closed.
@@ -34,7 +36,12 @@ impl Worker {
             (0, _) | (_, 0) => 0,
             (_, most) => 1 + random() % most,
         };
-        Self { id, has_ended: Cell::new(false), request_limit: settings.max_request + grace }
+        Self {
+            id,
+            has_ended: Cell::new(false),
+            request_limit: settings.max_request + grace,
+            is_awaited: settings.max_queued_bytes > 0,
+        }
     }
 
     /// Whether the stop callback has begun.
@@ -143,6 +150,9 @@ impl Worker {
         let taken = record.taken_bytes.load(Ordering::Relaxed).wrapping_add(data.len() as u64);
         record.taken_bytes.store(taken, Ordering::Relaxed);
         record.last_dispatch_ns.store(arrival_ns, Ordering::Relaxed);
+        if self.is_awaited {
+            tell_if_awaited(unit, record, session);
+        }
         let event = ConnectionEvent { arrival_ns, data, ..connection_event(record, session) };
         if let Some(counters) = unit.counters() {
             counters.taken.add(1);
@@ -156,6 +166,14 @@ impl Worker {
                 self.count_request(unit, counters);
             }
         }
+    }
+
+    /// What a predecessor has taken before it died is not waiting any more, whether it came to say
+    /// so or not.
+    pub(super) fn correct(&self, unit: &Unit, session: SessionId, given: u64) {
+        let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
+        record.taken_bytes.store(given, Ordering::Relaxed);
+        tell_if_awaited(unit, record, session);
     }
 
     /// A worker leaves after so many requests, exactly.
@@ -211,6 +229,14 @@ impl Worker {
             Some(reactor) if owner == unit.plan.id => reactor.shut(unit, session),
             Some(_) | None => unit.post(owner, MessageKind::Shut, session, 0, &[]),
         }
+    }
+}
+
+/// The reactor reads on as soon as few enough bytes of a connection are left.
+fn tell_if_awaited(unit: &Unit, record: &Connection, session: SessionId) {
+    if record.is_awaited() {
+        let reason = u64::from(hold::FULL);
+        unit.post(route::reactor_of(record), MessageKind::Resume, session, reason, &[]);
     }
 }
 

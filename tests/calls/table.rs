@@ -95,7 +95,7 @@ const LONG_PATH: [u8; 9001] = {
 /// The session id of a live connection, in the worker that has one.
 pub static LIVE: AtomicI64 = AtomicI64::new(0);
 
-fn live() -> i64 {
+pub fn live() -> i64 {
     LIVE.load(Ordering::Relaxed)
 }
 
@@ -199,7 +199,7 @@ pub const PARAMS: i32 = SW_ERROR_INVALID_PARAMS;
 pub const PORT: i32 = SW_ERROR_SERVER_INVALID_LISTEN_PORT;
 pub const NO_TYPE: i32 = SW_ERROR_BAD_SOCKET_TYPE;
 const NO_FILE: i32 = SW_ERROR_SYSTEM_CALL_FAIL;
-const NO_ID: i32 = SW_ERROR_SESSION_INVALID_ID;
+pub const NO_ID: i32 = SW_ERROR_SESSION_INVALID_ID;
 pub const NO_SESSION: i32 = SW_ERROR_SESSION_NOT_EXIST;
 
 /// Every function of the library.

@@ -5,6 +5,8 @@
 //! one connection that follow each other leave as one write.
 
 mod ending;
+mod holding;
+mod idle;
 mod input;
 mod levels;
 mod output;
@@ -19,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::event::{Ready, Token};
 use crate::model::dispatch::Dispatch;
 use crate::model::hooks::EventKind;
-use crate::model::kind::MessageKind;
+use crate::model::kind::{hold, MessageKind};
 use crate::model::plan::UnitPlan;
 use crate::model::{SessionId, UnitId};
 use crate::net::out_buffer::{OutBuffer, Pool};
@@ -30,6 +32,8 @@ use crate::proto::raw::{Raw, LARGEST_MESSAGE};
 
 use super::acceptor::Accepted;
 use super::{Runtime, Unit};
+pub(super) use idle::Look;
+use idle::{Idle, Traffic};
 use levels::Levels;
 use output::Burst;
 use peers::{Life, Peer, Peers};
@@ -69,6 +73,7 @@ pub(super) struct Reactor {
     dispatch: Dispatch,
     is_own_worker: bool,
     is_quiet: Cell<bool>,
+    idle: Idle,
     state: RefCell<State>,
 }
 
@@ -97,6 +102,7 @@ impl Reactor {
             dispatch: Dispatch::new(&runtime.plan, plan.id),
             is_own_worker,
             is_quiet: Cell::new(false),
+            idle: Idle::new(runtime),
             state: RefCell::new(State {
                 peers: Peers::new(runtime.control.connections.capacity()),
                 pool: Pool::default(),
@@ -198,6 +204,9 @@ impl Reactor {
                 return;
             }
         }
+        let record = unit.runtime.control.connections.get(session.0);
+        let is_delayed = record.is_some_and(|record| record.is_unconfirmed());
+        let held = if is_delayed { hold::UNCONFIRMED } else { 0 };
         let peer = Peer {
             session,
             stream,
@@ -212,8 +221,10 @@ impl Reactor {
             is_write_queued: false,
             has_waited: false,
             is_full: false,
+            held,
+            written_before: 0,
+            traffic: Traffic::new(unit.now.get().monotonic_ns),
         };
-        let record = unit.runtime.control.connections.get(session.0);
         let is_greeted =
             record.is_some_and(|record| unit.runtime.has_hook(record.port(), EventKind::Connect));
         let state = &mut *self.state.borrow_mut();
@@ -221,6 +232,7 @@ impl Reactor {
         if is_greeted {
             state.ungreeted.push_back(session);
         }
+        self.idle.begin(unit);
     }
 
     /// Tells the workers of connections that were taken in, before anything else of them.
@@ -251,6 +263,9 @@ impl Reactor {
         }
         if ready.is_readable {
             self.read(unit, session, ready.is_final);
+        }
+        if ready.is_final {
+            self.end_if_output_fails(session);
         }
     }
 
