@@ -36,6 +36,8 @@ pub mod port;
 
 pub mod connection;
 
+pub mod datagram;
+
 pub mod status;
 
 pub mod timer;

@@ -1,6 +1,6 @@
 //! The kinds of message that units send each other.
 //!
-//! Every message names one session. What else it carries is said beside its kind; `extra` and the
+//! Every message about a connection names its session. What else it carries is said beside its kind; `extra` and the
 //! payload are those of the message header.
 
 /// What a message between two units says.
@@ -25,6 +25,9 @@ pub enum MessageKind {
     CloseFor = 7,
     /// Worker to reactor: this worker has started and reads on; the session is unused.
     WorkerReady = 8,
+    /// Reactor to worker: a datagram; `time` is when it arrived. `session` is the index of its
+    /// port, `extra` how many bytes of the payload, in front, are the address of its sender.
+    Packet = 16,
 }
 
 impl MessageKind {
@@ -39,6 +42,7 @@ impl MessageKind {
             6 => Self::Closed,
             7 => Self::CloseFor,
             8 => Self::WorkerReady,
+            16 => Self::Packet,
             _ => return None,
         })
     }

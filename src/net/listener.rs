@@ -119,10 +119,15 @@ impl Listener {
         Some(Self { host: host.to_owned(), ..joined })
     }
 
-    /// Takes up a socket that somebody else has opened, `None` if it takes no connections.
+    /// Takes up a socket that somebody else has opened, `None` if nothing comes to it: a stream that
+    /// does not listen, or datagrams without an address.
     pub fn adopt(descriptor: RawFd) -> io::Result<Option<Self>> {
         let kind = SocketKind::of(descriptor)?;
-        if !kind.is_stream() || !socket::is_listening(descriptor)? {
+        let is_usable = match kind.is_stream() {
+            true => socket::is_listening(descriptor)?,
+            false => is_bound(&socket::local_address(descriptor)?),
+        };
+        if !is_usable {
             return Ok(None);
         }
         let socket = activation::share(descriptor)?;
@@ -142,6 +147,9 @@ impl Listener {
 
     /// Begins to listen. Accepted sockets inherit `TCP_NODELAY` from the listener.
     pub fn listen(&self, options: &SocketOptions) -> Result<()> {
+        if !self.kind.is_stream() {
+            self.size_buffers(options.datagram_buffer);
+        }
         self.check_alone()
             .and_then(|()| begin(&self.socket, self.kind, options))
             .and_then(|()| match self.origin {
@@ -152,6 +160,17 @@ impl Listener {
                 }
             })
             .map_err(|error| self.listen_error(&error))
+    }
+
+    /// Has the system keep so many bytes of datagrams, in both directions; it may have a limit.
+    fn size_buffers(&self, bytes: i32) {
+        let fd = self.as_raw_fd();
+        let sized =
+            socket::set_receive_buffer(fd, bytes).and_then(|()| socket::set_send_buffer(fd, bytes));
+        if let Err(error) = sized {
+            let (host, port) = (&self.host, self.port());
+            log::warn!("socket_buffer_size {bytes} is not that of {host}:{port}: {error}");
+        }
     }
 
     /// Who shares a port with others must open it as they do.
@@ -241,6 +260,14 @@ impl Listener {
     }
 }
 
+/// Whether datagrams can be sent to a socket with this address of its own.
+fn is_bound(address: &Address) -> bool {
+    match address {
+        Address::V4(_) | Address::V6(_) => address.port() != 0,
+        Address::Unix(_) => *address != Address::UNNAMED,
+    }
+}
+
 /// What accepted sockets inherit.
 fn begin(socket: &OwnedFd, kind: SocketKind, options: &SocketOptions) -> io::Result<()> {
     match kind.is_tcp() {
@@ -249,7 +276,8 @@ fn begin(socket: &OwnedFd, kind: SocketKind, options: &SocketOptions) -> io::Res
     }
 }
 
-fn address_error(host: &str, error: &AddressError) -> Error {
+/// The error for a text that is no address.
+pub fn address_error(host: &str, error: &AddressError) -> Error {
     let number = match error {
         AddressError::NotIpv6 => code::BAD_IPV6_ADDRESS,
         AddressError::PathTooLong => code::NAME_TOO_LONG,

@@ -13,6 +13,7 @@ pub mod notify;
 mod outgoing;
 mod parking;
 mod reactor;
+mod receiver;
 mod reload;
 mod respawn;
 mod root;
@@ -58,6 +59,7 @@ use family::Family;
 use manager::Manager;
 use parking::Parking;
 use reactor::Reactor;
+use receiver::Receiver;
 use root::Root;
 use timer::{Agenda, Timer};
 use user::User;
@@ -228,6 +230,7 @@ pub struct Unit {
     manager: Option<Manager>,
     acceptor: Option<Acceptor>,
     reactor: Option<Reactor>,
+    receiver: Option<Receiver>,
     worker: Option<Worker>,
     user: Option<User>,
 }
@@ -314,6 +317,8 @@ impl Unit {
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)).transpose()?,
+            receiver: has(Roles::REACTOR)
+                .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),
             user: process.cloned().map(User::new),
             plan,
