@@ -44,7 +44,8 @@ fn complete(server: &Server) -> Outcome {
     Ok(())
 }
 
-/// Twice: a datagram socket that is not bound, one that does not listen, one over TCP, a file, one by a path.
+/// Twice: a datagram socket without an address, one that does not listen, one over TCP, a file, one
+/// by a path.
 fn adopt(setup: &Setup) -> Outcome {
     let path = env::temp_dir().join("adopted.sock");
     let tcp = TcpListener::bind(("127.0.0.1", setup.port))?;

@@ -9,9 +9,9 @@ use super::types::sw_server_t;
 /// once; only while there is no room for the datagram it waits, for 60 seconds at most.
 ///
 /// - `server`: the server.
-/// - `ip`: the receiver: a literal IPv4 address, an IPv6 address if it holds a colon, or the path of
-///   a Unix socket if it begins with a slash or `port` is negative; not NULL. Names are not looked
-///   up.
+/// - `ip`: the receiver: a literal IPv4 address, a literal IPv6 address if it holds a colon, or the
+///   path of a Unix socket if it begins with a slash or `port` is negative; not NULL. Names are not
+///   looked up.
 /// - `port`: 1 to 65535; for a path ignored.
 /// - `data`: the bytes; not NULL.
 /// - `len`: at least 1; at most 65507 for IPv4.
@@ -21,8 +21,8 @@ use super::types::sw_server_t;
 /// Returns: true if the system has taken it. As ever with datagrams, it may be lost on the way.
 ///
 /// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_BAD_HOST_ADDR, SW_ERROR_BAD_IPV6_ADDRESS,
-/// SW_ERROR_BAD_PORT, SW_ERROR_NAME_TOO_LONG (the path), SW_ERROR_WRONG_OPERATION (the server has no
-/// datagram port of this family, or does not run), SW_ERROR_INVALID_PARAMS (NULL, or
+/// SW_ERROR_BAD_PORT, SW_ERROR_NAME_TOO_LONG (the path), SW_ERROR_WRONG_OPERATION (the server has
+/// no datagram port of this family, or does not run), SW_ERROR_INVALID_PARAMS (NULL, or
 /// `server_socket` is no datagram port of this family), or the errno of the system: EMSGSIZE,
 /// ECONNREFUSED or ENOENT for a path where nobody is, EAGAIN if there was no room all the time.
 ///

@@ -1,7 +1,7 @@
 //! The kinds of message that units send each other.
 //!
-//! Every message about a connection names its session. What else it carries is said beside its kind; `extra` and the
-//! payload are those of the message header.
+//! Every message about a connection names its session. What else it carries is said beside its
+//! kind; `extra` and the payload are those of the message header.
 
 /// What a message between two units says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

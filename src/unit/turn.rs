@@ -348,8 +348,8 @@ impl Unit {
         }
     }
 
-    /// Accepts and takes datagrams, as soon as all units were started and the start event is over, if it is raised here
-    /// or by the root.
+    /// Accepts and reads datagrams, as soon as all units were started and the start event is over,
+    /// if it is raised here or by the root.
     pub(super) fn open_acceptor(&self) {
         if !self.runtime.control.root().is_open() {
             return;
