@@ -203,7 +203,7 @@ fn where_workers_read_for_themselves_one_that_is_stuck_leaves_the_rest_to_others
 /// The port for datagrams has small buffers.
 fn small_buffers(setup: &Setup) -> Outcome {
     let server = prepare(setup, &[], on_packet)?;
-    assert!(Port::nth(*server, 1).set(c"socket_buffer_size", 20_000));
+    assert!(Port::nth(*server, 1).set("socket_buffer_size", 20_000));
     server.on("start", |server, _| {
         let size = |index, option| {
             let fd = Port::nth(server, index).socket();
@@ -294,9 +294,8 @@ fn a_port_can_join_a_multicast_group(server: &Running) -> Outcome {
     // SAFETY: the value has the length that is told.
     let set = unsafe { libc::setsockopt(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, value, 4) };
     assert_eq!(set, 0);
-    let sender = UdpSocket::from(peer.0.try_clone()?);
+    let sender = peer.0;
     // Connected to the group it would not take the answer, which comes from the server's address.
-    drop(peer);
     // SAFETY: all-zero but for the family, which dissolves the connection.
     let nobody: libc::sockaddr = unsafe {
         let mut nobody: libc::sockaddr = std::mem::zeroed();

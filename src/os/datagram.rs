@@ -60,7 +60,7 @@ impl Batch {
         let header = |(piece, sender): (&mut libc::iovec, &mut libc::sockaddr_storage)| {
             // SAFETY: all-zero is a valid message that points nowhere.
             let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-            header.msg_hdr.msg_name = ptr::from_mut(sender).cast();
+            header.msg_hdr.msg_name = (sender as *mut libc::sockaddr_storage).cast();
             header.msg_hdr.msg_iov = piece;
             header.msg_hdr.msg_iovlen = 1;
             header
@@ -103,7 +103,7 @@ impl Batch {
         let sender = self.senders.get(index)?;
         let sender_len =
             (header.msg_hdr.msg_namelen as usize).min(mem::size_of::<libc::sockaddr_storage>());
-        let sender = ptr::from_ref(sender).cast::<u8>();
+        let sender = (sender as *const libc::sockaddr_storage).cast::<u8>();
         Some(Datagram {
             data: self.memory.get(start..start + len)?,
             // SAFETY: the storage is at least so long, and all of it is initialised.

@@ -42,7 +42,8 @@ impl Port {
         sw_port_socket(self.0)
     }
 
-    pub fn set(self, name: &CStr, value: i64) -> bool {
+    pub fn set(self, name: &str, value: i64) -> bool {
+        let name = CString::new(name).expect("no NUL");
         sw_port_set_int(self.0, name.as_ptr(), value)
     }
 
