@@ -145,6 +145,7 @@ pub fn prepare(
 ) -> Result<crate::common::Server> {
     let server = puppet::prepare(setup, settings, puppet::obey)?;
     server.on("packet", callback)?;
+    server.on("afterReload", |_, _| report!("after a reload"))?;
     Port::add(*server, "127.0.0.1", setup.port, SW_SOCK_UDP)?;
     let other = Port::add(*server, "127.0.0.1", 0, SW_SOCK_UDP)?;
     Port::add(*server, "::1", setup.port, SW_SOCK_UDP6)?;
