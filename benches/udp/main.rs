@@ -6,6 +6,7 @@
 //! their medians. Without `--bench`, as `cargo test` runs it, each server echoes a little.
 
 #[path = "../echo/cores.rs"]
+#[allow(dead_code)]
 mod cores;
 #[path = "../echo/process.rs"]
 #[allow(dead_code)]

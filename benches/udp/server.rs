@@ -146,7 +146,10 @@ fn build_with_library() -> io::Result<PathBuf> {
     let library = places.find(|place| place.join("libswoole.so").exists());
     let library = library.ok_or_else(|| io::Error::other("libswoole.so is not built"))?;
     let installed = directory()?.join(LOADED_NAME);
-    fs::copy(library.join("libswoole.so"), &installed)?;
+    // Another server may run from the old one, which must stay as it is.
+    let copied = installed.with_extension("new");
+    fs::copy(library.join("libswoole.so"), &copied)?;
+    fs::rename(copied, &installed)?;
     let flags = [
         format!("-I{}", source_directory().join("include").display()),
         format!("-Wl,-rpath,{}", directory()?.display()),
@@ -158,7 +161,6 @@ fn build_with_library() -> io::Result<PathBuf> {
 fn compile(name: &str, flags: &[String]) -> io::Result<PathBuf> {
     let program = directory()?.join(name);
     let source = source_directory().join("benches/servers").join(format!("{name}.c"));
-    // Another server may run from the old one.
     let made = program.with_extension("new");
     let mut compiler = Command::new("cc");
     compiler.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-o"]).arg(&made).arg(source);
