@@ -5,10 +5,11 @@
  *
  * Lines of a session: "> text" sends a line on the newest connection, "< text" expects one, "end"
  * expects the end of the connection, "connect" opens one more, "unix path" one at the file of that
- * name with the port number behind it, "close" closes the newest, "wait text" waits until the
- * example has printed that line. At the end the example gets SIGTERM and must
- * exit with 0. What it printed, without the lines of the library's log, which begin with "[", must
- * be the lines of EXPECTED in any order, since several processes print.
+ * name with the port number behind it, "close" closes the newest; "udp> text" sends a datagram,
+ * "udp< text" expects one; "wait text" waits until the example has printed that line. At the end the
+ * example gets SIGTERM and must exit with 0. What it printed, without the lines of the library's
+ * log, which begin with "[", must be the lines of EXPECTED in any order, since several processes
+ * print.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -165,6 +166,28 @@ static void open_unix_client(const char *beginning)
     open_client_at((struct sockaddr *)&there, sizeof there);
 }
 
+/* What datagrams go through; it is made when it is needed. */
+static int datagrams(void)
+{
+    static int socket_of_all = -1;
+    struct sockaddr_in there = address();
+    if (socket_of_all < 0) {
+        socket_of_all = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (connect(socket_of_all, (struct sockaddr *)&there, sizeof there) != 0)
+            fail("no datagrams: %s", strerror(errno));
+    }
+    return socket_of_all;
+}
+
+static void expect_datagram(const char *text)
+{
+    char got[LINE + 1] = "";
+    if (recv(datagrams(), got, LINE, 0) < 0)
+        fail("no datagram: %s", strerror(errno));
+    if (strcmp(got, text) != 0)
+        fail("got the datagram \"%s\", expected \"%s\"", got, text);
+}
+
 static void send_text(int client, const char *text)
 {
     for (size_t sent = 0; sent < strlen(text);) {
@@ -212,6 +235,10 @@ static void play(char *line)
         send_text(newest(), line + 2);
     else if (strncmp(line, "< ", 2) == 0)
         expect_text(newest(), line + 2);
+    else if (strncmp(line, "udp> ", 5) == 0)
+        send_text(datagrams(), line + 5);
+    else if (strncmp(line, "udp< ", 5) == 0)
+        expect_datagram(line + 5);
     else if (strcmp(line, "connect\n") == 0)
         open_client();
     else if (strcmp(line, "end\n") == 0)

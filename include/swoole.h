@@ -1460,6 +1460,36 @@ bool sw_server_bind(sw_server_t *server, int64_t fd, int64_t uid);
 //
 // Memory: `fds` is the caller's and holds copies.
 int sw_server_heartbeat(sw_server_t *server, bool close_them, int64_t *fds, int capacity);
+// Sends one datagram, from the address of a port of this server. The call goes to the system at
+// once; only while there is no room for the datagram it waits, for 60 seconds at most.
+//
+// - `server`: the server.
+// - `ip`: the receiver: a literal IPv4 address, a literal IPv6 address if it holds a colon, or the
+//   path of a Unix socket if it begins with a slash or `port` is negative; not NULL. Names are not
+//   looked up.
+// - `port`: 1 to 65535; for a path ignored.
+// - `data`: the bytes; not NULL.
+// - `len`: at least 1; at most 65507 for IPv4.
+// - `server_socket`: the descriptor of the port to send from, as the packet event tells it; -1 for
+//   the port of the family of `ip` that was added last.
+//
+// Returns: true if the system has taken it. As ever with datagrams, it may be lost on the way.
+//
+// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_BAD_HOST_ADDR, SW_ERROR_BAD_IPV6_ADDRESS,
+// SW_ERROR_BAD_PORT, SW_ERROR_NAME_TOO_LONG (the path), SW_ERROR_WRONG_OPERATION (the server has
+// no datagram port of this family, or does not run), SW_ERROR_INVALID_PARAMS (NULL, or
+// `server_socket` is no datagram port of this family), or the errno of the system: EMSGSIZE,
+// ECONNREFUSED or ENOENT for a path where nobody is, EAGAIN if there was no room all the time.
+//
+// Where: in callbacks, of any process.
+//
+// Memory: the bytes are not kept.
+bool sw_server_sendto(sw_server_t *server,
+                      const char *ip,
+                      int port,
+                      const void *data,
+                      size_t len,
+                      int server_socket);
 
 // Reads the counts of the server: shared memory alone, one after the other while it runs.
 //

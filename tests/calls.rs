@@ -6,6 +6,8 @@
 
 #[path = "calls/control.rs"]
 mod control;
+#[path = "calls/datagrams.rs"]
+mod datagrams;
 #[path = "calls/ports.rs"]
 mod ports;
 #[path = "calls/table.rs"]
@@ -53,7 +55,8 @@ impl Function {
 
 /// Every function of the library.
 fn functions() -> impl Iterator<Item = &'static Function> {
-    TABLE.iter().chain(ports::PORTS).chain(control::CONTROL)
+    let more = ports::PORTS.iter().chain(control::CONTROL).chain(datagrams::DATAGRAMS);
+    TABLE.iter().chain(more)
 }
 
 impl When {

@@ -40,6 +40,8 @@ pub mod sending;
 
 pub mod control;
 
+pub mod datagram;
+
 pub mod status;
 
 pub mod timer;

@@ -7,11 +7,11 @@ use super::callback::enter;
 use super::handle::{self, borrow, fill, guard, text, text_or_bytes};
 use super::library::buffer_of;
 use super::types::{
-    sw_buffer_t, sw_callback_t, sw_conn_event_t, sw_event_kind_t, sw_event_t, sw_server_t,
-    sw_status_info_t, sw_worker_event_t,
+    sw_buffer_t, sw_callback_t, sw_conn_event_t, sw_event_kind_t, sw_event_t, sw_packet_t,
+    sw_server_t, sw_status_info_t, sw_worker_event_t,
 };
 use crate::error::{code, Error, Result};
-use crate::model::hooks::{ConnectionEvent, Event, EventKind, Hook, WorkerEvent};
+use crate::model::hooks::{ConnectionEvent, Event, EventKind, Hook, PacketEvent, WorkerEvent};
 use crate::server::{event_of, Server};
 
 const NS_PER_S: f64 = 1e9;
@@ -369,6 +369,7 @@ fn translate(event: &Event<'_>) -> sw_event_t {
     match event {
         Event::Plain(_) => sw_event_t { kind },
         Event::Connection(_, told) => sw_event_t { receive: connection_event(kind, told) },
+        Event::Packet(told) => sw_event_t { packet: packet_event(kind, told) },
         Event::Worker(_, told) => sw_event_t { worker: worker_event(kind, told) },
         Event::Error(told) => sw_event_t {
             error: sw_status_info_t {
@@ -392,6 +393,20 @@ fn connection_event(kind: sw_event_kind_t, told: &ConnectionEvent<'_>) -> sw_con
         fd: told.session.0,
         dispatch_time: told.arrival_ns as f64 / NS_PER_S,
         data,
+        len: told.data.len(),
+    }
+}
+
+#[inline]
+fn packet_event(kind: sw_event_kind_t, told: &PacketEvent<'_>) -> sw_packet_t {
+    sw_packet_t {
+        kind,
+        server_socket: told.socket,
+        server_port: i32::from(told.server_port),
+        port: i32::from(told.port),
+        dispatch_time: told.arrival_ns as f64 / NS_PER_S,
+        address: told.address.as_ptr(),
+        data: told.data.as_ptr(),
         len: told.data.len(),
     }
 }

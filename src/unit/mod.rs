@@ -14,6 +14,7 @@ pub mod notify;
 mod outgoing;
 mod parking;
 mod reactor;
+mod receiver;
 mod reload;
 mod respawn;
 mod root;
@@ -60,6 +61,7 @@ use manager::Manager;
 use outgoing::OnWay;
 use parking::Parking;
 use reactor::Reactor;
+use receiver::Receiver;
 use root::Root;
 use timer::{Agenda, Timer};
 use user::User;
@@ -243,6 +245,7 @@ pub struct Unit {
     manager: Option<Manager>,
     acceptor: Option<Acceptor>,
     reactor: Option<Reactor>,
+    receiver: Option<Receiver>,
     worker: Option<Worker>,
     user: Option<User>,
 }
@@ -330,6 +333,8 @@ impl Unit {
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)).transpose()?,
+            receiver: has(Roles::REACTOR)
+                .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),
             user: process.cloned().map(User::new),
             plan,

@@ -112,6 +112,9 @@ impl Unit {
         if let Some(reactor) = &self.reactor {
             reactor.settle(self);
         }
+        if let Some(receiver) = &self.receiver {
+            receiver.resume(self);
+        }
         self.advance(inbox);
         self.tell_others();
         if self.plan.start == Start::Thread && self.plan.parent == UnitId::ROOT {
@@ -146,6 +149,11 @@ impl Unit {
             Token::Listener(number) => {
                 if let Some(acceptor) = &self.acceptor {
                     acceptor.accept(self, usize::from(number));
+                }
+            }
+            Token::Datagrams(number) => {
+                if let Some(receiver) = &self.receiver {
+                    receiver.take_event(self, usize::from(number));
                 }
             }
             Token::Child(unit) => self.family.note_end(UnitId(unit)),
@@ -239,7 +247,7 @@ impl Unit {
     /// Between two callbacks: what they have said leaves if they take long, what this unit was told
     /// meanwhile is heard, and timers that have become due fire. Gives the time.
     #[inline]
-    fn look_up(&self) -> u64 {
+    pub(super) fn look_up(&self) -> u64 {
         let now_ns = clock::monotonic_ns();
         let took_ns = now_ns.saturating_sub(self.last_look_ns.replace(now_ns));
         if took_ns > SLOW_NS {
@@ -284,6 +292,9 @@ impl Unit {
             (MessageKind::Receive, Some(worker), _) => {
                 worker.receive(self, session, header.time, &message.payload);
             }
+            (MessageKind::Packet, Some(worker), _) => {
+                worker.packet_message(self, &header, &message.payload);
+            }
             (MessageKind::Connect, Some(worker), _) => worker.connect(self, session),
             (MessageKind::Close, Some(worker), _) => worker.close_for_peer(self, session),
             (MessageKind::CloseFor, _, Some(reactor)) => {
@@ -324,7 +335,7 @@ impl Unit {
         }
     }
 
-    fn drop_unknown(&self, kind: u8, source: u16) {
+    pub(super) fn drop_unknown(&self, kind: u8, source: u16) {
         let number = code::SERVER_WORKER_ABNORMAL_PIPE_DATA;
         crate::warn_limited!(
             "dropped a message of kind {kind} from unit {source} (error {number})"
@@ -357,8 +368,8 @@ impl Unit {
         }
     }
 
-    /// Accepts, as soon as all units were started and the start event is over, if it is raised here
-    /// or by the root.
+    /// Accepts and reads datagrams, as soon as all units were started and the start event is over,
+    /// if it is raised here or by the root.
     pub(super) fn open_acceptor(&self) {
         if !self.runtime.control.root().is_open() {
             return;
@@ -366,6 +377,9 @@ impl Unit {
         self.announce_start();
         if let Some(acceptor) = &self.acceptor {
             acceptor.open(self);
+        }
+        if let Some(receiver) = &self.receiver {
+            receiver.open(self);
         }
     }
 }

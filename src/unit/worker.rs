@@ -3,17 +3,21 @@
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 
 use crate::error::{clear_last, code};
+use crate::ipc::Header;
 use crate::model::connection::Connection;
-use crate::model::hooks::{ConnectionEvent, Event, EventKind, WorkerEvent};
+use crate::model::hooks::{ConnectionEvent, Event, EventKind, PacketEvent, WorkerEvent};
 use crate::model::kind::{hold, MessageKind};
 use crate::model::route::{self, Session};
 use crate::model::settings::InForce;
 use crate::model::worker::{InHand, Leave, Status, UnitCounters};
 use crate::model::{SessionId, UnitId, WorkerId};
-use crate::os::process;
+use crate::os::address::Address;
+use crate::os::address_text::AddressText;
+use crate::os::{datagram, process};
 
 use super::Unit;
 
@@ -158,12 +162,65 @@ impl Worker {
             counters.taken.add(1);
             let port = record.port();
             self.raise_of(unit, record, EventKind::Receive, event);
+            self.count_handled(unit, counters, port);
+        }
+    }
+
+    /// A datagram that came through the inbox.
+    pub(super) fn packet_message(&self, unit: &Unit, header: &Header, payload: &[u8]) {
+        let length = usize::try_from(header.extra).unwrap_or(usize::MAX);
+        let parts = payload.get(..length).zip(payload.get(length..));
+        let sent = parts.and_then(|(from, data)| Some((datagram::sender(from).ok()?, data)));
+        let Some((sender, data)) = sent else {
+            return unit.drop_unknown(header.kind, header.source);
+        };
+        self.packet(unit, header.session as usize, &sender, header.time, data);
+    }
+
+    /// A datagram.
+    #[inline]
+    pub(super) fn packet(
+        &self,
+        unit: &Unit,
+        number: usize,
+        sender: &Address,
+        arrival_ns: u64,
+        data: &[u8],
+    ) {
+        let Some(port) = unit.runtime.ports.get(number) else { return };
+        let Some(counters) = unit.counters() else { return };
+        let address = AddressText::of(sender);
+        let event = PacketEvent {
+            socket: port.listener.as_raw_fd(),
+            server_port: port.listener.port(),
+            address: address.as_c_str(),
+            port: sender.port(),
+            arrival_ns,
+            data,
+        };
+        counters.taken.add(1);
+        let raise = || port.hooks.raise(&Event::Packet(event));
+        self.call(unit, Some(EventKind::Packet), SessionId(0), raise);
+        self.count_handled(unit, counters, number);
+    }
+
+    #[inline]
+    fn count_handled(&self, unit: &Unit, counters: &UnitCounters, port: usize) {
+        counters.requests.add(1);
+        if let Some(counters) = unit.port_counters(port) {
             counters.requests.add(1);
-            if let Some(counters) = unit.port_counters(port) {
-                counters.requests.add(1);
-            }
-            if self.request_limit > 0 {
-                self.count_request(unit, counters);
+        }
+        if self.request_limit > 0 {
+            self.count_request(unit, counters);
+        }
+    }
+
+    /// How many requests the worker handles before it leaves.
+    pub(super) fn requests_left(&self, unit: &Unit) -> u64 {
+        match (self.request_limit, unit.record().zip(unit.counters())) {
+            (0, _) | (_, None) => u64::MAX,
+            (limit, Some((record, counters))) => {
+                limit.saturating_sub(record.life_requests(counters))
             }
         }
     }
