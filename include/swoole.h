@@ -1370,6 +1370,7 @@ bool sw_server_sendfile(sw_server_t *server,
 //
 // Memory: the bytes are the caller's.
 bool sw_server_sendwait(sw_server_t *server, int64_t fd, const void *data, size_t len);
+
 // Stops reading from a client. What the server sends still goes out, and what was read already
 // still arrives as receive events. That the client has gone is not noticed before the connection
 // is resumed, unless output fails. Pausing a paused connection does nothing.
@@ -1460,6 +1461,7 @@ bool sw_server_bind(sw_server_t *server, int64_t fd, int64_t uid);
 //
 // Memory: `fds` is the caller's and holds copies.
 int sw_server_heartbeat(sw_server_t *server, bool close_them, int64_t *fds, int capacity);
+
 // Sends one datagram, from the address of a port of this server. The call goes to the system at
 // once; only while there is no room for the datagram it waits, for 60 seconds at most.
 //
