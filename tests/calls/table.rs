@@ -272,7 +272,7 @@ pub const TABLE: &[Function] = &[
         bad("no name", |s| sw_server_set(s, null(), c!("9")), PARAMS, "name of the setting"),
         bad("no value", |s| sw_server_set(s, c!("backlog"), null()), PARAMS, "value is NULL"),
         bad("a name of bytes", |s| sw_server_set(s, NOT_UTF8, c!("9")), PARAMS, "UTF-8"),
-        bad("a value of bytes", |s| sw_server_set(s, c!("log_file"), NOT_UTF8), PARAMS, "UTF-8"),
+        bad("a value of bytes", |s| sw_server_set(s, c!("log_file"), NOT_UTF8), PARAMS, "log_file"),
         bad("no number", |s| sw_server_set(s, c!("backlog"), c!("four")), PARAMS, "\"four\""),
         bad("half a number", |s| sw_server_set(s, c!("backlog"), c!("4x")), PARAMS, "backlog"),
         bad("no size", |s| sw_server_set(s, c!("socket_buffer_size"), c!("2X")), PARAMS, "\"2X\""),
