@@ -1,10 +1,11 @@
-//! Files that several processes write to, line by line, and files that are replaced as a whole.
+//! Files that several processes write to, line by line, files that are replaced as a whole, and
+//! files that whoever made them removes.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::retried;
@@ -28,6 +29,32 @@ pub fn open_regular(path: &Path) -> io::Result<(File, u64)> {
     match facts.is_file() {
         true => Ok((file, facts.len())),
         false => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
+}
+
+/// A file that was made here, and by its path and number is told from any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl OwnFile {
+    /// Notes the file that was just made at this path.
+    pub fn note(path: &str) -> io::Result<Self> {
+        let path = absolute(path);
+        let found = fs::symlink_metadata(&path)?;
+        Ok(Self { path, device: found.dev(), inode: found.ino() })
+    }
+
+    /// Removes it. What somebody else has put at its path meanwhile stays there.
+    pub fn remove(&self) -> io::Result<()> {
+        let found = fs::symlink_metadata(&self.path)?;
+        match (found.dev(), found.ino()) == (self.device, self.inode) {
+            true => fs::remove_file(&self.path),
+            false => Err(io::Error::other("another file has its name")),
+        }
     }
 }
 
@@ -112,6 +139,23 @@ mod tests {
             let error = open_regular(Path::new(other)).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{other}");
         }
+    }
+
+    #[test]
+    fn a_file_is_removed_by_whom_it_belongs_to_and_nobody_else() {
+        let path = std::env::temp_dir().join(format!("sw-own-{}", std::process::id()));
+        let name = path.to_str().unwrap();
+        let open = fs::write(&path, "one").and_then(|()| File::open(&path)).unwrap();
+        let first = OwnFile::note(name).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(first.remove().unwrap_err().kind(), io::ErrorKind::NotFound);
+        // The number of the first one is taken as long as it is open.
+        fs::write(&path, "two").unwrap();
+        assert!(first.remove().is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        drop(open);
+        OwnFile::note(name).unwrap().remove().unwrap();
+        assert!(!path.exists());
     }
 
     #[test]
