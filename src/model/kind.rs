@@ -29,8 +29,8 @@ pub enum MessageKind {
     Pause = 16,
     /// To a reactor: that reason, in `extra`, is gone.
     Resume = 17,
-    /// Reactor to worker: it was given `extra` bytes of the connection before this message, whatever
-    /// became of them in the hands of its predecessor.
+    /// Reactor to worker: it was given `extra` bytes of the connection before this message,
+    /// whatever became of them in the hands of its predecessor.
     Given = 18,
 }
 
