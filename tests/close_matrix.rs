@@ -369,9 +369,10 @@ fn every_cause_closes_each_connection_once(server: &Running) -> Outcome {
     }
     let stats = matrix.orders[0].ask("stats")?;
     let number = |name: &str| orders::commands::number_of(&stats, name);
-    assert_eq!(number("accept_count")?, matrix.done as u64 + 2);
+    assert_eq!(number("accept_count")?, matrix.done as u64 + 2, "{stats}");
     assert_eq!(number("close_count")?, matrix.done as u64);
-    assert_eq!(number("session_round")?, matrix.done as u64 + 2);
+    // Ids are skipped whose place is that of a connection which is still there.
+    assert!(number("session_round")? >= matrix.done as u64 + 2, "{stats}");
     assert_eq!(number("abort_count")?, 0);
     end_in_order(matrix)
 }
