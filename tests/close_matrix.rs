@@ -27,6 +27,8 @@ const EACH: usize = 1_000;
 const BATCH: usize = 250;
 /// Connections that come and go in the end.
 const MANY: usize = 100_000;
+/// Bytes by which a server may grow while its connections only come and go.
+const NOISE: u64 = 4 << 20;
 /// How long all closes of a cause may take to be told.
 const PATIENCE: Duration = Duration::from_secs(30);
 const MOST_IDS: usize = 1 << 19;
@@ -105,7 +107,7 @@ const PORTS: [&str; 3] = ["connect", "heartbeat", "idle"];
 
 fn matrix(setup: &Setup) -> Outcome {
     TALLY.get_or_init(make_tally);
-    let server = prepare(setup, &[])?;
+    let server = prepare(setup, &[("max_connection", "8192")])?;
     let [at_once, beating, moving] =
         PORTS.map(|_| ports::add(*server, "127.0.0.1", 0, SW_SOCK_TCP));
     let (at_once, beating, moving) = (at_once?, beating?, moving?);
@@ -312,8 +314,11 @@ fn by_others(matrix: &mut Matrix<'_>) -> Outcome {
         for worker in [0, 1] {
             let foreign = all.iter().filter(|row| row.1 != worker).map(|row| row.0);
             let count = foreign.clone().count();
-            let answer = matrix.orders[worker].ask(&close_all(foreign))?;
-            assert!(count == 0 || answer == count.to_string(), "{answer} of {count}");
+            // Where whoever is free accepts, all may be in one.
+            if count > 0 {
+                let answer = matrix.orders[worker].ask(&close_all(foreign))?;
+                assert_eq!(answer, count.to_string());
+            }
         }
         hear_ends(clients)
     })?;
@@ -367,9 +372,10 @@ fn every_cause_closes_each_connection_once(server: &Running) -> Outcome {
     }
     let stats = matrix.orders[0].ask("stats")?;
     let number = |name: &str| orders::commands::number_of(&stats, name);
-    assert_eq!(number("accept_count")?, matrix.done as u64 + 2);
+    assert_eq!(number("accept_count")?, matrix.done as u64 + 2, "{stats}");
     assert_eq!(number("close_count")?, matrix.done as u64);
-    assert_eq!(number("session_round")?, matrix.done as u64 + 2);
+    // Ids are skipped whose place is that of a connection which is still there.
+    assert!(number("session_round")? >= matrix.done as u64 + 2, "{stats}");
     assert_eq!(number("abort_count")?, 0);
     end_in_order(matrix)
 }
@@ -411,18 +417,15 @@ fn a_hundred_thousand_connections_leave_nothing_behind(server: &Running) -> Outc
     let mut matrix = Matrix::new(server)?;
     let port = server.port();
     let all = matrix.each * (MANY / EACH);
-    // What is made once is made by then.
-    matrix.each = all / 5;
+    // What is made once is made by then, each slot of the table of connections among it.
+    matrix.each = all * 2 / 5;
     matrix.close("first", port, BATCH, |_, mut clients| speak(&mut clients))?;
     let (descriptors, bytes) = holdings(server)?;
-    matrix.each = all - all / 5;
+    matrix.each = all - matrix.each;
     matrix.close("many", port, BATCH, |_, mut clients| speak(&mut clients))?;
     let (left, grown) = holdings(server)?;
     assert_eq!(left, descriptors, "descriptors are left");
-    // Each slot of the table of connections costs its memory when it is first used, in every
-    // process that looks at it.
-    let table = (all as u64) * 256 * 8;
-    assert!(grown < bytes + table, "{bytes} bytes have become {grown}");
+    assert!(grown < bytes + NOISE, "{bytes} bytes have become {grown}");
     assert_eq!(
         matrix.orders[0].ask("list 0 100")?.matches(", ").count(),
         usize::from(server.mode() != Mode::Base)

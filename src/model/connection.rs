@@ -2,8 +2,9 @@
 //!
 //! The acceptor fills a claimed slot before it is published. From then on the owning reactor is the
 //! only writer of the reactor's part and the bound worker the only writer of the worker's part;
-//! `closed` and what is anybody's are written from all sides, by one atomic step each. All fields are atomics and every value
-//! is possible: whoever reads trusts none of them.
+//! `closed`, what the worker is awaited for, and what is anybody's are written from all sides, by
+//! one atomic step each. All fields are atomics and every value is possible: whoever reads trusts
+//! none of them.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::sync::atomic::{fence, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};

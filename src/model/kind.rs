@@ -32,8 +32,8 @@ pub enum MessageKind {
     Pause = 10,
     /// To a reactor: that reason, in `extra`, is gone.
     Resume = 11,
-    /// Reactor to worker: it was given `extra` bytes of the connection before this message, whatever
-    /// became of them in the hands of its predecessor.
+    /// Reactor to worker: it was given `extra` bytes of the connection before this message,
+    /// whatever became of them in the hands of its predecessor.
     Given = 12,
     /// To a reactor: send a part of a file to the peer; the payload is a `FilePart`.
     SendFile = 13,

@@ -1,10 +1,10 @@
 //! Fixed slots with ids that are never used again.
 //!
 //! The slot of an id is its distance from the number before the first id, modulo the (power of two)
-//! number of slots, and the slot stores the whole id: looking up is one index and one compare. Ids come from one counter; an id whose slot
-//! is taken by an older one is skipped. Each slot names its holder, so that the reaper can take
-//! back what a dead holder had, even when it died while filling the slot. Whatever bytes stand in
-//! the table, nothing here panics or leaves it.
+//! number of slots, and the slot stores the whole id: looking up is one index and one compare. Ids
+//! come from one counter; an id whose slot is taken by an older one is skipped. Each slot names its
+//! holder, so that the reaper can take back what a dead holder had, even when it died while filling
+//! the slot. Whatever bytes stand in the table, nothing here panics or leaves it.
 //!
 //! The `last` that some functions take is the value of that counter: slots which no id has reached
 //! yet are not even looked at, so that they never cost memory.
@@ -318,6 +318,25 @@ mod tests {
                 _ => return ids,
             }
         }
+    }
+
+    #[test]
+    fn ids_that_begin_high_use_the_first_slots_and_are_all_found() {
+        const ORIGIN: u64 = u32::MAX as u64;
+        let table = table(8).with_origin(ORIGIN);
+        let counter = AtomicU64::new(ORIGIN);
+        let take = || table.claim(&counter, 1, 8).map(|claimed| claimed.publish());
+        let ids: Vec<i64> = std::iter::from_fn(take).collect();
+        let wanted: Vec<i64> = (1..=8).map(|step| ORIGIN as i64 + step).collect();
+        assert_eq!(ids, wanted);
+        let last = ORIGIN + 8;
+        assert_eq!(table.reached(ORIGIN + 1).len(), 2);
+        assert!(table.check(last).is_ok());
+        let mut page = [0; 5];
+        assert_eq!(table.scan(0, last, &mut page), 5);
+        assert_eq!(page[..], wanted[..5]);
+        assert_eq!(table.scan(wanted[4], last, &mut page), 3);
+        assert!(table.contains(wanted[7]) && !table.contains(8) && !table.contains(1));
     }
 
     #[test]
