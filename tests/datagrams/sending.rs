@@ -9,6 +9,9 @@ use std::ffi::c_void;
 use std::os::unix::net::UnixDatagram;
 use swoole::ffi::process::{sw_process_new, sw_server_add_process};
 
+/// Address, port, bytes and descriptor of a call, and the error that it must give.
+type Row<'a> = (&'a [u8], i32, &'a [u8], i32, i32);
+
 /// Sends what cannot be sent when it is told to, and reports what is wrong with the results.
 pub fn refusing(setup: &Setup) -> Outcome {
     let server = setup.bare_server("127.0.0.1", SW_SOCK_TCP)?;
@@ -25,7 +28,7 @@ pub fn refusing(setup: &Setup) -> Outcome {
         let long = format!("/{}", "x".repeat(107));
         let tcp = Port::nth(server, 0).socket();
         let unix = Port::nth(server, 2).socket();
-        let rows: &[(&[u8], i32, &[u8], i32, i32)] = &[
+        let rows: &[Row] = &[
             (b"127.0.0.1", count, b"", own, SW_ERROR_NO_PAYLOAD),
             (b"127.0.0.1", 0, b"x", own, SW_ERROR_BAD_PORT),
             (b"127.0.0.1", -1, b"x", own, SW_ERROR_BAD_PORT),
