@@ -110,14 +110,15 @@ impl WebSocket {
             return Err(malformed(2, "the highest bit of the length is set"));
         }
         let is_masked = frame.flags & flag::MASK != 0;
-        let start = if is_masked { start + 4 } else { start };
+        let (mask_start, start) = (start, if is_masked { start + 4 } else { start });
         self.check_size(frame, start as u64 + payload, payload)?;
         let end = start + payload as usize;
         if unread.len() < end {
             return Err(Verdict::More { until: end });
         }
-        let mask = unread.get(start - 4..start).filter(|_| is_masked);
-        let mask = mask.and_then(|bytes| bytes.try_into().ok()).unwrap_or_default();
+        // Without a mask this is empty and no key.
+        let mask = unread.get(mask_start..start).and_then(|bytes| bytes.try_into().ok());
+        let mask = mask.unwrap_or_default();
         Ok(Head { frame, mask, start, end })
     }
 
