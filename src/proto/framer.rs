@@ -1,10 +1,11 @@
 //! The framer: what a protocol answers about the unread bytes of one connection.
 //!
 //! Whoever owns the connection keeps its unread bytes and asks [`Framer::next`] about them, again
-//! after each verdict except `More`, `Broken` and `End`, and again when more has arrived. Between two
-//! questions bytes go from the front, as many as the last verdict has used, and come at the end;
-//! nothing else changes. A framer remembers how far it has looked, so no byte is searched twice.
-//! It allocates nothing for a length that a peer has only announced.
+//! after each verdict except `More`, `Broken` and `End`, and again when more has arrived. Between
+//! two questions bytes go from the front, as many as the last verdict has used, and come at the
+//! end; nothing else changes. What has become a message is said once: who cannot hand it over now
+//! keeps it. A framer remembers how far it has looked, so no byte is searched twice. It allocates
+//! nothing for a length that a peer has only announced.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -258,9 +259,9 @@ impl Framer for Choice {
     }
 }
 
-/// How much room the next read should have where `buffered` bytes are unread and nothing can be said
-/// before they are `until`: never more than the message lacks once that is more than a usual read,
-/// and no more than doubles what has arrived, so that an announced length alone costs no memory.
+/// How much room the next read should have where `buffered` bytes are unread and nothing can be
+/// said before they are `until`: never more than the message lacks once that is more than a usual
+/// read, and no more than doubles what has arrived, so that an announced length costs no memory.
 pub fn room_to_read(buffered: usize, until: usize) -> usize {
     let missing = until.saturating_sub(buffered);
     if missing <= READ_BYTES {

@@ -155,8 +155,8 @@ impl WebSocket {
         Ok(())
     }
 
-    /// A frame of a message in fragments, the last or not. The bytes are copied as they come: a peer
-    /// that announces much and sends little costs little.
+    /// A frame of a message in fragments, the last or not. The bytes are copied as they come: a
+    /// peer that announces much and sends little costs little.
     fn fragment(&mut self, head: &Head, payload: &[u8]) -> Verdict {
         let fresh = || Box::new(Fragments { frame: head.frame, bytes: Vec::new() });
         let mut open = self.open.take().unwrap_or_else(fresh);

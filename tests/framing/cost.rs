@@ -18,6 +18,8 @@ thread_local! {
 
 // SAFETY: all is done by the allocator of the system; counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
+    /// # Safety
+    /// - as the trait says.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // A thread that ends may allocate when its variables are gone.
         let _ = ALLOCATED.try_with(|bytes| bytes.set(bytes.get() + layout.size()));
@@ -25,6 +27,8 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.alloc(layout) }
     }
 
+    /// # Safety
+    /// - as the trait says.
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         // SAFETY: the caller's promises are those of the system's allocator.
         unsafe { System.dealloc(place, layout) }
@@ -200,7 +204,8 @@ fn bytes_that_come_one_by_one_are_not_searched_again() {
         for end in 1..=bytes.len() {
             let verdict = framer.next(&mut bytes[..end]);
             assert!(matches!(verdict, Verdict::More { .. }), "{end} bytes: {verdict:?}");
+            let is_late = end % 4096 == 0 && begun.elapsed() > Duration::from_secs(60);
+            assert!(!is_late, "{} has come to {end} bytes", framer.name());
         }
     }
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }

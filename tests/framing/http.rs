@@ -1,4 +1,4 @@
-//! The law of HTTP: what a request is, how it ends, and what is answered before the program sees it.
+//! The law of HTTP: what a request is, how it ends, what is answered before the program sees it.
 
 use crate::drive::{at_once, message, run, Event};
 use crate::twins::http::{accept, bad, go_on, too_large};

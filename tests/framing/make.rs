@@ -22,7 +22,9 @@ pub const LETTERS: &[u8] = b"NcCsSnvlLVqQJP";
 pub fn length_in_digits(bytes: &[u8]) -> i64 {
     let Some(colon) = bytes.iter().position(|byte| *byte == b':') else { return 0 };
     let digits = std::str::from_utf8(&bytes[..colon]).ok();
-    digits.and_then(|digits| digits.parse::<i64>().ok()).map_or(-1, |n| n + colon as i64 + 1)
+    digits
+        .and_then(|digits| digits.parse::<i64>().ok())
+        .map_or(-1, |n| n.saturating_add(colon as i64 + 1))
 }
 
 /// Bytes that decide, and zeros when there are no more of them.

@@ -108,7 +108,11 @@ fn garbage_gives_what_the_twin_says() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        cases: 2000,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_stream_in_any_pieces_gives_what_the_twin_says(

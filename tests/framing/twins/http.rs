@@ -57,7 +57,7 @@ pub fn cut(settings: &FramerSettings, buffer: &[u8], memory: &mut Memory) -> Cut
     }
     let length = lengths.first().copied().unwrap_or(0);
     let codings = last("transfer-encoding");
-    let is_chunked = codings.split(',').last().unwrap_or("").trim_matches(SPACE) == "chunked";
+    let is_chunked = codings.rsplit(',').next().unwrap_or("").trim_matches(SPACE) == "chunked";
     let is_upgrade = values("upgrade")
         .iter()
         .any(|list| list.split(',').any(|token| token.trim_matches(SPACE) == "websocket"));
@@ -128,8 +128,8 @@ fn request_line(head: &[u8]) -> Part {
 }
 
 fn upgrade(text: &str, end: usize, memory: &mut Memory) -> Cut {
-    let keys = text.split('\n').filter_map(|line| line.split_once(':'));
-    let key = keys.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key")).last();
+    let mut keys = text.split('\n').filter_map(|line| line.split_once(':'));
+    let key = keys.rfind(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
     let key = key.map(|(_, value)| value.trim_matches(SPACE).chars().map(|c| c as u8).collect());
     match key.filter(|key: &Vec<u8>| key.len() == 24) {
         None => Cut::Over(vec![bad()]),

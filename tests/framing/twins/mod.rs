@@ -1,5 +1,5 @@
-//! A twin of each framer: slow, without memory of what it has looked at, written from the law alone.
-//! It is shown the whole buffer each time and says what is at its front.
+//! A twin of each framer: slow, without memory of what it has looked at, written from the law
+//! alone. It is shown the whole buffer each time and says what is at its front.
 
 pub mod http;
 mod simple;

@@ -64,7 +64,7 @@ pub fn length(settings: &FramerSettings, letter: u8, buffer: &[u8]) -> Cut {
         return Cut::Wait;
     }
     let value = value(letter, &buffer[start..start + width]);
-    if value < 0 || value >= 1 << 63 {
+    if !(0..1 << 63).contains(&value) {
         return broken(code::PACKAGE_MALFORMED_DATA);
     }
     match value + settings.body_offset as i128 {

@@ -53,7 +53,7 @@ pub fn cut(settings: &FramerSettings, buffer: &[u8], memory: &mut Memory) -> Cut
         + set(bit(0, 4), 16)
         + set(is_masked, 32);
     match opcode {
-        0 | 1 | 2 => data(memory, (opcode, flags, payload), is_final, end),
+        0..=2 => data(memory, (opcode, flags, payload), is_final, end),
         8 => {
             let mut echo = vec![0x88, payload.len() as u8];
             echo.extend_from_slice(&payload);
