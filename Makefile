@@ -2,6 +2,7 @@
 # make test      everything that decides whether a change is good
 # make bench     how fast it is
 # make header    include/swoole.h anew, after a change in src/ffi
+# make reference docs/settings.md anew, after a change of the table of settings
 # make install   PREFIX=/usr/local DESTDIR=
 
 PREFIX ?= /usr/local
@@ -10,7 +11,7 @@ MODE ?= 2
 PORT ?= 9501
 MAKEFLAGS += --no-print-directory
 
-.PHONY: run test test-rust test-c bench header install setup
+.PHONY: run test test-rust test-c bench header reference install setup
 
 run: setup
 	@cmake -S . -B build/release >/dev/null
@@ -42,6 +43,9 @@ bench: setup
 
 header:
 	UPDATE_HEADER=1 $(CARGO) test --quiet --test header the_committed_header
+
+reference:
+	UPDATE_REFERENCE=1 $(CARGO) test --quiet --test reference
 
 install: setup
 	@cmake -S . -B build/release -D CMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null

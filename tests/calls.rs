@@ -1,9 +1,11 @@
 //! Bad calls. Whatever a function is given, and wherever it is called: it fails with the number
 //! that the specification names and one clear sentence, or does nothing; and the server goes on.
 //!
-//! `TABLE` has a row for each function that the library exports, which a test compares with what
-//! `nm` finds: a new function needs a row, and a row needs something that goes wrong.
+//! The tables have a row for each function that the library exports, which a test compares with
+//! what `nm` finds: a new function needs a row, and a row needs something that goes wrong.
 
+#[path = "calls/ports.rs"]
+mod ports;
 #[path = "calls/table.rs"]
 mod table;
 
@@ -40,6 +42,16 @@ impl Function {
     fn takes_server(&self) -> bool {
         self.name.starts_with("sw_server_")
     }
+
+    /// Whether it knows which server it is called on.
+    fn knows_server(&self) -> bool {
+        self.takes_server() || self.name.starts_with("sw_port_")
+    }
+}
+
+/// Every function of the library.
+fn functions() -> impl Iterator<Item = &'static Function> {
+    TABLE.iter().chain(ports::PORTS)
 }
 
 impl When {
@@ -84,14 +96,14 @@ fn try_all(server: Raw, place: Place, outside: i32) -> (Vec<String>, usize) {
         count += 1;
         wrong.extend(try_bad(server, function.name, bad));
     };
-    for function in TABLE {
+    for function in functions() {
         match function.call {
             _ if function.when.is_right(place) => {}
             // After the end it is in its place again.
             _ if function.name == "sw_server_free" && place == Place::AfterStart => {}
             Some(call) => {
                 // What is given no server cannot know whether one runs.
-                let is_outside = function.when == Callback && function.takes_server();
+                let is_outside = function.when == Callback && function.knows_server();
                 let code = if is_outside { outside } else { PHASE };
                 attempt(function, &bad("wrong place", call, code, ""));
             }
@@ -223,13 +235,13 @@ fn exported() -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
 }
 
 fn the_table_has_every_exported_function() -> Outcome {
-    let mut names: Vec<&str> = TABLE.iter().map(|function| function.name).collect();
+    let mut names: Vec<&str> = functions().map(|function| function.name).collect();
     let mut exported = exported()?;
     names.sort_unstable();
     exported.sort_unstable();
     assert_eq!(names, exported);
     let is_idle = |function: &&Function| function.call.is_none() && function.bad.is_empty();
-    assert_eq!(TABLE.iter().find(is_idle).map(|function| function.name), None);
+    assert_eq!(functions().find(is_idle).map(|function| function.name), None);
     Ok(())
 }
 
@@ -246,7 +258,7 @@ fn what_is_no_server_is_refused_by_every_function() -> Outcome {
     let mut found = Vec::new();
     for (what, server, names) in wrongs {
         let is_harmless = |it: &&Function| it.name == "sw_server_free" && what == "NULL";
-        for function in TABLE.iter().filter(|it| it.takes_server() && !is_harmless(it)) {
+        for function in functions().filter(|it| it.takes_server() && !is_harmless(it)) {
             let call = function.call.map(|call| bad(what, call, PARAMS, names));
             found.extend(call.and_then(|bad| try_bad(server, function.name, &bad)));
         }

@@ -132,6 +132,15 @@ pub fn text<'a>(what: &str, pointer: *const c_char) -> Result<&'a str> {
         .map_err(|_| Error::new(code::INVALID_PARAMS, format!("{what} is not UTF-8 text")))
 }
 
+/// A text, or bytes without a NUL that are none, that a C program gave.
+pub fn text_or_bytes<'a>(what: &str, pointer: *const c_char) -> Result<&'a [u8]> {
+    if pointer.is_null() {
+        return Err(Error::new(code::INVALID_PARAMS, format!("{what} is NULL")));
+    }
+    // SAFETY: as in `text`.
+    Ok(unsafe { CStr::from_ptr(pointer) }.to_bytes())
+}
+
 /// More bytes than any process has: such a length is a mistake, as -1 is.
 const LARGEST_LEN: usize = isize::MAX as usize >> if usize::BITS == 64 { 8 } else { 0 };
 

@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int, c_void, CString};
 use parking_lot::RwLock;
 
 use super::connection::fill_page;
-use super::handle::{borrow, bytes, fill, guard, text};
+use super::handle::{borrow, bytes, fill, guard, text, text_or_bytes};
 use super::server::hook_of;
 use super::status::translate;
 use super::types::{sw_callback_t, sw_port_t, sw_server_t, sw_stats_t};
@@ -176,7 +176,7 @@ pub extern "C" fn sw_port_set(
 ) -> bool {
     with_port(port, false, |server, index| {
         let name = text("the name of the setting", name)?;
-        server.port_set(index, name, text("the value of the setting", value)?)?;
+        server.port_set(index, name, text_or_bytes("the value of the setting", value)?)?;
         Ok(true)
     })
 }

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
 use super::callback::enter;
-use super::handle::{self, borrow, fill, guard, text};
+use super::handle::{self, borrow, fill, guard, text, text_or_bytes};
 use super::library::buffer_of;
 use super::types::{
     sw_buffer_t, sw_callback_t, sw_conn_event_t, sw_event_kind_t, sw_event_t, sw_server_t,
@@ -88,7 +88,7 @@ pub extern "C" fn sw_server_set(
 ) -> bool {
     guard(false, || {
         let server = &borrow(server)?.server;
-        server.set(text("the name of the setting", name)?, text("the value", value)?)?;
+        server.set(text("the name of the setting", name)?, text_or_bytes("the value", value)?)?;
         Ok(true)
     })
 }
@@ -169,7 +169,7 @@ pub extern "C" fn sw_server_get_setting(
         if out.is_null() {
             return Err(Error::new(code::INVALID_PARAMS, "out is NULL"));
         }
-        fill("out", out, buffer_of(value.to_string().as_bytes()))?;
+        fill("out", out, buffer_of(&value.into_bytes()))?;
         Ok(true)
     })
 }

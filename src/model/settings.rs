@@ -4,18 +4,23 @@
 //! [`Settings::in_force`] derives, once, what `start` works with; the rules are those of the
 //! reference documentation's chapter on settings.
 
+mod chapters;
 mod in_force;
 mod port;
+mod reference;
 mod table;
+
+use std::collections::HashMap;
 
 use crate::error::{code, Error, Result};
 use crate::model::plan::Mode;
 use crate::model::value::{parse_list, Kind};
-use table::{row_of, Name, COUNT};
+use table::{row_named, row_of, rows, Effect, Name, Row};
 
 pub use crate::model::value::Value;
 pub use in_force::InForce;
 pub use port::PortSettings;
+pub use reference::reference;
 
 /// The most connections that a server can be told to hold.
 pub const CONNECTION_CEILING: i64 = 1 << 20;
@@ -31,8 +36,8 @@ pub const REACTORS_PER_CPU: i64 = 4;
 pub const DEFAULT_REACTORS: i64 = 8;
 /// Up to so many requests, workers leave after exactly as many as were set.
 const NO_GRACE: i64 = 10;
-const MIB: i64 = 1 << 20;
-const U32_MAX: i64 = u32::MAX as i64;
+/// No framed port has a smaller limit.
+const LEAST_PACKAGE: i64 = 64 * 1024;
 
 /// The machine as far as defaults and clamps depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +55,19 @@ pub struct Machine {
 pub struct Settings {
     mode: Mode,
     machine: Machine,
-    given: [Option<Value>; COUNT],
+    given: HashMap<Name, Value>,
 }
 
 fn invalid(text: String) -> Error {
     Error::new(code::INVALID_PARAMS, text)
+}
+
+/// The most that workers add to a limit of requests, if nothing was said.
+fn grace_of(limit: i64) -> i64 {
+    match limit {
+        few if few <= NO_GRACE => 0,
+        many => many / 2,
+    }
 }
 
 fn list_of(text: &str) -> Vec<usize> {
@@ -69,7 +82,7 @@ impl Settings {
 
     /// Whether each port has its own value of a setting; false for a name that is none.
     pub fn is_per_port(name: &str) -> bool {
-        row_of(name).is_some_and(|row| row.name.is_per_port())
+        row_of(name).is_some_and(|row| row.is_per_port)
     }
 
     /// The descriptor of the last port, where connections begin.
@@ -80,7 +93,7 @@ impl Settings {
 
     /// Nothing given yet.
     pub fn new(mode: Mode, machine: Machine) -> Self {
-        Self { mode, machine, given: std::array::from_fn(|_| None) }
+        Self { mode, machine, given: HashMap::new() }
     }
 
     /// The mode of the server.
@@ -95,7 +108,7 @@ impl Settings {
 
     /// Takes a value as a number. `Ok(false)`: there is no such setting.
     pub fn set_int(&mut self, name: &str, number: i64) -> Result<bool> {
-        self.set_with(name, |kind| Some(kind.value_of_number(number)), || number.to_string())
+        self.set_with(name, |kind| kind.value_of_number(number), || number.to_string())
     }
 
     fn set_with(
@@ -110,9 +123,7 @@ impl Settings {
             return Err(invalid(format!("setting {name} takes {wanted}, not {}", shown())));
         };
         self.check(row.name, &value)?;
-        if let Some(place) = self.given.get_mut(row.name as usize) {
-            *place = Some(value);
-        }
+        self.given.insert(row.name, value);
         Ok(true)
     }
 
@@ -128,14 +139,53 @@ impl Settings {
         }
     }
 
+    /// Takes a value as a program gives it: as text, but for settings that take any bytes.
+    pub fn set_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<bool> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.set_text(name, text),
+            Err(_) => {
+                self.set_with(name, |kind| kind.value_of_bytes(bytes), || format!("{bytes:?}"))
+            }
+        }
+    }
+
+    /// Refuses settings that ask for what this build does not have.
+    pub fn check_offered(&self) -> Result<()> {
+        for row in rows() {
+            let Effect::Absent(part) = row.effect else { continue };
+            if self.value(row.name) != self.default_of(row.name) {
+                let text = format!(
+                    "{} is a setting of the {part} part, which is not in this build: leave it out",
+                    row.spelling()
+                );
+                return Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// The longest message of a framed port.
+    fn package_max_length(&self) -> i64 {
+        self.int(Name::PackageMaxLength).max(LEAST_PACKAGE)
+    }
+
     /// Takes a JSON object of settings, all or none of them. Gives back the names it did not know.
     pub fn set_json(&mut self, json: &[u8]) -> Result<Vec<String>> {
+        self.set_object(json, |_| true)
+    }
+
+    /// As [`Settings::set_json`], for a port: it does not know what only a server has.
+    pub fn set_json_of_port(&mut self, json: &[u8]) -> Result<Vec<String>> {
+        self.set_object(json, Self::is_per_port)
+    }
+
+    fn set_object(&mut self, json: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)
             .map_err(|error| invalid(format!("the settings are not a JSON object: {error}")))?;
         let mut changed = self.clone();
         let mut unknown = Vec::new();
         for (name, value) in &object {
-            if !changed.set_json_value(name, value)? {
+            if !changed.set_json_value(name, value)? || !is_ours(name) {
                 unknown.push(name.clone());
             }
         }
@@ -158,6 +208,9 @@ impl Settings {
                 let items: Vec<String> = items.iter().map(serde_json::Value::to_string).collect();
                 self.set_text(name, &items.join(","))
             }
+            Json::Array(_) | Json::Object(_) if row_of(name).is_some_and(Row::takes_json) => {
+                self.set_text(name, &value.to_string())
+            }
             Json::Array(_) | Json::Object(_) => {
                 Err(invalid(format!("setting {name} takes one value, not a list or an object")))
             }
@@ -167,66 +220,41 @@ impl Settings {
     /// The value of a setting as it is or would be in force; `None` if there is no such setting.
     pub fn get(&self, name: &str) -> Option<Value> {
         let row = row_of(name)?;
-        let in_force = self.in_force();
+        let (in_force, port) = (self.in_force(), self.port_in_force());
         Some(match row.name {
             Name::WorkerNum => Value::Int(in_force.worker_count),
             Name::ReactorNum => Value::Int(in_force.reactor_count),
             Name::MaxConnection => Value::Int(in_force.max_connection),
-            Name::Backlog => Value::Int(i64::from(self.port_in_force().socket.backlog)),
+            Name::Backlog => Value::Int(i64::from(port.socket.backlog)),
+            Name::BufferHighWatermark => Value::Int(port.high_watermark as i64),
+            Name::PackageMaxLength => Value::Int(self.package_max_length()),
+            Name::MaxQueuedBytes => Value::Int(in_force.max_queued_bytes as i64),
             name => self.value(name),
         })
     }
 
     fn value(&self, name: Name) -> Value {
-        let given = self.given.get(name as usize).cloned().flatten();
-        given.unwrap_or_else(|| self.default_of(name))
+        self.given.get(&name).cloned().unwrap_or_else(|| self.default_of(name))
     }
 
     fn default_of(&self, name: Name) -> Value {
+        let fixed = row_named(name).and_then(Row::fixed_default);
+        fixed.unwrap_or_else(|| Value::Int(self.derived_default(name)))
+    }
+
+    fn derived_default(&self, name: Name) -> i64 {
+        let cpus = self.machine.cpu_count;
         match name {
-            Name::WorkerNum if self.mode.workers_follow_cpus() => Value::Int(0),
-            Name::WorkerNum => Value::Int(1),
-            Name::ReactorNum if self.mode.has_reactor_threads() => {
-                Value::Int(self.machine.cpu_count.min(DEFAULT_REACTORS))
-            }
-            Name::ReactorNum => Value::Int(1),
-            Name::SingleThread => Value::Bool(false),
-            Name::MaxConnection => Value::Int(0),
-            Name::Backlog => Value::Int(512),
-            Name::LogFile => Value::Text(String::new()),
-            Name::LogLevel => Value::Int(2),
-            Name::SocketBufferSize => Value::Int(8 * MIB),
-            Name::OutputBufferSize => Value::Int(U32_MAX),
-            Name::OpenTcpNodelay => Value::Bool(true),
-            Name::MaxWaitTime => Value::Int(3),
-            Name::LogDateFormat => Value::Text("%F %T".to_owned()),
-            Name::LogDateWithMicroseconds => Value::Bool(false),
-            Name::LogRotation => Value::Int(0),
-            Name::PidFile => Value::Text(String::new()),
-            Name::MaxRequest => Value::Int(0),
-            Name::MaxRequestGrace => Value::Int(match self.int(Name::MaxRequest) {
-                few if few <= NO_GRACE => 0,
-                many => many / 2,
-            }),
-            Name::ReloadAsync => Value::Bool(true),
-            Name::Daemonize => Value::Bool(false),
-            Name::User | Name::Group | Name::Chroot => Value::Text(String::new()),
-            Name::StatsFile | Name::AdminServer => Value::Text(String::new()),
-            Name::StatsTimerInterval => Value::Int(1000),
-            Name::OpenCpuAffinity | Name::EnableReusePort => Value::Bool(false),
-            Name::CpuAffinityIgnore => Value::Text(String::new()),
-            Name::StartSessionId | Name::BufferLowWatermark | Name::MaxQueuedBytes => Value::Int(0),
-            Name::EnableDelayReceive | Name::SendYield | Name::Ipv6Only => Value::Bool(false),
-            Name::InputBufferSize => Value::Int(2 * MIB),
-            Name::BufferHighWatermark => Value::Int(0),
-            Name::SendTimeout | Name::MaxIdleTime => Value::Seconds(0),
-            Name::KernelReceiveBuffer | Name::KernelSendBuffer => Value::Int(0),
-            Name::TcpDeferAccept | Name::TcpFastopen | Name::TcpUserTimeout => Value::Int(0),
-            Name::OpenTcpKeepalive => Value::Bool(false),
-            Name::TcpKeepidle => Value::Int(3600),
-            Name::TcpKeepinterval => Value::Int(60),
-            Name::TcpKeepcount => Value::Int(5),
-            Name::HeartbeatCheckInterval | Name::HeartbeatIdleTime => Value::Int(0),
+            Name::WorkerNum if self.mode.workers_follow_cpus() => 0,
+            Name::WorkerNum => 1,
+            Name::ReactorNum if self.mode.has_reactor_threads() => cpus.min(DEFAULT_REACTORS),
+            Name::ReactorNum => 1,
+            Name::MaxRequestGrace => grace_of(self.int(Name::MaxRequest)),
+            Name::TaskMaxRequestGrace => grace_of(self.int(Name::TaskMaxRequest)),
+            Name::AioCoreWorkerNum => cpus,
+            Name::AioWorkerNum => 8 * cpus,
+            // 0 stands for what the machine or another setting gives.
+            _ => 0,
         }
     }
 
@@ -235,14 +263,14 @@ impl Settings {
             Value::Int(number) => number,
             Value::Bool(is_on) => i64::from(is_on),
             Value::Seconds(milliseconds) => milliseconds,
-            Value::Text(_) => 0,
+            Value::Text(_) | Value::Bytes(_) => 0,
         }
     }
 
     fn text(&self, name: Name) -> String {
         match self.value(name) {
             Value::Text(text) => text,
-            Value::Int(_) | Value::Bool(_) | Value::Seconds(_) => String::new(),
+            Value::Int(_) | Value::Bool(_) | Value::Seconds(_) | Value::Bytes(_) => String::new(),
         }
     }
 }
@@ -251,6 +279,7 @@ impl Settings {
 mod tests {
     use super::*;
     use crate::os::testing::passes_in_child;
+    use std::collections::HashSet;
 
     fn settings(mode: Mode) -> Settings {
         Settings::new(mode, Machine { cpu_count: 4, descriptor_limit: 1024, port_descriptor: 7 })
@@ -261,10 +290,66 @@ mod tests {
     }
 
     #[test]
-    fn each_row_stands_where_its_name_says() {
-        for (index, row) in table::TABLE.iter().enumerate() {
-            assert_eq!(row.name as usize, index);
+    fn every_name_and_every_spelling_has_one_row() {
+        let names: HashSet<Name> = rows().map(|row| row.name).collect();
+        assert_eq!(names.len(), rows().count());
+        let spellings: Vec<&str> = rows().flat_map(|row| row.spellings).copied().collect();
+        assert_eq!(spellings.iter().collect::<HashSet<_>>().len(), spellings.len());
+        assert!(rows().all(|row| !row.spellings.is_empty() && !row.text.is_empty()));
+    }
+
+    #[test]
+    fn every_default_is_a_value_that_its_row_takes() {
+        for row in rows() {
+            let Some(default) = row.fixed_default() else { continue };
+            let taken = match &default {
+                Value::Text(text) if text.is_empty() => continue,
+                Value::Int(0) => continue,
+                value => row.kind.value_of_text(&value.to_string()),
+            };
+            let is_same = taken.as_ref().map(Value::to_string) == Some(default.to_string());
+            assert!(is_same, "{}: {taken:?}", row.spelling());
         }
+    }
+
+    #[test]
+    fn what_this_build_does_not_have_is_refused_if_it_is_asked_for() {
+        let mut settings = settings(Mode::Process);
+        for (name, value) in [("http_compression", "true"), ("task_worker_num", "0")] {
+            assert_eq!(settings.set_text(name, value), Ok(true));
+        }
+        assert_eq!(settings.check_offered(), Ok(()));
+        assert_eq!(settings.set_text("document_root", "/srv"), Ok(true));
+        assert_eq!(text(&settings, "document_root"), "/srv");
+        let error = settings.check_offered().unwrap_err();
+        assert_eq!(error.code(), code::OPERATION_NOT_SUPPORT);
+        assert!(error.message().contains("document_root"));
+    }
+
+    #[test]
+    fn framing_settings_take_bytes_letters_and_offsets() {
+        let mut settings = settings(Mode::Process);
+        assert_eq!(text(&settings, "package_eof"), "\r\n\r\n");
+        assert_eq!(settings.set_text("package_eof", "\n"), Ok(true));
+        assert_eq!(text(&settings, "package_eof"), "\n");
+        assert_eq!(settings.set_bytes("package_eof", b"\xff\xfe"), Ok(true));
+        assert_eq!(settings.get("package_eof"), Some(Value::Bytes(vec![0xff, 0xfe])));
+        for bad in ["", "123456789"] {
+            assert!(settings.set_text("package_eof", bad).is_err());
+        }
+        assert_eq!(settings.set_text("package_length_type", "vx"), Ok(true));
+        assert_eq!(text(&settings, "package_length_type"), "v");
+        assert!(settings.set_text("package_length_type", "i").is_err());
+        assert_eq!(settings.set_int("package_length_offset", -4), Ok(true));
+        assert_eq!(text(&settings, "package_length_offset"), "0");
+        assert_eq!(settings.set_int("package_body_start", 8152), Ok(true));
+        assert!(settings.set_int("package_body_offset", 8153).is_err());
+        assert_eq!(settings.set_int("package_max_length", 100), Ok(true));
+        assert_eq!(text(&settings, "package_max_length"), "65536");
+        assert_eq!(settings.set_text("max_idle_time", "0.0001"), Ok(true));
+        assert_eq!(text(&settings, "max_idle_time"), "0.001");
+        assert_eq!(settings.set_json(br#"{"ssl_sni_certs": {"a": {}}}"#), Ok(vec![]));
+        assert_eq!(text(&settings, "ssl_sni_certs"), r#"{"a":{}}"#);
     }
 
     #[test]

@@ -23,6 +23,14 @@ pub(super) enum Kind {
     Text,
     /// Numbers of processors.
     CpuList,
+    /// So many bytes, any.
+    Bytes { least: usize, most: usize },
+    /// One of these letters; what stands behind it does not count.
+    Letter(&'static str),
+    /// A number of bytes, 0 or more; too many are refused.
+    Offset { most: i64 },
+    /// A list or a map, as JSON.
+    Json,
 }
 
 /// A value, as it is kept.
@@ -36,6 +44,8 @@ pub enum Value {
     Seconds(i64),
     /// A path or another text; empty if none. Lists are numbers with commas between.
     Text(String),
+    /// Bytes that may be no text.
+    Bytes(Vec<u8>),
 }
 
 impl fmt::Display for Value {
@@ -45,6 +55,17 @@ impl fmt::Display for Value {
             Value::Bool(is_on) => write!(f, "{is_on}"),
             Value::Seconds(milliseconds) => write!(f, "{}", *milliseconds as f64 / 1e3),
             Value::Text(text) => f.write_str(text),
+            Value::Bytes(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
+        }
+    }
+}
+
+impl Value {
+    /// As programs get it: text, or the bytes that were set.
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Value::Bytes(bytes) => bytes,
+            other => other.to_string().into_bytes(),
         }
     }
 }
@@ -56,8 +77,8 @@ impl Kind {
     }
 
     /// A number as a value of this kind; sizes and counts are moved into range, never refused.
-    pub(super) fn value_of_number(self, number: i64) -> Value {
-        match self {
+    pub(super) fn value_of_number(self, number: i64) -> Option<Value> {
+        Some(match self {
             Kind::Int { min, max } => Value::Int(number.clamp(min, max)),
             Kind::Size { unlimited: Some(all), .. } if number <= 0 => Value::Int(all),
             Kind::Size { max, .. } => Value::Int(number.clamp(0, max)),
@@ -65,14 +86,38 @@ impl Kind {
             Kind::Bool => Value::Bool(number != 0),
             Kind::Path | Kind::DateFormat | Kind::Text => Value::Text(number.to_string()),
             Kind::CpuList => Value::Text(number.max(0).to_string()),
+            Kind::Offset { most } if number > most => return None,
+            Kind::Offset { .. } => Value::Int(number.max(0)),
+            Kind::Bytes { .. } | Kind::Letter(_) | Kind::Json => return None,
+        })
+    }
+
+    /// Bytes that are no text.
+    pub(super) fn value_of_bytes(self, bytes: &[u8]) -> Option<Value> {
+        match self {
+            Kind::Bytes { least, most } => {
+                (least..=most).contains(&bytes.len()).then(|| Value::Bytes(bytes.to_vec()))
+            }
+            _ => None,
         }
     }
 
     pub(super) fn value_of_text(self, text: &str) -> Option<Value> {
+        if let Kind::Bytes { .. } = self {
+            return self.value_of_bytes(text.as_bytes());
+        }
         let text = text.trim();
         match self {
-            Kind::Int { .. } => parse_int(text).map(|number| self.value_of_number(number)),
-            Kind::Size { .. } => parse_size(text).map(|number| self.value_of_number(number)),
+            Kind::Int { .. } | Kind::Offset { .. } => {
+                parse_int(text).and_then(|number| self.value_of_number(number))
+            }
+            Kind::Size { .. } => parse_size(text).and_then(|number| self.value_of_number(number)),
+            Kind::Bytes { .. } => None,
+            Kind::Letter(known) => {
+                let letter = text.chars().next().filter(|letter| known.contains(*letter));
+                letter.map(|letter| Value::Text(letter.to_string()))
+            }
+            Kind::Json => Some(Value::Text(text.to_owned())),
             Kind::Seconds => parse_seconds(text).map(Value::Seconds),
             Kind::Bool => parse_bool(text).map(Value::Bool),
             Kind::Path | Kind::Text => Some(Value::Text(text.to_owned())),
@@ -87,6 +132,10 @@ impl Kind {
             Kind::Size { .. } => "a number of bytes, such as 65536, 64K, 2M or 1G",
             Kind::Seconds => "a number of seconds, such as 2 or 0.5",
             Kind::Bool => "true or false",
+            Kind::Bytes { .. } => "1 to 8 bytes",
+            Kind::Letter(_) => "one of the letters c C s S n v l L N V q Q J P",
+            Kind::Offset { .. } => "a number of bytes up to 8152",
+            Kind::Json => "a list or a map",
             Kind::Path => "a path",
             Kind::DateFormat => "a format of strftime that gives at most 127 bytes",
             Kind::Text => "a text",

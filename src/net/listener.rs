@@ -6,13 +6,13 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
 
 use crate::error::{code, Error, Result};
 use crate::net::options::SocketOptions;
-use crate::os::address::{Address, AddressError};
+use crate::os::activation;
+use crate::os::address::{Address, AddressError, Family};
+use crate::os::file::OwnFile;
 use crate::os::socket::{self, SocketKind};
-use crate::os::{activation, file};
 
 /// The longest host or path that a listener takes, in bytes.
 pub const LONGEST_HOST: usize = 107;
@@ -24,8 +24,8 @@ pub enum Accept {
     Connection(OwnedFd, Address),
     /// Nobody waits.
     Nothing,
-    /// The system has no room for one more connection.
-    NoRoom(io::Error),
+    /// Not now: the system has no room for one more connection, or the listener is broken.
+    Failed(io::Error),
     /// The one that waited was gone before it was taken.
     Gone,
 }
@@ -38,8 +38,9 @@ pub struct Listener {
     host: String,
     address: Address,
     /// What is taken away at the end: the file of a unix socket that was made here.
-    file: Option<PathBuf>,
+    file: Option<OwnFile>,
     origin: Origin,
+    is_v6_only: bool,
 }
 
 /// Where a socket comes from.
@@ -55,9 +56,19 @@ enum Origin {
     Adopted,
 }
 
+/// How an address is bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// Others may bind it too, if they say so as well.
+    pub is_shared: bool,
+    /// An IPv6 socket takes no IPv4 peers.
+    pub is_v6_only: bool,
+}
+
 impl Listener {
-    /// Binds `host` and `port`; port 0 lets the system choose. For unix sockets `host` is a path.
-    pub fn bind(kind: SocketKind, host: &str, port: u16) -> Result<Self> {
+    /// Binds `host` and `port`; port 0 lets the system choose. For unix sockets `host` is a path,
+    /// which is never shared.
+    pub fn bind(kind: SocketKind, host: &str, port: u16, manner: Manner) -> Result<Self> {
         if host.len() > LONGEST_HOST {
             let length = host.len();
             return Err(Error::new(
@@ -68,9 +79,14 @@ impl Listener {
         let address = Address::resolve(kind.family(), host, port)
             .map_err(|error| address_error(host, &error))?;
         let failed = |error| Error::system(&format!("bind {host}:{port}"), &error);
-        let socket = socket::bind(kind, &address).map_err(failed)?;
-        let mut listener = Self::of(socket, kind, Origin::Bound).map_err(failed)?;
-        listener.file = kind.is_unix().then(|| file::absolute(host));
+        let origin = match manner.is_shared && !kind.is_unix() {
+            true => Origin::Shared,
+            false => Origin::Bound,
+        };
+        let sharing = bind(kind, &address, origin, manner.is_v6_only).map_err(failed)?;
+        let mut listener = Self::of(sharing, kind, origin).map_err(failed)?;
+        listener.is_v6_only = manner.is_v6_only;
+        listener.file = kind.is_unix().then(|| OwnFile::note(host)).transpose().map_err(failed)?;
         host.clone_into(&mut listener.host);
         Ok(listener)
     }
@@ -78,7 +94,7 @@ impl Listener {
     /// As [`Listener::bind`]; but a port that others listen on is no failure, if they share it. It
     /// must be shared at the start, then.
     pub fn bind_or_join(kind: SocketKind, host: &str, port: u16) -> Result<Self> {
-        match Self::bind(kind, host, port) {
+        match Self::bind(kind, host, port, Manner::default()) {
             Err(refusal) if kind.is_tcp() && refusal.code() == libc::EADDRINUSE => {
                 Self::join(kind, host, port).ok_or(refusal)
             }
@@ -86,21 +102,20 @@ impl Listener {
         }
     }
 
-    /// As [`Listener::bind`], for a port that other programs may open too, if they share it.
-    pub fn bind_shared(kind: SocketKind, host: &str, port: u16) -> Result<Self> {
-        if kind.is_unix() || host.len() > LONGEST_HOST {
-            return Self::bind(kind, host, port);
+    /// Refuses an address that one of the others has. The system notices that only when they
+    /// listen, and never between sockets that share.
+    pub fn check_apart<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> Result<()> {
+        match others.any(|other| self.collides(other)) {
+            true => {
+                let error = io::Error::from_raw_os_error(libc::EADDRINUSE);
+                let what = format!("bind {}:{} for a second port", self.host, self.port());
+                Err(Error::system(&what, &error))
+            }
+            false => Ok(()),
         }
-        let address = Address::resolve(kind.family(), host, port)
-            .map_err(|error| address_error(host, &error))?;
-        let failed = |error| Error::system(&format!("bind {host}:{port}"), &error);
-        let socket = socket::bind_shared(kind, &address).map_err(failed)?;
-        let shared = Self::of(socket, kind, Origin::Shared).map_err(failed)?;
-        Ok(Self { host: host.to_owned(), ..shared })
     }
 
-    /// Whether both want the same address. The system notices that only when they listen.
-    pub fn collides(&self, other: &Self) -> bool {
+    fn collides(&self, other: &Self) -> bool {
         let ip = |address: &Address| match address {
             Address::V4(address) => Some(IpAddr::V4(*address.ip())),
             Address::V6(address) => Some(IpAddr::V6(*address.ip())),
@@ -112,9 +127,25 @@ impl Listener {
             && (one == two || one.is_unspecified() || two.is_unspecified())
     }
 
+    /// Has an IPv6 socket take no IPv4 peers, or take them again. The system allows that only
+    /// before a socket is bound, so another one comes into its place, under the same number.
+    pub fn set_v6_only(&mut self, is_v6_only: bool) -> Result<()> {
+        let is_ours = self.kind.family() == Family::V6 && self.origin != Origin::Adopted;
+        if !is_ours || self.is_v6_only == is_v6_only {
+            return Ok(());
+        }
+        bind(self.kind, &self.address, self.origin, is_v6_only)
+            .and_then(|socket| socket::put_in_place_of(&self.socket, socket))
+            .map_err(|error| {
+                Error::system(&format!("bind {}:{}", self.host, self.port()), &error)
+            })?;
+        self.is_v6_only = is_v6_only;
+        Ok(())
+    }
+
     fn join(kind: SocketKind, host: &str, port: u16) -> Option<Self> {
         let address = Address::resolve(kind.family(), host, port).ok()?;
-        let socket = socket::bind_shared(kind, &address).ok()?;
+        let socket = bind(kind, &address, Origin::Joined, false).ok()?;
         let joined = Self::of(socket, kind, Origin::Joined).ok()?;
         Some(Self { host: host.to_owned(), ..joined })
     }
@@ -132,7 +163,8 @@ impl Listener {
 
     fn of(socket: OwnedFd, kind: SocketKind, origin: Origin) -> io::Result<Self> {
         let address = socket::local_address(socket.as_raw_fd())?;
-        Ok(Self { socket, kind, host: address.host(), address, file: None, origin })
+        let (host, file, is_v6_only) = (address.host(), None, false);
+        Ok(Self { socket, kind, host, address, file, origin, is_v6_only })
     }
 
     /// Whether each worker can have one of its own.
@@ -140,10 +172,10 @@ impl Listener {
         self.kind.is_tcp() && self.origin != Origin::Adopted
     }
 
-    /// Begins to listen. Accepted sockets inherit `TCP_NODELAY` from the listener.
+    /// Begins to listen.
     pub fn listen(&self, options: &SocketOptions) -> Result<()> {
+        options.ask_listener(self.as_raw_fd(), self.kind);
         self.check_alone()
-            .and_then(|()| begin(&self.socket, self.kind, options))
             .and_then(|()| match self.origin {
                 _ if !self.kind.is_stream() => Ok(()),
                 Origin::Adopted => Ok(()),
@@ -169,8 +201,12 @@ impl Listener {
             return self.listen(options);
         }
         socket::share_address(self.as_raw_fd())
-            .and_then(|()| socket::bind_shared(self.kind, &self.address).map(drop))
+            .and_then(|()| self.bind_own().map(drop))
             .map_err(|error| self.listen_error(&error))
+    }
+
+    fn bind_own(&self) -> io::Result<OwnedFd> {
+        bind(self.kind, &self.address, Origin::Shared, self.is_v6_only)
     }
 
     /// In a worker: listens for this process alone, under the same number.
@@ -179,8 +215,8 @@ impl Listener {
             return Ok(());
         }
         let open = || {
-            let socket = socket::bind_shared(self.kind, &self.address)?;
-            begin(&socket, self.kind, options)?;
+            let socket = self.bind_own()?;
+            options.ask_listener(socket.as_raw_fd(), self.kind);
             socket::listen(socket.as_raw_fd(), options.backlog)?;
             socket::put_in_place_of(&self.socket, socket)
         };
@@ -206,10 +242,21 @@ impl Listener {
             Ok((socket, peer)) => Accept::Connection(socket, peer),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EAGAIN) => Accept::Nothing,
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                    Accept::NoRoom(error)
-                }
-                Some(_) | None => Accept::Gone,
+                // Errors of the connection that waited, not of the listener.
+                Some(
+                    libc::ECONNABORTED
+                    | libc::EPERM
+                    | libc::EPROTO
+                    | libc::ENOPROTOOPT
+                    | libc::EHOSTDOWN
+                    | libc::EHOSTUNREACH
+                    | libc::ENONET
+                    | libc::ENETDOWN
+                    | libc::ENETUNREACH
+                    | libc::ETIMEDOUT,
+                ) => Accept::Gone,
+                // Asked again at once, it would answer the same for as long as somebody waits.
+                Some(_) | None => Accept::Failed(error),
             },
         }
     }
@@ -235,18 +282,30 @@ impl Listener {
         socket::open(self.kind).and_then(|socket| socket::put_in_place_of(&self.socket, socket))
     }
 
-    /// Takes the file of a unix socket away, at the regular end of a server.
+    /// The file of a unix socket that was made here.
+    pub fn file(&self) -> Option<&OwnFile> {
+        self.file.as_ref()
+    }
+
+    /// Takes the file of a unix socket away, unless something else has its name by now.
     pub fn unlink(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), std::fs::remove_file)
+        self.file.as_ref().map_or(Ok(()), OwnFile::remove)
     }
 }
 
-/// What accepted sockets inherit.
-fn begin(socket: &OwnedFd, kind: SocketKind, options: &SocketOptions) -> io::Result<()> {
-    match kind.is_tcp() {
-        true => socket::set_nodelay(socket.as_raw_fd(), options.is_nodelay),
-        false => Ok(()),
-    }
+/// A socket of this origin at this address.
+fn bind(
+    kind: SocketKind,
+    address: &Address,
+    origin: Origin,
+    is_v6_only: bool,
+) -> io::Result<OwnedFd> {
+    let is_shared = match origin {
+        Origin::Shared | Origin::Joined => true,
+        Origin::Bound | Origin::Adopted => false,
+    };
+    let is_v6_only = is_v6_only && kind.family() == Family::V6;
+    socket::bind_as(kind, address, is_shared, is_v6_only)
 }
 
 fn address_error(host: &str, error: &AddressError) -> Error {

@@ -1,10 +1,11 @@
-//! Files that several processes write to, line by line, and files that are replaced as a whole.
+//! Files that several processes write to, line by line, files that are replaced as a whole, and
+//! files that whoever made them removes.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::retried;
@@ -18,6 +19,32 @@ pub fn open_append(path: &Path) -> io::Result<File> {
 /// The path as it will be after the working directory has changed; as it is if there is none.
 pub fn absolute(path: &str) -> PathBuf {
     env::current_dir().map_or_else(|_| path.into(), |folder| folder.join(path))
+}
+
+/// A file that was made here, and by its path and number is told from any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl OwnFile {
+    /// Notes the file that was just made at this path.
+    pub fn note(path: &str) -> io::Result<Self> {
+        let path = absolute(path);
+        let found = fs::symlink_metadata(&path)?;
+        Ok(Self { path, device: found.dev(), inode: found.ino() })
+    }
+
+    /// Removes it. What somebody else has put at its path meanwhile stays there.
+    pub fn remove(&self) -> io::Result<()> {
+        let found = fs::symlink_metadata(&self.path)?;
+        match (found.dev(), found.ino()) == (self.device, self.inode) {
+            true => fs::remove_file(&self.path),
+            false => Err(io::Error::other("another file has its name")),
+        }
+    }
 }
 
 /// One write call, without any buffer; returns how many bytes were taken. Lines written whole in
@@ -88,6 +115,23 @@ mod tests {
         assert!(replace(&folder.join("dir"), b"three").is_err());
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_removed_by_whom_it_belongs_to_and_nobody_else() {
+        let path = std::env::temp_dir().join(format!("sw-own-{}", std::process::id()));
+        let name = path.to_str().unwrap();
+        let open = fs::write(&path, "one").and_then(|()| File::open(&path)).unwrap();
+        let first = OwnFile::note(name).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(first.remove().unwrap_err().kind(), io::ErrorKind::NotFound);
+        // The number of the first one is taken as long as it is open.
+        fs::write(&path, "two").unwrap();
+        assert!(first.remove().is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        drop(open);
+        OwnFile::note(name).unwrap().remove().unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

@@ -89,18 +89,30 @@ pub fn open(kind: SocketKind) -> io::Result<OwnedFd> {
 /// A socket bound to `address`, whose family must be that of `kind`. The address may be taken again
 /// at once after its last owner is gone.
 pub fn bind(kind: SocketKind, address: &Address) -> io::Result<OwnedFd> {
-    let socket = open(kind)?;
-    set_flag(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, true)?;
-    bind_to(&socket, address)?;
-    Ok(socket)
+    bind_as(kind, address, false, false)
 }
 
 /// As [`bind`], but the address is shared with all who bind it this way; the kernel spreads
 /// connections over them.
 pub fn bind_shared(kind: SocketKind, address: &Address) -> io::Result<OwnedFd> {
+    bind_as(kind, address, true, false)
+}
+
+/// As [`bind`] or [`bind_shared`]; a socket of IPv6 may take no IPv4 peers.
+pub fn bind_as(
+    kind: SocketKind,
+    address: &Address,
+    is_shared: bool,
+    is_v6_only: bool,
+) -> io::Result<OwnedFd> {
     let socket = open(kind)?;
     set_flag(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, true)?;
-    set_flag(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, true)?;
+    if is_shared {
+        share_address(socket.as_raw_fd())?;
+    }
+    if is_v6_only {
+        set_flag(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, true)?;
+    }
     bind_to(&socket, address)?;
     Ok(socket)
 }

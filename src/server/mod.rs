@@ -20,9 +20,9 @@ use crate::error::{code, Error, Result};
 use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::plan::Mode;
 use crate::model::settings::{Machine, Settings, Value};
-use crate::net::listener::Listener;
+use crate::net::listener::{Listener, Manner};
 use crate::os::activation;
-use crate::os::process::{cpu_count, descriptor_limit};
+use crate::os::process::{cpu_count, descriptor_limit, pid, Pid};
 use crate::unit::{self, Runtime, Unit};
 
 use port::{PortFacts, PortSetup};
@@ -69,10 +69,22 @@ struct Setup {
 pub struct Server {
     mode: Mode,
     phase: AtomicU8,
+    /// The process that has bound the ports.
+    maker: Pid,
     setup: Mutex<Setup>,
     /// What can be asked of the ports in any phase.
     facts: RwLock<Vec<PortFacts>>,
     runtime: RwLock<Option<Arc<Runtime>>>,
+}
+
+impl Drop for Server {
+    /// The socket files of a server that was never started go with it, but not with the copy of it
+    /// that a process forked by the program has.
+    fn drop(&mut self) {
+        if self.maker == pid() {
+            self.setup.get_mut().remove_files();
+        }
+    }
 }
 
 impl Server {
@@ -88,7 +100,7 @@ impl Server {
         let listeners = match host.eq_ignore_ascii_case(INHERITED) && port == 0 {
             true => inherited_listeners()?,
             false if mode.workers_listen() => vec![Listener::bind_or_join(kind, host, port)?],
-            false => vec![Listener::bind(kind, host, port)?],
+            false => vec![Listener::bind(kind, host, port, Manner::default())?],
         };
         let last = listeners.iter().map(AsRawFd::as_raw_fd).max();
         let machine = Machine {
@@ -104,6 +116,7 @@ impl Server {
         Ok(Self {
             mode,
             phase: AtomicU8::new(CONFIGURING),
+            maker: pid(),
             setup: Mutex::new(setup),
             facts: RwLock::new(facts),
             runtime: RwLock::new(None),
@@ -129,8 +142,9 @@ impl Server {
     }
 
     /// Takes a setting as text. A name that is none is logged and ignored.
-    pub fn set(&self, name: &str, value: &str) -> Result<()> {
-        self.configure(|setup| setup.set(|settings| settings.set_text(name, value), name))
+    pub fn set(&self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        let value = value.as_ref();
+        self.configure(|setup| setup.set(|settings| settings.set_bytes(name, value), name))
     }
 
     /// Takes a setting as a number. A name that is none is logged and ignored.
@@ -143,6 +157,7 @@ impl Server {
         self.configure(|setup| {
             let unknown = setup.settings.set_json(json)?;
             setup.tell_first(|settings| settings.set_json(json).map(drop))?;
+            setup.settle_addresses()?;
             unknown.iter().for_each(|name| warn_unknown(name));
             Ok(())
         })
@@ -261,7 +276,10 @@ impl Setup {
     /// Sets a value for the server, and for its first port if that has values of its own.
     fn set(&mut self, act: impl Fn(&mut Settings) -> Result<bool>, name: &str) -> Result<()> {
         match act(&mut self.settings)? {
-            true => self.tell_first(|settings| act(settings).map(drop)),
+            true => {
+                self.tell_first(|settings| act(settings).map(drop))?;
+                self.settle_addresses()
+            }
             false => {
                 warn_unknown(name);
                 Ok(())

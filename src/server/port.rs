@@ -6,7 +6,7 @@ use crate::error::{code, Error, Result};
 use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::port::{check_hooks, Port, MOST_PORTS};
 use crate::model::settings::Settings;
-use crate::net::listener::Listener;
+use crate::net::listener::{Listener, Manner};
 use crate::os::socket::SocketKind;
 
 use super::{event_of, warn_unknown, Server, Setup, TLS};
@@ -83,13 +83,23 @@ pub(super) fn checked(kind: i32, port: i32) -> Result<(SocketKind, u16)> {
     Ok((kind, number))
 }
 
+/// Takes the file of a unix socket away, if it is still the one that was bound here.
+pub(super) fn unlink(listener: &Listener) {
+    if let Err(error) = listener.unlink() {
+        log::warn!("socket file {:?} is not removed: {error}", listener.host());
+    }
+}
+
 fn no_port(index: usize) -> Error {
     Error::new(code::INVALID_PARAMS, format!("the server has no port {index}"))
 }
 
 impl Setup {
-    /// Refuses a port that nobody would serve.
-    pub(super) fn check_hooks(&self) -> Result<()> {
+    /// Refuses what this build does not offer, and a port that nobody would serve.
+    pub(super) fn check(&self) -> Result<()> {
+        self.settings.check_offered()?;
+        let own = self.ports.iter().filter_map(|port| port.settings.as_ref());
+        own.into_iter().try_for_each(Settings::check_offered)?;
         let Some(first) = self.ports.first() else { return Ok(()) };
         let check = |port: &PortSetup| {
             check_hooks(port.listener.kind().is_stream(), &port.hooks.or(&first.hooks))
@@ -107,6 +117,23 @@ impl Setup {
             listener: port.listener,
         };
         std::mem::take(&mut self.ports).into_iter().map(make).collect()
+    }
+
+    /// Has each IPv6 port take the peers that its settings ask for. Sockets are bound before that
+    /// is known.
+    pub(super) fn settle_addresses(&mut self) -> Result<()> {
+        let of_server = self.settings.is_v6_only();
+        self.ports.iter_mut().try_for_each(|port| {
+            let own = port.settings.as_ref().map(Settings::is_v6_only);
+            port.listener.set_v6_only(own.unwrap_or(of_server))
+        })
+    }
+
+    /// Removes the socket files of ports that will never be served.
+    pub(super) fn remove_files(&mut self) {
+        for port in std::mem::take(&mut self.ports) {
+            unlink(&port.listener);
+        }
     }
 
     /// The settings of a port, to be changed.
@@ -130,17 +157,10 @@ impl Server {
                 return Err(Error::new(code::SERVER_TOO_MANY_LISTEN_PORT, text));
             }
             let (kind, number) = checked(kind, port)?;
-            let shares = setup.settings.in_force().shares_new_ports;
-            let listener = match shares {
-                true => Listener::bind_shared(kind, host, number)?,
-                false => Listener::bind(kind, host, number)?,
-            };
-            // The system does not see it before they listen.
-            if setup.ports.iter().any(|other| other.listener.collides(&listener)) {
-                listener.unlink().unwrap_or_default();
-                let text = format!("{host}:{number} is the address of another port of this server");
-                return Err(Error::new(libc::EADDRINUSE, text));
-            }
+            let is_shared = setup.settings.in_force().shares_new_ports;
+            let manner = Manner { is_shared, is_v6_only: setup.settings.is_v6_only() };
+            let listener = Listener::bind(kind, host, number, manner)?;
+            listener.check_apart(setup.ports.iter().map(|port| &port.listener))?;
             setup.settings.note_port(listener.as_raw_fd());
             self.facts.write().push(PortFacts::of(&listener));
             setup.ports.push(PortSetup::new(listener));
@@ -187,8 +207,8 @@ impl Server {
     }
 
     /// Takes a setting of a port as text. A name that no port has does nothing.
-    pub fn port_set(&self, index: usize, name: &str, value: &str) -> Result<()> {
-        self.set_port(index, name, |settings| settings.set_text(name, value))
+    pub fn port_set(&self, index: usize, name: &str, value: &[u8]) -> Result<()> {
+        self.set_port(index, name, |settings| settings.set_bytes(name, value))
     }
 
     /// Takes a setting of a port as a number. A name that no port has does nothing.
@@ -203,19 +223,20 @@ impl Server {
         act: impl FnOnce(&mut Settings) -> Result<bool>,
     ) -> Result<()> {
         self.configure(|setup| {
-            if !act(setup.settings_of(index)?)? {
+            let is_known = act(setup.settings_of(index)?)? && Settings::is_per_port(name);
+            if !is_known {
                 warn_unknown(name);
             }
-            Ok(())
+            setup.settle_addresses()
         })
     }
 
     /// Takes a JSON object of settings of a port, all or none.
     pub fn port_set_json(&self, index: usize, json: &[u8]) -> Result<()> {
         self.configure(|setup| {
-            let unknown = setup.settings_of(index)?.set_json(json)?;
+            let unknown = setup.settings_of(index)?.set_json_of_port(json)?;
             unknown.iter().for_each(|name| warn_unknown(name));
-            Ok(())
+            setup.settle_addresses()
         })
     }
 

@@ -14,10 +14,12 @@ use crate::model::plan::Plan;
 use crate::model::port::Port;
 use crate::model::settings::InForce;
 use crate::model::worker::Leave;
+use crate::os::file::OwnFile;
 use crate::os::signal::{self, SignalPlan, Signals};
 use crate::os::{file, process};
 use crate::unit::{self, Runtime};
 
+use super::port::unlink;
 use super::process::Added;
 use super::{stats_file, Server, CONFIGURING, FINISHED, RUNNING};
 
@@ -90,7 +92,7 @@ impl Server {
     pub fn start(&self) -> Result<()> {
         clear_last();
         self.check_phase()?;
-        self.setup.lock().check_hooks()?;
+        self.setup.lock().check()?;
         let _turn = Turn::take()?;
         let switched =
             self.phase.compare_exchange(CONFIGURING, RUNNING, Ordering::AcqRel, Ordering::Acquire);
@@ -119,14 +121,20 @@ impl Server {
         keep_paths(&mut settings);
         let plan = Plan::new(self.mode, &settings, processes.len());
         if let Err(error) = begin(&plan, &settings, &ports) {
-            ports.iter().for_each(unlink);
+            ports.iter().for_each(|port| unlink(&port.listener));
             return Err(error);
         }
         if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
             log::warn!("the start event is deprecated in this mode, use workerStart");
         }
         let users = processes.iter().map(Added::plan).collect();
-        let mut runtime = Runtime::new(plan, settings, hooks, users, ports)?;
+        let files: Vec<OwnFile> =
+            ports.iter().filter_map(|port| port.listener.file().cloned()).collect();
+        let made = Runtime::new(plan, settings, hooks, users, ports);
+        if made.is_err() {
+            files.iter().for_each(|file| file.remove().unwrap_or_default());
+        }
+        let mut runtime = made?;
         if !runtime.settings.stats_file.is_empty() {
             runtime.write_stats = Some(stats_file::write);
         }
@@ -285,15 +293,9 @@ fn remove_pid_file(path: &str) {
     }
 }
 
-fn close(port: &Port) {
-    unlink(port);
-    if let Err(error) = port.listener.close() {
-        log::warn!("listener {:?} cannot be closed: {error}", port.listener.host());
-    }
-}
-
-fn unlink(Port { listener, .. }: &Port) {
-    if let Err(error) = listener.unlink() {
-        log::warn!("socket file {:?} cannot be removed: {error}", listener.host());
+fn close(Port { listener, .. }: &Port) {
+    unlink(listener);
+    if let Err(error) = listener.close() {
+        log::warn!("listener {:?} cannot be closed: {error}", listener.host());
     }
 }

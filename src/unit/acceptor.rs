@@ -97,15 +97,18 @@ impl Acceptor {
 
     /// Takes what waits at a listener.
     pub(super) fn accept(&self, unit: &Unit, number: usize) {
-        let Some(Port { listener, .. }) = unit.runtime.ports.get(number) else { return };
+        let Some(Port { listener, settings, .. }) = unit.runtime.ports.get(number) else { return };
         for _ in 0..ACCEPTS_PER_EVENT {
             if !self.is_open.get() || self.is_resting.get() {
                 return;
             }
             match listener.accept() {
-                Accept::Connection(socket, peer) => self.admit(unit, number, socket, &peer),
+                Accept::Connection(socket, peer) => {
+                    settings.socket.ask_accepted(socket.as_raw_fd(), listener.kind());
+                    self.admit(unit, number, socket, &peer);
+                }
                 Accept::Nothing => return,
-                Accept::NoRoom(error) => {
+                Accept::Failed(error) => {
                     crate::warn_limited!("cannot accept, trying again in 1 s: {error}");
                     self.rest(unit);
                 }
@@ -196,7 +199,7 @@ mod tests {
     use crate::model::hooks::Hooks;
     use crate::model::plan::{Mode, Plan};
     use crate::model::settings::{Machine, Settings};
-    use crate::net::listener::Listener;
+    use crate::net::listener::{Listener, Manner};
     use crate::os::clock;
     use crate::os::socket::SocketKind;
     use crate::unit::Runtime;
@@ -214,7 +217,8 @@ mod tests {
         let settings_of_server = Settings::new(Mode::Base, machine);
         let settings = settings_of_server.in_force();
         let plan = Plan::new(Mode::Base, &settings, 0);
-        let listener = Listener::bind(SocketKind::Tcp, "127.0.0.1", 0).unwrap();
+        let manner = Manner::default();
+        let listener = Listener::bind(SocketKind::Tcp, "127.0.0.1", 0, manner).unwrap();
         let settings_of_port = settings_of_server.port_in_force();
         listener.listen(&settings_of_port.socket).unwrap();
         let hooks = Hooks::default();

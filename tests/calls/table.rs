@@ -19,9 +19,10 @@ pub type Raw = *mut sw_server_t;
 /// A text as C has it.
 macro_rules! c {
     ($text:literal) => {
-        concat!($text, "\0").as_ptr().cast::<c_char>()
+        concat!($text, "\0").as_ptr().cast::<std::ffi::c_char>()
     };
 }
+pub(crate) use c;
 
 /// A call that must fail, or, if the number is 0, must succeed and leave the last error alone.
 pub struct Bad {
@@ -36,7 +37,7 @@ pub const fn bad(what: &'static str, call: fn(Raw) -> bool, code: i32, names: &'
     Bad { what, call, code, names }
 }
 
-const fn harmless(what: &'static str, call: fn(Raw) -> bool) -> Bad {
+pub const fn harmless(what: &'static str, call: fn(Raw) -> bool) -> Bad {
     Bad { what, call, code: 0, names: "" }
 }
 
@@ -64,7 +65,7 @@ pub struct Function {
     pub bad: &'static [Bad],
 }
 
-const fn row(
+pub const fn row(
     name: &'static str,
     when: When,
     call: Option<fn(Raw) -> bool>,
@@ -73,10 +74,10 @@ const fn row(
     Function { name, when, call, bad }
 }
 
-const NOT_UTF8: *const c_char = b"\xff\xfe\0".as_ptr().cast();
+pub const NOT_UTF8: *const c_char = b"\xff\xfe\0".as_ptr().cast();
 pub const LOCALHOST: *const c_char = c!("127.0.0.1");
 /// 108 bytes, one more than a host may have.
-const LONG_HOST: [u8; 109] = {
+pub const LONG_HOST: [u8; 109] = {
     let mut text = [b'1'; 109];
     text[108] = 0;
     text
@@ -178,10 +179,10 @@ pub fn start_other(has_receive: bool) -> bool {
 
 use When::{Always, Callback, Configure, Run};
 pub const PARAMS: i32 = SW_ERROR_INVALID_PARAMS;
-const PORT: i32 = SW_ERROR_SERVER_INVALID_LISTEN_PORT;
-const NO_TYPE: i32 = SW_ERROR_BAD_SOCKET_TYPE;
+pub const PORT: i32 = SW_ERROR_SERVER_INVALID_LISTEN_PORT;
+pub const NO_TYPE: i32 = SW_ERROR_BAD_SOCKET_TYPE;
 const NO_ID: i32 = SW_ERROR_SESSION_INVALID_ID;
-const NO_SESSION: i32 = SW_ERROR_SESSION_NOT_EXIST;
+pub const NO_SESSION: i32 = SW_ERROR_SESSION_NOT_EXIST;
 
 /// Every function of the library.
 #[rustfmt::skip]
@@ -230,8 +231,7 @@ pub const TABLE: &[Function] = &[
         bad("type -1", |_| new(LOCALHOST, 0, SW_BASE, -1), NO_TYPE, "-1"),
         bad("largest type", |_| new(LOCALHOST, 0, SW_BASE, i32::MAX), NO_TYPE, "2147483647"),
         bad("nothing but TLS", |_| new(LOCALHOST, 0, SW_BASE, SW_SSL), NO_TYPE, "512"),
-        bad("datagrams", |_| new(LOCALHOST, 0, SW_BASE, SW_SOCK_UDP),
-            SW_ERROR_OPERATION_NOT_SUPPORT, "2"),
+        harmless("datagrams", |_| new(LOCALHOST, 0, SW_BASE, SW_SOCK_UDP)),
         bad("TLS", |_| new(LOCALHOST, 0, SW_BASE, SW_SOCK_TCP | SW_SSL),
             SW_ERROR_OPERATION_NOT_SUPPORT, "513"),
         bad("IPv6 for IPv4", |_| new(c!("::1"), 0, SW_BASE, SW_SOCK_TCP),

@@ -124,7 +124,7 @@ fn checked(is_ok: bool) -> Result<()> {
 pub type Callback = fn(Handle, &Event);
 
 /// What the library calls; `user_data` is the test's own function.
-extern "C-unwind" fn call_back(
+pub extern "C-unwind" fn call_back(
     server: *mut sw_server_t,
     event: *const sw_event_t,
     user_data: *mut c_void,

@@ -105,7 +105,10 @@ impl Settings {
             opens_own_listeners: self.mode.workers_listen() && self.int(Name::EnableReusePort) != 0,
             start_session_id: self.int(Name::StartSessionId) as u64,
             is_receive_delayed: self.int(Name::EnableDelayReceive) != 0,
-            max_queued_bytes: self.int(Name::MaxQueuedBytes) as u64,
+            max_queued_bytes: match self.mode.limits_output() {
+                true => self.int(Name::MaxQueuedBytes) as u64,
+                false => 0,
+            },
             send_timeout_ms: self.int(Name::SendTimeout) as u64,
             heartbeat_check_interval_s: self.int(Name::HeartbeatCheckInterval) as u64,
             output_buffer_size: self

@@ -1,6 +1,7 @@
 //! What a port of a running server works with.
 
 use crate::net::options::{Keepalive, SocketOptions};
+use crate::os::socket::Keepalive as Probes;
 
 use super::table::Name;
 use super::Settings;
@@ -39,6 +40,11 @@ impl Settings {
         }
     }
 
+    /// Whether a port with these settings takes no IPv4 peers on an IPv6 address.
+    pub fn is_v6_only(&self) -> bool {
+        self.int(Name::Ipv6Only) != 0
+    }
+
     fn socket_options(&self, datagram_buffer: i64) -> SocketOptions {
         // The table keeps each of them in the range of a C int.
         let number = |name| self.int(name) as i32;
@@ -54,9 +60,11 @@ impl Settings {
             defer_accept_s: number(Name::TcpDeferAccept),
             fastopen: number(Name::TcpFastopen),
             keepalive: (self.int(Name::OpenTcpKeepalive) != 0).then(|| Keepalive {
-                idle_s: number(Name::TcpKeepidle),
-                interval_s: number(Name::TcpKeepinterval),
-                count: number(Name::TcpKeepcount),
+                probes: Probes {
+                    idle_s: number(Name::TcpKeepidle),
+                    interval_s: number(Name::TcpKeepinterval),
+                    count: number(Name::TcpKeepcount),
+                },
                 user_timeout_ms: number(Name::TcpUserTimeout),
             }),
         }

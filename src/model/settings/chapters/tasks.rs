@@ -1,0 +1,71 @@
+//! Tasks.
+
+use crate::model::settings::table::{row, Default, Name, Row, ANY_COUNT};
+use crate::model::value::Kind;
+
+pub(super) const ROWS: &[Row] = &[
+    row(
+        Name::TaskWorkerNum,
+        &["task_worker_num"],
+        ANY_COUNT,
+        Default::Int(0),
+        "Number of task workers.",
+    )
+    .absent("tasks"),
+    row(
+        Name::TaskIpcMode,
+        &["task_ipc_mode"],
+        Kind::Int { min: 1, max: 4 },
+        Default::Int(1),
+        "How tasks travel.",
+    )
+    .absent("tasks"),
+    row(
+        Name::TaskMaxRequest,
+        &["task_max_request"],
+        ANY_COUNT,
+        Default::Int(0),
+        "Tasks after which a task worker is replaced; 0 is never.",
+    )
+    .absent("tasks"),
+    row(
+        Name::TaskMaxRequestGrace,
+        &["task_max_request_grace"],
+        ANY_COUNT,
+        Default::Derived("half of task_max_request; 0 if that is 10 or less"),
+        "The most that is added to them, at random.",
+    )
+    .absent("tasks"),
+    row(
+        Name::TaskTmpdir,
+        &["task_tmpdir"],
+        Kind::Path,
+        Default::Text(""),
+        "Payloads stay in memory, whatever their size.",
+    )
+    .stored(),
+    row(
+        Name::TaskEnableCoroutine,
+        &["task_enable_coroutine"],
+        Kind::Bool,
+        Default::Bool(false),
+        "Task workers have a loop.",
+    )
+    .absent("tasks"),
+    row(
+        Name::TaskUseObject,
+        &["task_use_object", "task_object"],
+        Kind::Bool,
+        Default::Bool(false),
+        "Callbacks get one event object in any case.",
+    )
+    .stored(),
+    row(
+        Name::MessageQueueKey,
+        &["message_queue_key"],
+        Kind::Int { min: 0, max: i64::MAX },
+        Default::Int(0),
+        "Key of the System V queue of task_ipc_mode 2 and 3; 0 is a private one.",
+    )
+    .absent("tasks"),
+];
