@@ -186,8 +186,29 @@ fn chunks(entropy: &mut Entropy, body: &[u8], is_right: bool) -> Vec<u8> {
 }
 
 fn websocket_frame(entropy: &mut Entropy, body: Vec<u8>) -> Vec<u8> {
+    if entropy.below(3) == 0 {
+        return fragments(entropy, &body);
+    }
     let opcode = entropy.pick(&[1, 2, 1, 0, 0, 9, 10, 8, 3, 11]);
     let first = entropy.pick(&[0x80, 0x80, 0x80, 0x00, 0xc0, 0xf0]) | opcode;
+    websocket_part(entropy, first, body)
+}
+
+/// A message in fragments, perhaps with pings between them.
+fn fragments(entropy: &mut Entropy, body: &[u8]) -> Vec<u8> {
+    let start = entropy.pick(&[1, 2, 0x42]);
+    let mut stream = websocket_part(entropy, start, vec![b'f'; 3]);
+    for part in body.chunks(1 + entropy.below(20)) {
+        stream.extend(websocket_part(entropy, 0, part.to_vec()));
+        if entropy.below(4) == 0 {
+            stream.extend(websocket_part(entropy, 0x89, b"ping".to_vec()));
+        }
+    }
+    stream.extend(websocket_part(entropy, 0x80, b"end".to_vec()));
+    stream
+}
+
+fn websocket_part(entropy: &mut Entropy, first: u8, body: Vec<u8>) -> Vec<u8> {
     let mask = entropy.pick(&[0x80, 0x80, 0]);
     let count = body.len();
     let mut frame = match entropy.below(8) {

@@ -125,6 +125,12 @@ fn fragments_are_one_unit_with_the_head_of_the_first_and_fin() {
 }
 
 #[test]
+fn each_fragment_is_unmasked_with_its_own_key() {
+    let stream = [1, 0x82, 1, 2, 3, 4, b'a' ^ 1, b'b' ^ 2, 0x80, 0x81, 9, 9, 9, 9, b'c' ^ 9];
+    assert_eq!(outcome(&stream), [unit(1, FIN | MASK, b"abc")]);
+}
+
+#[test]
 fn control_frames_between_fragments_do_not_disturb_them() {
     let stream =
         [frame(0x01, b"a"), frame(0x89, b"p"), frame(0x8a, b""), frame(0x80, b"b")].concat();
