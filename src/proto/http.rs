@@ -169,7 +169,7 @@ impl Http {
             match (unread.get(at), expected) {
                 (None, _) => return self.more_head(unread),
                 (Some(b'0' | b'1'), b'?') => {}
-                (Some(byte), _) if byte == expected => {}
+                (Some(byte), _) if byte == expected && *byte != b'?' => {}
                 (Some(_), _) => return bad(at, "neither HTTP/1.0 nor HTTP/1.1"),
             }
         }

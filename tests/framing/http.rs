@@ -54,6 +54,7 @@ fn a_request_line_has_a_target_and_version_1_0_or_1_1() {
     assert_is_whole(b"GET / HTTP/1.0\r\n\r\n");
     let bad_lines = [
         "GET / HTTP/1.2",
+        "GET / HTTP/1.?",
         "GET / HTTP/2.0",
         "GET / HTTP/1.1 ",
         "GET / HTTP/1.12",
