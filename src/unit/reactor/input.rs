@@ -85,7 +85,7 @@ impl Reactor {
                 Moved::Bytes(count) => {
                     count_read(unit, session, count);
                     let is_whole = count == scratch.len();
-                    if !self.cut(unit, session, scratch.get(..count).unwrap_or_default()) {
+                    if !self.cut(unit, session, scratch.get_mut(..count).unwrap_or_default()) {
                         Some(Stop::Ended(0))
                     } else if self.hold_if_full(unit, session) {
                         Some(Stop::Drained)
@@ -135,14 +135,14 @@ impl Reactor {
     }
 
     /// Cuts messages and hands each over. False if the bytes break the protocol.
-    fn cut(&self, unit: &Unit, session: SessionId, bytes: &[u8]) -> bool {
+    fn cut(&self, unit: &Unit, session: SessionId, bytes: &mut [u8]) -> bool {
         let Some(kept) = self.take_unread(session) else { return true };
-        let joined;
+        let mut joined;
         let mut rest = match kept.is_empty() {
             true => bytes,
             false => {
                 joined = [kept.as_slice(), bytes].concat();
-                joined.as_slice()
+                joined.as_mut_slice()
             }
         };
         while !rest.is_empty() {
@@ -154,16 +154,18 @@ impl Reactor {
                 Some(_) | None => return true,
             };
             match verdict {
-                Verdict::Message(count) => {
-                    let (message, behind) = rest.split_at(count.min(rest.len()));
-                    self.hand_over(unit, session, message);
-                    rest = behind;
+                Verdict::Message(message) => {
+                    self.hand_over(unit, session, message.bytes(rest));
+                    rest = rest.get_mut(message.used..).unwrap_or_default();
                 }
-                Verdict::More => {
+                Verdict::More { .. } => {
                     self.keep_unread(session, rest);
                     return true;
                 }
-                Verdict::Broken => return false,
+                // Only the raw framer is chosen, which says none of these.
+                Verdict::Skip { .. } | Verdict::Answer(_) | Verdict::Broken(_) | Verdict::End => {
+                    return false
+                }
             }
         }
         true
