@@ -4,12 +4,12 @@
  *   play EXAMPLE MODE SESSION EXPECTED
  *
  * Lines of a session: "> text" sends a line on the newest connection, "< text" expects one, "end"
- * expects the end of the connection, "connect" opens one more, "unix path" one at the file of that
- * name with the port number behind it, "close" closes the newest; "udp> text" sends a datagram,
- * "udp< text" expects one; "wait text" waits until the example has printed that line. At the end
- * the example gets SIGTERM and must exit with 0. What it printed, without the lines of the library's
- * log, which begin with "[", must be the lines of EXPECTED in any order, since several processes
- * print.
+ * expects the end of the connection, "connect" opens one more, "unix path" one at the file of
+ * that name with the port number behind it, "close" closes the newest; "udp> text" sends a
+ * datagram, "udp< text" expects one; "wait text" waits until the example has printed that line. At
+ * the end the example gets SIGTERM and must exit with 0. What it printed, without the lines of the
+ * library's log, which begin with "[", must be the lines of EXPECTED in any order, since several
+ * processes print.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

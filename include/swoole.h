@@ -712,6 +712,9 @@ typedef struct {
     char remote_ip[SW_REMOTE_IP_SIZE];
 } sw_client_info_t;
 
+// What became of a send of `sw_server_send_async`: `error` is 0, ETIMEDOUT or ECONNRESET.
+typedef void (*sw_sent_fn_t)(sw_server_t *server, int64_t fd, int error, void *user_data);
+
 // A timer has fired; the id is its own.
 typedef void (*sw_timer_fn_t)(int64_t timer_id, void *user_data);
 
@@ -1315,6 +1318,36 @@ int sw_server_get_client_list(sw_server_t *server, int64_t start_fd, int64_t *fd
 //
 // Memory: the bytes are copied.
 bool sw_server_send(sw_server_t *server, int64_t fd, const void *data, size_t len);
+
+// As sw_server_send; but where that would fail with SW_ERROR_OUTPUT_BUFFER_OVERFLOW, the bytes wait
+// until there is room, behind others of this process that wait for the same peer. A plain send
+// meanwhile may overtake them.
+//
+// The function is called once, never inside this call: with 0 when the bytes were taken, with
+// ETIMEDOUT when they have waited for send_timeout, with ECONNRESET when the connection ended
+// before. If the process ends before, it is not called. A worker that leaves waits for it as for a
+// timer.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `data`: the bytes; not NULL.
+// - `len`: at least 1; in SW_PROCESS mode at most output_buffer_size.
+// - `sent_fn`: the function; not NULL.
+// - `user_data`: handed to the function as it is; may be NULL.
+//
+// Returns: true if the bytes were taken or wait; false: the function will not be called.
+//
+// Errors: those of sw_server_send but SW_ERROR_OUTPUT_BUFFER_OVERFLOW.
+//
+// Where: in callbacks, of any process.
+//
+// Memory: the bytes are copied; `user_data` must live until the function was called.
+bool sw_server_send_async(sw_server_t *server,
+                          int64_t fd,
+                          const void *data,
+                          size_t len,
+                          sw_sent_fn_t sent_fn,
+                          void *user_data);
 
 // Queues a part of a regular file for the peer of a connection, behind what was sent before; the
 // bytes never pass through this process. The file is opened when its turn comes and must stay as

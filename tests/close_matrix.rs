@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Connections of each cause.
-const EACH: usize = 1_000;
+const EACH: usize = 10_000;
 /// Connections that are open at once.
 const BATCH: usize = 250;
 /// Connections that come and go in the end.

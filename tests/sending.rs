@@ -8,6 +8,8 @@ mod common;
 mod crowd;
 #[path = "sending/files.rs"]
 mod files;
+#[path = "sending/later.rs"]
+mod later;
 #[path = "sending/levels.rs"]
 mod levels;
 mod puppet;
@@ -20,6 +22,7 @@ mod waiting;
 use common::prelude::*;
 use crowd::*;
 use files::*;
+use later::*;
 use levels::*;
 use waiting::*;
 
@@ -38,6 +41,9 @@ server_tests! {
     a_send_waits_no_longer_than_the_timeout_and_leaves_no_half: hasty,
         in [Mode::Base, Mode::Thread];
     a_peer_that_leaves_ends_the_wait: patient, in [Mode::Base, Mode::Thread];
+    sends_wait_for_room_and_go_in_order: later;
+    a_send_that_waits_too_long_is_given_up: later_for_a_while;
+    a_send_to_a_connection_that_ends_is_told: later;
     only_the_owner_of_a_connection_can_wait: plain;
     blocks_of_four_senders_never_mix: four_senders;
     peers_that_do_not_read_cost_those_that_do_nothing: small_buffers;

@@ -2,8 +2,10 @@
 
 use std::ffi::{c_char, c_void};
 
+use super::callback::enter;
 use super::handle::{borrow, bytes, guard, text};
-use super::types::sw_server_t;
+use super::types::{sw_sent_fn_t, sw_server_t};
+use crate::error::{code, Error};
 use crate::model::SessionId;
 
 /// Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
@@ -36,6 +38,52 @@ pub extern "C" fn sw_server_send(
 ) -> bool {
     guard(false, || {
         borrow(server)?.server.send(SessionId(fd), bytes(data, len)?)?;
+        Ok(true)
+    })
+}
+
+/// As sw_server_send; but where that would fail with SW_ERROR_OUTPUT_BUFFER_OVERFLOW, the bytes wait
+/// until there is room, behind others of this process that wait for the same peer. A plain send
+/// meanwhile may overtake them.
+///
+/// The function is called once, never inside this call: with 0 when the bytes were taken, with
+/// ETIMEDOUT when they have waited for send_timeout, with ECONNRESET when the connection ended
+/// before. If the process ends before, it is not called. A worker that leaves waits for it as for a
+/// timer.
+///
+/// - `server`: the server.
+/// - `fd`: the session id.
+/// - `data`: the bytes; not NULL.
+/// - `len`: at least 1; in SW_PROCESS mode at most output_buffer_size.
+/// - `sent_fn`: the function; not NULL.
+/// - `user_data`: handed to the function as it is; may be NULL.
+///
+/// Returns: true if the bytes were taken or wait; false: the function will not be called.
+///
+/// Errors: those of sw_server_send but SW_ERROR_OUTPUT_BUFFER_OVERFLOW.
+///
+/// Where: in callbacks, of any process.
+///
+/// Memory: the bytes are copied; `user_data` must live until the function was called.
+#[no_mangle]
+pub extern "C" fn sw_server_send_async(
+    server: *mut sw_server_t,
+    fd: i64,
+    data: *const c_void,
+    len: usize,
+    sent_fn: sw_sent_fn_t,
+    user_data: *mut c_void,
+) -> bool {
+    guard(false, || {
+        let owner = &borrow(server)?.server;
+        let call =
+            sent_fn.ok_or_else(|| Error::new(code::INVALID_PARAMS, "the function is NULL"))?;
+        let (server, user_data) = (server as usize, user_data as usize);
+        let done = Box::new(move |error| {
+            let (server, user_data) = (server as *mut sw_server_t, user_data as *mut c_void);
+            enter("sent", || call(server, fd, error, user_data));
+        });
+        owner.send_async(SessionId(fd), bytes(data, len)?, done)?;
         Ok(true)
     })
 }

@@ -299,6 +299,11 @@ pub type sw_callback_t = Option<
     ),
 >;
 
+/// What became of a send of `sw_server_send_async`: `error` is 0, ETIMEDOUT or ECONNRESET.
+pub type sw_sent_fn_t = Option<
+    extern "C-unwind" fn(server: *mut sw_server_t, fd: i64, error: c_int, user_data: *mut c_void),
+>;
+
 /// A timer has fired; the id is its own.
 pub type sw_timer_fn_t = Option<extern "C-unwind" fn(timer_id: i64, user_data: *mut c_void)>;
 

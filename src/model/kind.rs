@@ -43,6 +43,10 @@ pub enum MessageKind {
     BufferFull = 15,
     /// Reactor to worker: little waits again.
     BufferEmpty = 16,
+    /// To a reactor: tell the sender of this message when a send would be taken, or never again.
+    AwaitRoom = 17,
+    /// Reactor to whoever waits: now.
+    Room = 18,
 }
 
 /// Why a connection is not read. The numbers are bits: it is read when there is no reason left.
@@ -75,6 +79,8 @@ impl MessageKind {
             14 => Self::Refused,
             15 => Self::BufferFull,
             16 => Self::BufferEmpty,
+            17 => Self::AwaitRoom,
+            18 => Self::Room,
             _ => return None,
         })
     }

@@ -12,6 +12,7 @@ use crate::model::route;
 use crate::model::SessionId;
 use crate::net::file_part::{self, FilePart, Unsendable};
 use crate::os::{clock, file};
+use crate::unit::later::{Parcel, SentHook};
 use crate::unit::Unit;
 
 use super::connection::check_visible;
@@ -26,6 +27,12 @@ impl Server {
     #[inline]
     pub fn send(&self, session: SessionId, data: &[u8]) -> Result<()> {
         self.with_unit(|unit| send(unit, session, data))
+    }
+
+    /// As [`Server::send`]; where that would be refused because too much waits for the peer, the
+    /// bytes wait for room, in order, and `done` is told in the end.
+    pub fn send_async(&self, session: SessionId, data: &[u8], done: SentHook) -> Result<()> {
+        self.with_unit(|unit| send_async(unit, session, data, done))
     }
 
     /// Queues `length` bytes of a file from `offset` on for the peer of a connection; all that
@@ -61,6 +68,28 @@ fn send(unit: &Unit, session: SessionId, data: &[u8]) -> Result<()> {
     }
     unit.send(record, session, data)?;
     unit.count_send(record.port(), data.len() as u64);
+    Ok(())
+}
+
+fn send_async(unit: &Unit, session: SessionId, data: &[u8], done: SentHook) -> Result<()> {
+    let is_behind = unit.has_later(session);
+    match is_behind {
+        true => check_payload(data)?,
+        false => match send(unit, session, data) {
+            Err(error) if error.code() == code::OUTPUT_BUFFER_OVERFLOW => {}
+            result => return result.map(|()| unit.tell_sent(done, 0)),
+        },
+    }
+    let record = route::open(&unit.runtime().control.connections, session)?;
+    let bytes = data.to_vec();
+    let timeout_ms = unit.runtime().settings.send_timeout_ms;
+    let parcel = Parcel {
+        attempt: Box::new(move |unit| send(unit, session, &bytes)),
+        deadline_ns: (timeout_ms > 0)
+            .then(|| clock::monotonic_ns().saturating_add(timeout_ms.saturating_mul(NS_PER_MS))),
+        done,
+    };
+    unit.send_later(record, session, parcel);
     Ok(())
 }
 

@@ -224,7 +224,7 @@ impl Unit {
         has_unread
             || self.outbox.borrow().has_pending()
             || self.reactor.as_ref().is_some_and(|reactor| reactor.has_output(self))
-            || (self.worker.is_some() && self.agenda.has_work())
+            || (self.worker.is_some() && (self.agenda.has_work() || !self.later.is_empty()))
     }
 
     fn announce_exit(&self, has_unread: bool) {

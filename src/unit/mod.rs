@@ -8,6 +8,7 @@ mod acceptor;
 mod arrival;
 mod control;
 mod family;
+pub mod later;
 mod leaving;
 mod manager;
 pub mod notify;
@@ -57,6 +58,7 @@ use crate::os::{clock, process};
 use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
 use family::Family;
+use later::Later;
 use manager::Manager;
 use outgoing::OnWay;
 use parking::Parking;
@@ -216,6 +218,8 @@ pub struct Unit {
     /// What was sent to connections of other units and may not have arrived there.
     on_way: OnWay,
     agenda: Agenda,
+    /// Sends that wait for room.
+    later: Later,
     signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
     /// When this unit last looked up between two callbacks, and last told others what it had said.
@@ -313,6 +317,7 @@ impl Unit {
             held_back: RefCell::default(),
             on_way: OnWay::default(),
             agenda: Agenda::default(),
+            later: Later::default(),
             signals: RefCell::default(),
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),

@@ -108,6 +108,9 @@ impl Unit {
         self.tell_others();
         self.take_messages(inbox);
         self.take_timers(self.last_look_ns.get());
+        if !self.later.is_empty() {
+            self.expire_sends();
+        }
         self.take_deferred();
         if let Some(reactor) = &self.reactor {
             reactor.settle(self);
@@ -311,6 +314,10 @@ impl Unit {
                 None => self.drop_unknown(header.kind, header.source),
             },
             (MessageKind::Refused, _, Some(reactor)) => reactor.note_refused(self, session),
+            (MessageKind::AwaitRoom, _, Some(reactor)) => {
+                reactor.await_room(self, session, UnitId(header.source));
+            }
+            (MessageKind::Room, _, _) => self.send_waiting(session),
             (MessageKind::BufferFull, Some(worker), _) => {
                 worker.tell_level(self, session, EventKind::BufferFull);
             }

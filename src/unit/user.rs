@@ -103,6 +103,9 @@ impl Unit {
 
     /// Whether this is a user process with nothing left in its loop.
     pub(super) fn is_idle_user(&self) -> bool {
-        self.user.is_some() && !self.agenda.has_work() && !self.outbox.borrow().has_pending()
+        self.user.is_some()
+            && !self.agenda.has_work()
+            && self.later.is_empty()
+            && !self.outbox.borrow().has_pending()
     }
 }

@@ -140,6 +140,12 @@ fn send_wait(server: Raw, fd: i64, len: usize) -> bool {
     sw_server_sendwait(server, fd, c!("hello").cast(), len)
 }
 
+fn send_async(server: Raw, fd: i64, len: usize) -> bool {
+    sw_server_send_async(server, fd, c!("hello").cast(), len, Some(be_told), null_mut())
+}
+
+extern "C-unwind" fn be_told(_: Raw, _: i64, _: i32, _: *mut c_void) {}
+
 fn send_file(server: Raw, path: *const c_char, offset: i64, length: usize) -> bool {
     sw_server_sendfile(server, live(), path, offset, length)
 }
@@ -358,6 +364,14 @@ pub const TABLE: &[Function] = &[
         bad("endless bytes", |s| send_wait(s, live(), usize::MAX), PARAMS, "18446744073709551615"),
         bad("id 0", |s| send_wait(s, 0, 5), NO_ID, "0"),
         bad("least id", |s| send_wait(s, i64::MIN, 5), NO_ID, "-9223372036854775808"),
+    ]),
+    row("sw_server_send_async", Callback, Some(|s| send_async(s, live(), 5)), &[
+        bad("no bytes", |s| send_async(s, live(), 0), SW_ERROR_NO_PAYLOAD, "no bytes"),
+        bad("no function", |s| {
+            sw_server_send_async(s, live(), c!("hello").cast(), 5, None, null_mut())
+        }, PARAMS, "function"),
+        bad("id 0", |s| send_async(s, 0, 5), NO_ID, "0"),
+        bad("id 99999", |s| send_async(s, 99_999, 5), NO_SESSION, "99999"),
     ]),
     row("sw_server_close", Callback, Some(|s| sw_server_close(s, live(), false)), &[
         bad("id 0", |s| sw_server_close(s, 0, false), NO_ID, "0"),

@@ -66,7 +66,7 @@ pub const STEP: Duration = Duration::from_secs(10);
 /// How long the processes of a server may take to go when the first of them has ended.
 pub const GRACE: Duration = Duration::from_secs(5);
 /// How long a server under test may live.
-pub const LIFETIME: Duration = Duration::from_secs(180);
+pub const LIFETIME: Duration = Duration::from_secs(400);
 
 /// What a body of a test returns; `?` takes any error, also a text.
 pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;

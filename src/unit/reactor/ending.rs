@@ -190,6 +190,7 @@ impl State {
     /// Closes the descriptor, frees the slot, and with it the id for ever.
     pub(super) fn release(&mut self, unit: &Unit, session: SessionId, is_reset: bool) {
         let Some(peer) = self.peers.remove(session) else { return };
+        self.levels.end(session);
         let port = give_slot_back(unit, session);
         count_closed(unit, port);
         let Peer { stream, mut out, has_ended, .. } = peer;

@@ -5,27 +5,39 @@
 //! low watermark says. Full and empty follow each other by turns, and whoever was refused is told
 //! when it may go on. Callbacks run when the turn ends, never inside a send.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 
 use crate::model::connection::Connection;
 use crate::model::hooks::EventKind;
 use crate::model::kind::MessageKind;
-use crate::model::SessionId;
+use crate::model::{SessionId, UnitId};
 
 use super::peers::Peer;
 use super::Reactor;
+use crate::unit::later::has_room;
 use crate::unit::Unit;
 
 /// Buffers that have become full or empty.
 #[derive(Default)]
 pub(super) struct Levels {
     queue: VecDeque<(SessionId, EventKind)>,
+    /// Who waits for room for a connection.
+    awaited: HashMap<SessionId, Vec<UnitId>>,
+    /// Connections for which there is room now, or never again.
+    roomy: VecDeque<SessionId>,
 }
 
 impl Levels {
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.is_empty() && self.roomy.is_empty()
+    }
+
+    /// A connection has ended: nobody waits for it any longer.
+    pub(super) fn end(&mut self, session: SessionId) {
+        if self.awaited.contains_key(&session) {
+            self.roomy.push_back(session);
+        }
     }
 }
 
@@ -35,6 +47,9 @@ pub(super) fn note_level(unit: &Unit, peer: &mut Peer, record: &Connection, leve
     record.queued_file_bytes.store(peer.out.file_bytes(), Ordering::Relaxed);
     record.queued_files.store(peer.out.file_count(), Ordering::Relaxed);
     peer.has_waited = !peer.out.is_empty();
+    if levels.awaited.contains_key(&peer.session) && has_room(unit, record) {
+        levels.roomy.push_back(peer.session);
+    }
     let Some(port) = unit.runtime.port_of(record) else { return };
     let has = |kind| port.hooks.has(kind);
     let (tells_full, tells_empty) = (has(EventKind::BufferFull), has(EventKind::BufferEmpty));
@@ -70,9 +85,45 @@ impl Reactor {
         }
     }
 
+    /// A unit waits until there is room for a connection, behind what it has sent before.
+    pub(in crate::unit) fn await_room(&self, unit: &Unit, session: SessionId, waiter: UnitId) {
+        let state = &mut *self.state.borrow_mut();
+        let waiters = state.levels.awaited.entry(session).or_default();
+        if !waiters.contains(&waiter) {
+            waiters.push(waiter);
+        }
+        let record = unit.runtime.control.connections.get(session.0);
+        let waits = state.peers.get_mut(session).is_some()
+            && record.is_some_and(|record| !has_room(unit, record));
+        if !waits {
+            state.levels.roomy.push_back(session);
+        }
+    }
+
+    /// Tells whoever waits that there is room, or that the connection has ended.
+    fn tell_room(&self, unit: &Unit) {
+        let count = self.state.borrow().levels.roomy.len();
+        for _ in 0..count {
+            let waiters = {
+                let levels = &mut self.state.borrow_mut().levels;
+                levels.roomy.pop_front().and_then(|session| {
+                    levels.awaited.remove(&session).map(|waiters| (session, waiters))
+                })
+            };
+            let Some((session, waiters)) = waiters else { continue };
+            for waiter in waiters {
+                match waiter == unit.plan.id {
+                    true => unit.send_waiting(session),
+                    false => unit.post(waiter, MessageKind::Room, session, 0, &[]),
+                }
+            }
+        }
+    }
+
     /// Tells workers of buffers that have become full or empty. What their callbacks bring about
     /// has its turn after other connections.
     pub(super) fn tell_levels(&self, unit: &Unit) {
+        self.tell_room(unit);
         let count = self.state.borrow().levels.queue.len();
         for _ in 0..count {
             let Some((session, kind)) = self.state.borrow_mut().levels.queue.pop_front() else {
