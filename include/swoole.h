@@ -1319,9 +1319,9 @@ int sw_server_get_client_list(sw_server_t *server, int64_t start_fd, int64_t *fd
 // Memory: the bytes are copied.
 bool sw_server_send(sw_server_t *server, int64_t fd, const void *data, size_t len);
 
-// As sw_server_send; but where that would fail with SW_ERROR_OUTPUT_BUFFER_OVERFLOW, the bytes wait
-// until there is room, behind others of this process that wait for the same peer. A plain send
-// meanwhile may overtake them.
+// As sw_server_send; but where that would fail with SW_ERROR_OUTPUT_BUFFER_OVERFLOW, the bytes
+// wait until there is room, behind others of this process that wait for the same peer. A plain
+// send meanwhile may overtake them.
 //
 // The function is called once, never inside this call: with 0 when the bytes were taken, with
 // ETIMEDOUT when they have waited for send_timeout, with ECONNRESET when the connection ended

@@ -42,9 +42,9 @@ pub extern "C" fn sw_server_send(
     })
 }
 
-/// As sw_server_send; but where that would fail with SW_ERROR_OUTPUT_BUFFER_OVERFLOW, the bytes wait
-/// until there is room, behind others of this process that wait for the same peer. A plain send
-/// meanwhile may overtake them.
+/// As sw_server_send; but where that would fail with SW_ERROR_OUTPUT_BUFFER_OVERFLOW, the bytes
+/// wait until there is room, behind others of this process that wait for the same peer. A plain
+/// send meanwhile may overtake them.
 ///
 /// The function is called once, never inside this call: with 0 when the bytes were taken, with
 /// ETIMEDOUT when they have waited for send_timeout, with ECONNRESET when the connection ended

@@ -9,6 +9,8 @@ use crate::os::socket;
 
 /// The `errno` of a connection whose peer reads no more.
 pub const PEER_GONE: i32 = libc::EPIPE;
+/// The `errno` of what waited for a connection that is not open any more.
+pub const CONNECTION_ENDED: i32 = libc::ECONNRESET;
 /// The `errno` of a connection whose output could not be kept.
 pub const NO_MEMORY: i32 = libc::ENOMEM;
 

@@ -12,6 +12,7 @@ use crate::error::{code, Result};
 use crate::model::connection::Connection;
 use crate::model::kind::MessageKind;
 use crate::model::{route, SessionId};
+use crate::net::stream::{CONNECTION_ENDED as CLOSED, TIMED_OUT};
 use crate::os::clock;
 
 use super::Unit;
@@ -21,10 +22,6 @@ pub type SentHook = Box<dyn FnOnce(i32)>;
 
 /// How often a worker that has a successor looks whether there is room.
 const LOOK_AGAIN_NS: u64 = 20_000_000;
-/// It waited too long.
-const TIMED_OUT: i32 = libc::ETIMEDOUT;
-/// The connection is not open any more.
-const CLOSED: i32 = libc::ECONNRESET;
 
 /// A send that waits.
 pub struct Parcel {
