@@ -23,10 +23,13 @@ pub type SentHook = Box<dyn FnOnce(i32)>;
 /// How often a worker that has a successor looks whether there is room.
 const LOOK_AGAIN_NS: u64 = 20_000_000;
 
+/// Sends what waits, if there is room.
+pub type Attempt = Box<dyn Fn(&Unit) -> Result<()>>;
+
 /// A send that waits.
 pub struct Parcel {
     /// Sends it; called until it does not say that too much waits.
-    pub attempt: Box<dyn Fn(&Unit) -> Result<()>>,
+    pub attempt: Attempt,
     /// When it has waited too long, nanoseconds of monotonic time.
     pub deadline_ns: Option<u64>,
     /// Is told what became of it.
