@@ -6,7 +6,6 @@ use crate::net::stream::{Moved, Stream, NO_MEMORY, PEER_GONE, TIMED_OUT};
 use crate::os::clock;
 
 use super::output::note_output;
-use super::peers::Life;
 use super::{Reactor, State};
 use crate::unit::Unit;
 
@@ -20,7 +19,7 @@ impl Reactor {
         }
         let state = &mut *self.state.borrow_mut();
         state.flush_burst(unit);
-        let peer = state.peers.get_mut(session).filter(|peer| peer.life != Life::Draining);
+        let peer = state.peers.get_mut(session).filter(|peer| peer.takes_output());
         if let Some(peer) = peer {
             peer.out.append_file(part);
             state.write_out(unit, session);
@@ -42,13 +41,13 @@ impl Reactor {
         let state = &mut *self.state.borrow_mut();
         state.flush_burst(unit);
         let result = state.write_all(session, bytes, deadline_ns);
-        let State { peers, levels, broken, .. } = state;
+        let State { peers, pool, levels, broken, .. } = state;
         if let Some(peer) = peers.get_mut(session) {
+            if let Some(errno) = result.err().filter(|errno| *errno != TIMED_OUT) {
+                peer.cut(pool);
+                broken.push((session, errno));
+            }
             note_output(unit, peer, levels);
-        }
-        match result {
-            Err(errno) if errno != TIMED_OUT => broken.push((session, errno)),
-            Ok(()) | Err(_) => {}
         }
         result
     }
@@ -62,7 +61,7 @@ impl State {
         deadline_ns: Option<u64>,
     ) -> Result<(), i32> {
         let State { peers, pool, .. } = self;
-        let peer = peers.get_mut(session).filter(|peer| peer.life != Life::Draining);
+        let peer = peers.get_mut(session).filter(|peer| peer.takes_output());
         let peer = peer.ok_or(PEER_GONE)?;
         let mut rest = bytes;
         while !rest.is_empty() {
