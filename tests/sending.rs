@@ -31,6 +31,7 @@ server_tests! {
     a_file_is_no_response: plain;
     a_file_that_cannot_be_sent_has_its_number_and_the_connection_goes_on: plain;
     a_file_that_goes_away_before_its_turn_ends_its_connection_alone: plain;
+    only_so_many_files_wait_for_a_peer: plain;
     // Elsewhere it is the worker that finds that the file has gone.
     nothing_stands_in_the_place_of_a_file_that_has_gone_away: plain, in [Mode::Process];
     a_file_larger_than_the_memory_it_takes: plain;
