@@ -47,6 +47,8 @@ server_tests! {
     sends_wait_for_room_and_go_in_order: later;
     a_send_that_waits_too_long_is_given_up: later_for_a_while;
     a_send_to_a_connection_that_ends_is_told: later;
+    // Elsewhere the process of the worker is killed.
+    a_send_that_waits_does_not_keep_the_server_from_ending: short, in [Mode::Thread];
     only_the_owner_of_a_connection_can_wait: plain;
     blocks_of_four_senders_never_mix: four_senders;
     peers_that_do_not_read_cost_those_that_do_nothing: small_buffers;
