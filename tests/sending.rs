@@ -31,6 +31,9 @@ server_tests! {
     a_file_is_no_response: plain;
     a_file_that_cannot_be_sent_has_its_number_and_the_connection_goes_on: plain;
     a_file_that_goes_away_before_its_turn_ends_its_connection_alone: plain;
+    only_so_many_files_wait_for_a_peer: plain;
+    // Elsewhere it is the worker that finds that the file has gone.
+    nothing_stands_in_the_place_of_a_file_that_has_gone_away: plain, in [Mode::Process];
     a_file_larger_than_the_memory_it_takes: plain;
     every_process_but_the_master_sends_files: everybody;
     full_and_empty_take_turns_in_the_bound_worker: both;
@@ -44,6 +47,8 @@ server_tests! {
     sends_wait_for_room_and_go_in_order: later;
     a_send_that_waits_too_long_is_given_up: later_for_a_while;
     a_send_to_a_connection_that_ends_is_told: later;
+    // Elsewhere the process of the worker is killed.
+    a_send_that_waits_does_not_keep_the_server_from_ending: short, in [Mode::Thread];
     only_the_owner_of_a_connection_can_wait: plain;
     blocks_of_four_senders_never_mix: four_senders;
     peers_that_do_not_read_cost_those_that_do_nothing: small_buffers;

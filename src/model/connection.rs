@@ -260,6 +260,12 @@ impl Connection {
             && self.awaited_bytes.swap(0, Ordering::Relaxed) != 0
     }
 
+    /// Whether the worker is still to tell that it has taken bytes.
+    pub fn awaits_worker(&self) -> bool {
+        let awaited = self.awaited_bytes.load(Ordering::Relaxed);
+        self.taken_bytes.load(Ordering::Relaxed) < awaited
+    }
+
     /// The server ends it by itself: whoever asks later is told that the server closed it.
     pub fn blame_server(&self) {
         self.closed.fetch_or(BY_SERVER, Ordering::AcqRel);
@@ -362,7 +368,9 @@ mod tests {
         assert!(!record.await_worker(100, 100), "the limit may be reached");
         assert!(record.await_worker(101, 100));
         assert!(!record.is_awaited(), "nothing was taken");
+        assert!(record.awaits_worker());
         record.taken_bytes.store(1, Ordering::Relaxed);
+        assert!(!record.awaits_worker());
         assert_eq!((record.is_awaited(), record.is_awaited()), (true, false));
         assert!(!record.await_worker(101, 100));
     }

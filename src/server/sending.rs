@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
 use crate::error::{code, Error, Result};
 use crate::model::connection::Connection;
@@ -134,7 +133,7 @@ fn send_file(unit: &Unit, session: SessionId, path: &str, offset: i64, length: u
     })?;
     let record = route::open(&unit.runtime().control.connections, session)?;
     let part = part_of(path, offset, length)?;
-    if record.queued_files.load(Ordering::Relaxed) >= MOST_FILES {
+    if unit.waiting_files(record, session) >= MOST_FILES {
         let text = format!("{MOST_FILES} files wait for the peer of connection {}", session.0);
         return Err(Error::new(code::OUTPUT_BUFFER_OVERFLOW, text));
     }

@@ -60,7 +60,7 @@ use arrival::Arrival;
 use family::Family;
 use later::Later;
 use manager::Manager;
-use outgoing::OnWay;
+use outgoing::{HeldBack, OnWay};
 use parking::Parking;
 use reactor::Reactor;
 use receiver::Receiver;
@@ -213,8 +213,8 @@ pub struct Unit {
     watcher: Watcher,
     loop_descriptor: RawFd,
     outbox: RefCell<Outbox>,
-    /// Bytes of sends that went into the outbox while it had messages that wait for room.
-    held_back: RefCell<HashMap<SessionId, u64>>,
+    /// What was sent to each connection while the outbox had messages that wait for room.
+    held_back: RefCell<HashMap<SessionId, HeldBack>>,
     /// What was sent to connections of other units and may not have arrived there.
     on_way: OnWay,
     agenda: Agenda,

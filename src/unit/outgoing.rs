@@ -60,6 +60,13 @@ impl OnWay {
     }
 }
 
+/// What waits here for one connection because its reactor's inbox is full.
+#[derive(Clone, Copy, Default)]
+pub(super) struct HeldBack {
+    bytes: u64,
+    files: u32,
+}
+
 impl Unit {
     /// Sends a message to another unit; it leaves at the end of the turn.
     #[inline]
@@ -105,7 +112,7 @@ impl Unit {
         }
         self.on_way.add(session, data.len() as u64);
         if outbox.is_blocked(owner.0) {
-            *self.held_back.borrow_mut().entry(session).or_default() += data.len() as u64;
+            self.held_back.borrow_mut().entry(session).or_default().bytes += data.len() as u64;
         }
         drop(outbox);
         self.tell_if_hasty();
@@ -119,6 +126,9 @@ impl Unit {
             Some(reactor) => reactor.send_file(self, session, part),
             None => {
                 self.post(owner, MessageKind::SendFile, session, 0, &part.encode());
+                if self.outbox.borrow().is_blocked(owner.0) {
+                    self.held_back.borrow_mut().entry(session).or_default().files += 1;
+                }
                 self.tell_if_hasty();
             }
         }
@@ -199,7 +209,7 @@ impl Unit {
     #[inline]
     pub fn waiting_bytes(&self, record: &Connection, session: SessionId) -> u64 {
         let queued = record.queued_bytes.load(Ordering::Relaxed);
-        let held_back = self.held_back_bytes(session);
+        let held_back = self.held_back_for(session).bytes;
         if (queued == 0 && held_back == 0) || self.on_way.of(session) == 0 {
             return queued.saturating_add(held_back);
         }
@@ -208,12 +218,18 @@ impl Unit {
         queued.saturating_add(self.on_way.trim(session, unread.saturating_add(held_back)))
     }
 
-    /// The bytes that this unit holds back for a connection because its reactor's inbox is full.
+    /// The files that wait for the peer of a connection, but for those in a lane, which has an end.
+    pub fn waiting_files(&self, record: &Connection, session: SessionId) -> u32 {
+        let queued = record.queued_files.load(Ordering::Relaxed);
+        queued.saturating_add(self.held_back_for(session).files)
+    }
+
+    /// What this unit holds back for a connection because its reactor's inbox is full.
     #[inline]
-    fn held_back_bytes(&self, session: SessionId) -> u64 {
+    fn held_back_for(&self, session: SessionId) -> HeldBack {
         if !self.outbox.borrow().has_pending() {
-            return 0;
+            return HeldBack::default();
         }
-        self.held_back.borrow().get(&session).copied().unwrap_or(0)
+        self.held_back.borrow().get(&session).copied().unwrap_or_default()
     }
 }

@@ -6,6 +6,7 @@
 //! !between FD PATH            sends "<", the file, "|", its last byte and ">", in one callback
 //! !wait FD LENGTH             sends a text and waits until it has gone
 //! !pour FD LENGTH             sends texts of so many bytes until one is refused: how many, why
+//! !stack FD PATH             sends a file until that is refused: how often not, why
 //! !waiting FD                 bytes that wait for the peer
 //! !responses                  sends of this worker that were counted
 //! ```
@@ -62,6 +63,7 @@ pub fn obey(server: Handle, event: &Event) {
             code_of(send_and_wait(server, number(fd), &vec![FILLING; number(length)])).to_string()
         }
         ["!pour", fd, length] => pour(server, number(fd), number(length)),
+        ["!stack", fd, path] => stack(server, number(fd), path),
         ["!waiting", fd] => waiting(server, number(fd)).to_string(),
         ["!responses"] => server.stats().map_or(0, |stats| stats.worker_response_count).to_string(),
         _ => return puppet::obey(server, event),
@@ -90,6 +92,16 @@ fn pour(server: Handle, fd: i64, length: usize) -> String {
             code => return format!("{count} {code}"),
         }
     }
+}
+
+/// Tries that would show that there is no bound.
+const TRIES: usize = 100_000;
+
+fn stack(server: Handle, fd: i64, path: &str) -> String {
+    let codes = (0..TRIES).map(|_| code_of(send_file(server, fd, path, 0, 0)));
+    let mut count = 0;
+    let refusal = codes.inspect(|_| count += 1).find(|code| *code != 0);
+    format!("{count} {}", refusal.unwrap_or(0))
 }
 
 pub fn waiting(server: Handle, fd: i64) -> u64 {

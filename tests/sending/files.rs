@@ -125,6 +125,46 @@ pub fn a_file_that_goes_away_before_its_turn_ends_its_connection_alone(
     Ok(())
 }
 
+/// The other worker takes nothing, so where it owns the connection the files wait where they are
+/// sent.
+pub fn only_so_many_files_wait_for_a_peer(server: &Running) -> Outcome {
+    let scrap = Scrap::new(server, MIB)?;
+    let (mut reader, fd) = connect_to(server, 1)?;
+    let (mut owner, _) = connect_to(server, 1)?;
+    let (mut control, _) = connect_to(server, 0)?;
+    let held = puppet::hold_worker(&mut owner)?;
+    let answer = ask(&mut control, &format!("stack {fd} {}", scrap.path().display()))?;
+    let (count, code) = answer.split_once(' ').ok_or("no number")?;
+    assert_eq!(code, "1008", "{count} files wait");
+    drop(held);
+    assert!(reader.receive(MIB)? == bytes(0, MIB));
+    drop(reader);
+    server.wait_line(|told| told == format!("close {fd}"), STEP)?;
+    Ok(())
+}
+
+/// The worker of the connection has not heard yet that it ends, so others still send to it.
+pub fn nothing_stands_in_the_place_of_a_file_that_has_gone_away(server: &Running) -> Outcome {
+    let scrap = Scrap::new(server, SIZE)?;
+    let (mut reader, fd) = connect_to(server, 1)?;
+    let (mut control, _) = connect_to(server, 0)?;
+    assert_eq!(ask(&mut control, &format!("blob {fd} {AHEAD}"))?, "0");
+    assert_eq!(ask(&mut control, &format!("file {fd} {} 0 0", scrap.path().display()))?, "0");
+    std::fs::remove_file(scrap.path())?;
+    let (mut owner, _) = connect_to(server, 1)?;
+    let held = puppet::hold_worker(&mut owner)?;
+    receive_filling(&mut reader, AHEAD)?;
+    // Some of them are refused as long as it counts that much has waited.
+    for _ in 0..100 {
+        ask(&mut control, &format!("tell {fd} more"))?;
+    }
+    drop(held);
+    let mut rest = Vec::new();
+    drop(reader.stream.read_to_end(&mut rest));
+    assert_eq!(String::from_utf8_lossy(&rest), "");
+    Ok(())
+}
+
 pub fn a_file_larger_than_the_memory_it_takes(server: &Running) -> Outcome {
     const LARGE: u64 = 400 << 20;
     let scrap = Scrap::sparse(server, LARGE)?;

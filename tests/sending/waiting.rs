@@ -75,6 +75,18 @@ pub fn a_peer_that_leaves_ends_the_wait(server: &Running) -> Outcome {
     Ok(())
 }
 
+pub fn short(setup: &Setup) -> Outcome {
+    serve(setup, &[("max_wait_time", "1")], reporting)
+}
+
+pub fn a_send_that_waits_does_not_keep_the_server_from_ending(server: &Running) -> Outcome {
+    let (reader, fd) = connect_to(server, 1)?;
+    let (mut control, _) = connect_to(server, 1)?;
+    control.send(format!("!report {fd} {MUCH}").as_bytes())?;
+    puppet::poll(&[std::os::fd::AsRawFd::as_raw_fd(&reader.stream)], libc::POLLIN, 10_000)?;
+    server.end_in_order()
+}
+
 pub fn only_the_owner_of_a_connection_can_wait(server: &Running) -> Outcome {
     let (mut reader, fd) = connect_to(server, 1)?;
     let (mut control, _) = connect_to(server, 0)?;

@@ -44,7 +44,7 @@ impl Reactor {
                 Life::Closing => return,
                 Life::Open => {}
             }
-            peer.out.clear(&mut state.pool);
+            peer.cut(&mut state.pool);
             peer.life = Life::Closing;
             peer.worker
         };
@@ -67,7 +67,7 @@ impl Reactor {
         let peer = state.peers.get_mut(session)?;
         peer.has_ended = true;
         if errno != 0 {
-            peer.out.clear(&mut state.pool);
+            peer.cut(&mut state.pool);
         }
         if peer.life != Life::Open {
             return None;
@@ -115,7 +115,7 @@ impl Reactor {
         let Some(peer) = state.peers.get_mut(session) else { return };
         peer.life = Life::Draining;
         if is_reset {
-            peer.out.clear(&mut state.pool);
+            peer.cut(&mut state.pool);
         }
         if peer.out.is_empty() {
             state.release(unit, session, is_reset);

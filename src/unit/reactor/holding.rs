@@ -77,14 +77,15 @@ impl Reactor {
     /// A worker has started anew: its predecessor may have died between doing something and saying
     /// so.
     pub(super) fn catch_up(&self, unit: &Unit, worker: UnitId) {
-        for session in self.say_given(unit, worker) {
-            self.resume(unit, session, hold::UNCONFIRMED);
+        for (session, reasons) in self.say_given(unit, worker) {
+            self.resume(unit, session, reasons);
         }
     }
 
-    /// Tells a worker what it was given; the connections that were confirmed without a word.
-    fn say_given(&self, unit: &Unit, worker: UnitId) -> Vec<SessionId> {
-        let mut confirmed = Vec::new();
+    /// Tells a worker what it was given; the connections that were confirmed, or had enough taken
+    /// of them, without a word.
+    fn say_given(&self, unit: &Unit, worker: UnitId) -> Vec<(SessionId, u8)> {
+        let mut gone = Vec::new();
         let State { peers, .. } = &*self.state.borrow();
         for peer in peers.iter().filter(|peer| peer.worker == worker && peer.life == Life::Open) {
             let session = peer.session;
@@ -93,10 +94,62 @@ impl Reactor {
                 let given = peer.given_bytes(record);
                 unit.post(worker, MessageKind::Given, session, given, &[]);
             }
-            if peer.held & hold::UNCONFIRMED != 0 && !record.is_unconfirmed() {
-                confirmed.push(session);
+            let unconfirmed = if record.is_unconfirmed() { 0 } else { hold::UNCONFIRMED };
+            let full = if record.awaits_worker() { 0 } else { hold::FULL };
+            let reasons = peer.held & (unconfirmed | full);
+            if reasons != 0 {
+                gone.push((session, reasons));
             }
         }
-        confirmed
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hooks::Hooks;
+    use crate::model::plan::{Mode, Plan};
+    use crate::model::settings::{Machine, Settings};
+    use crate::net::stream::Stream;
+    use crate::os::address::Address;
+    use crate::unit::acceptor::Accepted;
+    use crate::unit::Runtime;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_a_worker_did_and_did_not_say_before_it_died_is_found_when_it_starts_anew() {
+        let machine = Machine { cpu_count: 1, descriptor_limit: 1024, port_descriptor: 3 };
+        let mut settings = Settings::new(Mode::Process, machine);
+        settings.set_text("single_thread", "true").unwrap();
+        let settings = settings.in_force();
+        let plan = Plan::new(Mode::Process, &settings, 0);
+        let runtime =
+            Runtime::new(plan, settings, Hooks::default(), Vec::new(), Vec::new()).unwrap();
+        let (unit, _events) = Unit::new(Arc::new(runtime), UnitId::ROOT).unwrap();
+        let (reactor, control) = (unit.reactor.as_ref().unwrap(), &unit.runtime.control);
+        let claim = || {
+            let claimed = control.connections.claim(&control.root().session_round, 0, 9).unwrap();
+            claimed.open(3, 0, &Address::UNNAMED, 1);
+            let session = SessionId(claimed.publish());
+            let (near, far) = UnixStream::pair().unwrap();
+            near.set_nonblocking(true).unwrap();
+            let stream = Stream::new(near.into());
+            reactor.adopt(&unit, Accepted { session, stream, is_watched: false });
+            (session, far, control.connections.get(session.0).unwrap())
+        };
+        let (told, _far, record) = claim();
+        assert!(record.await_worker(101, 100));
+        record.taken_bytes.store(1, Ordering::Relaxed);
+        assert!(record.is_awaited(), "and it dies before it says so");
+        let (waiting, _far, record) = claim();
+        assert!(record.await_worker(101, 100));
+        for session in [told, waiting] {
+            reactor.pause(&unit, session, hold::FULL);
+            reactor.ask_again(&unit, reactor.dispatch.worker(session));
+        }
+        let state = reactor.state.borrow();
+        assert_eq!(state.unfinished.iter().collect::<Vec<_>>(), [&told]);
     }
 }

@@ -216,6 +216,7 @@ impl Reactor {
             worker: self.dispatch.worker(session),
             life: Life::Open,
             is_write_watched: false,
+            is_cut: false,
             has_ended: false,
             is_queued: false,
             is_write_queued: false,

@@ -47,7 +47,7 @@ impl Reactor {
                 }
                 let state = &mut *self.state.borrow_mut();
                 if let Some(peer) = state.peers.get_mut(session) {
-                    if peer.life != Life::Draining {
+                    if peer.takes_output() {
                         peer.out.append_pages(pages, 0);
                         state.write_out(unit, session);
                     }
@@ -141,7 +141,7 @@ impl State {
         let State { peers, burst, pool, broken, levels, .. } = self;
         let gathered = burst.session.take().is_some();
         let first = if gathered { burst.bytes.as_slice() } else { &[] };
-        if let Some(peer) = peers.get_mut(session).filter(|peer| peer.life != Life::Draining) {
+        if let Some(peer) = peers.get_mut(session).filter(|peer| peer.takes_output()) {
             let total = first.len() + bytes.len();
             let sent = if peer.out.is_empty() { write_now(peer, first, bytes) } else { Ok(0) };
             let kept = sent.and_then(|sent| {
@@ -155,7 +155,10 @@ impl State {
             });
             match kept {
                 Ok(()) => note_output(unit, peer, levels),
-                Err(errno) => broken.push((session, errno)),
+                Err(errno) => {
+                    peer.cut(pool);
+                    broken.push((session, errno));
+                }
             }
         }
         burst.bytes.clear();
@@ -169,16 +172,18 @@ impl State {
         if peer.is_write_queued {
             return note_output(unit, peer, levels);
         }
-        match peer.out.write_to(&peer.stream, pool, WRITTEN_PER_TURN) {
+        let errno = match peer.out.write_to(&peer.stream, pool, WRITTEN_PER_TURN) {
             Moved::Bytes(count) if count >= WRITTEN_PER_TURN && !peer.out.is_empty() => {
                 peer.is_write_queued = true;
                 unwritten.push_back(session);
-                note_output(unit, peer, levels);
+                return note_output(unit, peer, levels);
             }
-            Moved::Bytes(_) | Moved::WouldBlock => note_output(unit, peer, levels),
-            Moved::End => broken.push((session, PEER_GONE)),
-            Moved::Broken(errno) => broken.push((session, errno)),
-        }
+            Moved::Bytes(_) | Moved::WouldBlock => return note_output(unit, peer, levels),
+            Moved::End => PEER_GONE,
+            Moved::Broken(errno) => errno,
+        };
+        peer.cut(pool);
+        broken.push((session, errno));
     }
 }
 

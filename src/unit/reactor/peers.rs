@@ -4,7 +4,7 @@ use slab::Slab;
 
 use super::idle::Traffic;
 use crate::model::{SessionId, UnitId};
-use crate::net::out_buffer::OutBuffer;
+use crate::net::out_buffer::{OutBuffer, Pool};
 use crate::net::stream::Stream;
 use crate::proto::framer::Choice;
 
@@ -34,6 +34,8 @@ pub(super) struct Peer {
     pub(super) life: Life,
     /// The loop watches for room to write, too.
     pub(super) is_write_watched: bool,
+    /// What waited for it was dropped: whatever came now would stand in the place of that.
+    pub(super) is_cut: bool,
     /// The peer has ended its side: there is no input to throw away before closing.
     pub(super) has_ended: bool,
     /// It stands in a queue of connections to be read when there is time or room.
@@ -57,6 +59,18 @@ impl Peer {
     #[inline]
     pub(super) fn is_read(&self) -> bool {
         self.life == Life::Open && self.held == 0
+    }
+
+    /// Whether what is sent to it goes out.
+    #[inline]
+    pub(super) fn takes_output(&self) -> bool {
+        self.life != Life::Draining && !self.is_cut
+    }
+
+    /// Drops what waits for it, and all that will be sent to it.
+    pub(super) fn cut(&mut self, pool: &mut Pool) {
+        self.is_cut = true;
+        self.out.clear(pool);
     }
 }
 

@@ -6,11 +6,13 @@ use crate::net::stream::{Moved, Stream, NO_MEMORY, PEER_GONE, TIMED_OUT};
 use crate::os::clock;
 
 use super::output::note_output;
-use super::peers::Life;
 use super::{Reactor, State};
 use crate::unit::Unit;
 
 const NS_PER_MS: u64 = 1_000_000;
+const NS_PER_S: u64 = 1_000_000_000;
+/// How often whoever waits looks whether the server ends.
+const LOOK_NS: u64 = 100 * NS_PER_MS;
 
 impl Reactor {
     /// Sends a part of a file behind what was sent before.
@@ -20,7 +22,7 @@ impl Reactor {
         }
         let state = &mut *self.state.borrow_mut();
         state.flush_burst(unit);
-        let peer = state.peers.get_mut(session).filter(|peer| peer.life != Life::Draining);
+        let peer = state.peers.get_mut(session).filter(|peer| peer.takes_output());
         if let Some(peer) = peer {
             peer.out.append_file(part);
             state.write_out(unit, session);
@@ -41,14 +43,14 @@ impl Reactor {
         }
         let state = &mut *self.state.borrow_mut();
         state.flush_burst(unit);
-        let result = state.write_all(session, bytes, deadline_ns);
-        let State { peers, levels, broken, .. } = state;
+        let result = state.write_all(unit, session, bytes, deadline_ns);
+        let State { peers, pool, levels, broken, .. } = state;
         if let Some(peer) = peers.get_mut(session) {
+            if let Some(errno) = result.err().filter(|errno| *errno != TIMED_OUT) {
+                peer.cut(pool);
+                broken.push((session, errno));
+            }
             note_output(unit, peer, levels);
-        }
-        match result {
-            Err(errno) if errno != TIMED_OUT => broken.push((session, errno)),
-            Ok(()) | Err(_) => {}
         }
         result
     }
@@ -57,12 +59,13 @@ impl Reactor {
 impl State {
     fn write_all(
         &mut self,
+        unit: &Unit,
         session: SessionId,
         bytes: &[u8],
-        deadline_ns: Option<u64>,
+        mut deadline_ns: Option<u64>,
     ) -> Result<(), i32> {
         let State { peers, pool, .. } = self;
-        let peer = peers.get_mut(session).filter(|peer| peer.life != Life::Draining);
+        let peer = peers.get_mut(session).filter(|peer| peer.takes_output());
         let peer = peer.ok_or(PEER_GONE)?;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -75,7 +78,7 @@ impl State {
                 Moved::Bytes(count) if is_first => rest = rest.get(count..).unwrap_or_default(),
                 Moved::Bytes(_) => {}
                 Moved::WouldBlock => {
-                    if !wait_for_room(&peer.stream, deadline_ns)? {
+                    if !wait_for_room(unit, &peer.stream, &mut deadline_ns)? {
                         if rest.len() < bytes.len() {
                             peer.out.append(rest, pool).map_err(|_| NO_MEMORY)?;
                         }
@@ -90,13 +93,20 @@ impl State {
     }
 }
 
-/// False if the deadline has come.
-fn wait_for_room(stream: &Stream, deadline_ns: Option<u64>) -> Result<bool, i32> {
-    let left_ms = deadline_ns
-        .map(|deadline_ns| deadline_ns.saturating_sub(clock::monotonic_ns()).div_ceil(NS_PER_MS));
-    if left_ms == Some(0) {
+/// False if the deadline has come. While the server ends nobody waits for longer than others wait
+/// for him: a thread cannot be killed.
+fn wait_for_room(unit: &Unit, stream: &Stream, deadline_ns: &mut Option<u64>) -> Result<bool, i32> {
+    let now_ns = clock::monotonic_ns();
+    if unit.runtime.control.root().is_ending() {
+        let most_ns = unit.runtime.settings.max_wait_time_s.saturating_mul(NS_PER_S);
+        let end_ns = now_ns.saturating_add(most_ns);
+        *deadline_ns = Some(deadline_ns.map_or(end_ns, |deadline_ns| deadline_ns.min(end_ns)));
+    }
+    let left_ns = deadline_ns.map_or(LOOK_NS, |deadline_ns| deadline_ns.saturating_sub(now_ns));
+    if left_ns == 0 {
         return Ok(false);
     }
-    // A wait that is over too early is begun anew by the caller, who looks at the deadline again.
-    stream.wait_writable(left_ms).map(|_| true)
+    // A wait that is over too early is begun anew by the caller.
+    let left_ms = left_ns.min(LOOK_NS).div_ceil(NS_PER_MS);
+    stream.wait_writable(Some(left_ms)).map(|_| true)
 }
