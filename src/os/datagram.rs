@@ -141,6 +141,110 @@ pub fn send_patiently(fd: RawFd, bytes: &[u8], to: &Address, patience: Duration)
     }
 }
 
+/// The most that a datagram may hold to be gathered with others.
+pub const LARGEST_GATHERED: usize = 2048;
+/// Datagrams that are gathered at most.
+const MOST_GATHERED: usize = 64;
+
+/// Small datagrams that will leave one socket with one call.
+pub struct Gathered {
+    fd: RawFd,
+    bytes: Vec<u8>,
+    /// Where each ends, and whom it is for.
+    ends: Vec<(usize, RawAddress)>,
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Self { fd: -1, bytes: Vec::new(), ends: Vec::new() }
+    }
+}
+
+impl Gathered {
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Whether one more to be sent from `fd` can be taken.
+    #[inline]
+    pub fn takes(&self, fd: RawFd) -> bool {
+        self.is_empty() || (self.fd == fd && self.ends.len() < MOST_GATHERED)
+    }
+
+    /// Takes one more.
+    pub fn push(&mut self, fd: RawFd, bytes: &[u8], to: &Address) {
+        self.fd = fd;
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push((self.bytes.len(), RawAddress::from(to)));
+    }
+
+    /// Sends all of them, in order. While there is no room it waits, `patience` at most each time.
+    /// Those that cannot be sent are left out: how many, and the last reason.
+    pub fn send(&mut self, patience: Duration) -> Option<(usize, io::Error)> {
+        let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; MOST_GATHERED];
+        // SAFETY: all-zero is a valid message that points nowhere.
+        let mut headers: [libc::mmsghdr; MOST_GATHERED] = unsafe { mem::zeroed() };
+        let mut begin = 0;
+        for (index, (end, to)) in self.ends.iter_mut().enumerate() {
+            let (Some(piece), Some(header)) = (pieces.get_mut(index), headers.get_mut(index)) else {
+                break;
+            };
+            let bytes = self.bytes.get(begin..*end).unwrap_or_default();
+            // The system only reads what it sends.
+            *piece = libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            };
+            header.msg_hdr.msg_iov = piece;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = to.as_ptr().cast_mut().cast();
+            header.msg_hdr.msg_namelen = to.len();
+            begin = *end;
+        }
+        let count = self.ends.len().min(MOST_GATHERED);
+        let outcome = send_all(self.fd, headers.get_mut(..count).unwrap_or_default(), patience);
+        self.bytes.clear();
+        self.ends.clear();
+        outcome
+    }
+}
+
+fn send_all(
+    fd: RawFd,
+    headers: &mut [libc::mmsghdr],
+    patience: Duration,
+) -> Option<(usize, io::Error)> {
+    let mut left = headers;
+    let mut lost = None;
+    while !left.is_empty() {
+        let (first, count) = (left.as_mut_ptr(), left.len() as libc::c_uint);
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: `count` headers, each of which points to one piece and one address; all of them
+        // outlive the call.
+        let sent = match retried(|| unsafe { libc::sendmmsg(fd, first, count, flags as _) }) {
+            Ok(sent) => sent.unsigned_abs() as usize,
+            Err(error) => {
+                let is_full = error.raw_os_error() == Some(libc::EAGAIN);
+                if is_full && wait_for_room(fd, patience) {
+                    continue;
+                }
+                let before = lost.map_or(0, |(count, _): (usize, io::Error)| count);
+                lost = Some((before + 1, error));
+                1
+            }
+        };
+        left = left.get_mut(sent..).unwrap_or_default();
+    }
+    lost
+}
+
+fn wait_for_room(fd: RawFd, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    Room { fd, _connected: None, deadline }.wait().unwrap_or(false)
+}
+
 /// Where it is seen that there is room for a datagram again.
 struct Room {
     fd: RawFd,
