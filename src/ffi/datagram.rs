@@ -6,7 +6,10 @@ use super::handle::{borrow, bytes, guard, text_bytes};
 use super::types::sw_server_t;
 
 /// Sends one datagram, from the address of a port of this server. The call goes to the system at
-/// once; only while there is no room for the datagram it waits, for 60 seconds at most.
+/// once; only while there is no room for the datagram it waits, for socket_send_timeout at most.
+/// Answers over IP of at most 2048 bytes to the datagram in hand, from the port that it came to,
+/// leave together within 100 microseconds of their callback; one that the system then refuses is
+/// logged.
 ///
 /// - `server`: the server.
 /// - `ip`: the receiver: a literal IPv4 address, a literal IPv6 address if it holds a colon, or the

@@ -188,15 +188,14 @@ impl Gathered {
         let mut headers: [libc::mmsghdr; MOST_GATHERED] = unsafe { mem::zeroed() };
         let mut begin = 0;
         for (index, (end, to)) in self.ends.iter_mut().enumerate() {
-            let (Some(piece), Some(header)) = (pieces.get_mut(index), headers.get_mut(index)) else {
+            let (Some(piece), Some(header)) = (pieces.get_mut(index), headers.get_mut(index))
+            else {
                 break;
             };
             let bytes = self.bytes.get(begin..*end).unwrap_or_default();
             // The system only reads what it sends.
-            *piece = libc::iovec {
-                iov_base: bytes.as_ptr().cast_mut().cast(),
-                iov_len: bytes.len(),
-            };
+            *piece =
+                libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
             header.msg_hdr.msg_iov = piece;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_name = to.as_ptr().cast_mut().cast();

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Duration;
 
 use crate::error::{code, Error, Result};
 use crate::model::port::Port;
@@ -13,8 +12,6 @@ use crate::unit::Unit;
 
 use super::Server;
 
-/// How long a datagram may wait for room: what `socket_send_timeout` is if nothing is said.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The descriptor that stands for the last port of the family.
 const ANY: RawFd = -1;
 
@@ -34,7 +31,11 @@ fn send_to(unit: &Unit, host: &[u8], port: i32, data: &[u8], socket: RawFd) -> R
     }
     let to = address_of(host, port)?;
     let listener = listener_for(&unit.runtime().ports, to.family(), socket)?;
-    datagram::send_patiently(listener.as_raw_fd(), data, &to, PATIENCE)
+    if unit.gather(listener.as_raw_fd(), &to, data) {
+        return Ok(());
+    }
+    let patience = unit.runtime().settings.datagram_patience();
+    datagram::send_patiently(listener.as_raw_fd(), data, &to, patience)
         .map_err(|error| not_sent(&to, data.len(), &error))
 }
 

@@ -17,6 +17,7 @@ mod parking;
 mod reactor;
 mod receiver;
 mod reload;
+mod replies;
 mod respawn;
 mod root;
 mod spawn;
@@ -64,6 +65,7 @@ use outgoing::{HeldBack, OnWay};
 use parking::Parking;
 use reactor::Reactor;
 use receiver::Receiver;
+use replies::Replies;
 use root::Root;
 use timer::{Agenda, Timer};
 use user::User;
@@ -220,6 +222,7 @@ pub struct Unit {
     agenda: Agenda,
     /// Sends that wait for room.
     later: Later,
+    replies: Replies,
     signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
     /// When this unit last looked up between two callbacks, and last told others what it had said.
@@ -318,6 +321,7 @@ impl Unit {
             on_way: OnWay::default(),
             agenda: Agenda::default(),
             later: Later::default(),
+            replies: Replies::default(),
             signals: RefCell::default(),
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),

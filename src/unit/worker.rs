@@ -199,7 +199,8 @@ impl Worker {
             data,
         };
         counters.taken.add(1);
-        let raise = || port.hooks.raise(&Event::Packet(event));
+        let raise =
+            || unit.answer(event.socket, sender, || port.hooks.raise(&Event::Packet(event)));
         self.call(unit, Some(EventKind::Packet), SessionId(0), raise);
         self.count_handled(unit, counters, number);
     }

@@ -1,5 +1,7 @@
 //! What a running server works with: the settings with all clamps applied and all numbers derived.
 
+use std::time::Duration;
+
 use super::table::Name;
 use super::{
     list_of, Settings, CONNECTION_CEILING, DEFAULT_CONNECTIONS, REACTORS_PER_CPU, WORKERS_PER_CPU,
@@ -57,6 +59,8 @@ pub struct InForce {
     pub max_queued_bytes: u64,
     /// Milliseconds that a send that waits may wait; 0: any.
     pub send_timeout_ms: u64,
+    /// Milliseconds that a datagram may wait for room; 0: any.
+    pub datagram_timeout_ms: u64,
     /// Seconds between two looks for silent peers; 0: none was set, see [`complete_heartbeat`].
     pub heartbeat_check_interval_s: u64,
     /// Bytes of one send; `None`: no limit in this mode.
@@ -71,6 +75,19 @@ pub struct InForce {
     pub is_reload_async: bool,
     /// One sentence for each value that was not taken as it was given.
     pub warnings: Vec<String>,
+}
+
+/// What stands for any time.
+const ANY_TIME: Duration = Duration::from_secs(u32::MAX as u64);
+
+impl InForce {
+    /// How long a datagram may wait for room.
+    pub fn datagram_patience(&self) -> Duration {
+        match self.datagram_timeout_ms {
+            0 => ANY_TIME,
+            timeout_ms => Duration::from_millis(timeout_ms),
+        }
+    }
 }
 
 impl Settings {
@@ -110,6 +127,7 @@ impl Settings {
                 false => 0,
             },
             send_timeout_ms: self.int(Name::SendTimeout) as u64,
+            datagram_timeout_ms: self.int(Name::SocketWriteTimeout) as u64,
             heartbeat_check_interval_s: match self.int(Name::HeartbeatCheckInterval) as u64 {
                 0 => interval_for(self.int(Name::HeartbeatIdleTime) as u64),
                 seconds => seconds,
