@@ -148,9 +148,10 @@ pub(super) fn stats_of_port(unit: &Unit, port: usize) -> Stats {
         closed: sum(|counters| &counters.closed),
         dispatched: sum(|counters| &counters.dispatched),
         requests: sum(|counters| &counters.requests),
-        responses: sum(|counters| &counters.responses) + late(|sends| &sends.responses),
+        responses: sum(|counters| &counters.responses).wrapping_add(late(|sends| &sends.responses)),
         received_bytes: sum(|counters| &counters.received_bytes),
-        sent_bytes: sum(|counters| &counters.sent_bytes) + late(|sends| &sends.sent_bytes),
+        sent_bytes: sum(|counters| &counters.sent_bytes)
+            .wrapping_add(late(|sends| &sends.sent_bytes)),
         ..Stats::default()
     };
     let stats = match port {
@@ -198,8 +199,9 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
         requests: control.sum(|counters| &counters.requests),
         responses: control.sum(|counters| &counters.responses) + retired(|sends| &sends.responses),
         received_bytes: control.sum(|counters| &counters.received_bytes),
-        sent_bytes: control.sum(|counters| &counters.sent_bytes)
-            + retired(|sends| &sends.sent_bytes),
+        sent_bytes: control
+            .sum(|counters| &counters.sent_bytes)
+            .wrapping_add(retired(|sends| &sends.sent_bytes)),
         message_round: control.root().message_round.load(Ordering::Relaxed),
         session_round: unit.last_session(),
         min_descriptor: descriptors.min().unwrap_or(0),
