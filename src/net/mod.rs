@@ -4,3 +4,4 @@ pub mod listener;
 pub mod options;
 pub mod out_buffer;
 pub mod stream;
+pub mod tls;
