@@ -87,8 +87,11 @@ pub(super) fn digest(
     mut sink: impl FnMut(&[u8]),
 ) -> Digested {
     let mut digested = Digested::default();
-    loop {
-        let Some(rest) = bytes.get_mut(digested.used..) else { return digested };
+    while let Some(rest) = bytes.get_mut(digested.used..) {
+        // After an error, only what the peer is to be told about it: nothing is looked at again.
+        if digested.error.is_some() && !connection.wants_write() {
+            break;
+        }
         let UnbufferedStatus { mut discard, state } = connection.process_tls_records(rest);
         let mut is_over = false;
         match state {
@@ -109,13 +112,12 @@ pub(super) fn digest(
             // A handshake that waits, and one that is finished: these bytes give nothing more. Early
             // data is never allowed.
             Ok(_) => is_over = true,
-            // What the peer is told about it comes next, and then the error again.
-            Err(error) if digested.error.is_none() => digested.error = Some(error),
-            Err(_) => is_over = true,
+            Err(error) => digested.error = Some(error),
         }
         digested.used += discard;
         if is_over {
-            return digested;
+            break;
         }
     }
+    digested
 }
