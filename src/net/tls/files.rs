@@ -53,7 +53,8 @@ pub(super) fn read(setting: &str, path: &str) -> Result<Vec<u8>> {
 pub(super) fn certificates(setting: &str, path: &str) -> Result<Vec<CertificateDer<'static>>> {
     let text = read(setting, path)?;
     let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let found = found.map_err(|error| unusable(setting, path, format!("no proper PEM, {error}")))?;
+    let found =
+        found.map_err(|error| unusable(setting, path, format!("no proper PEM, {error}")))?;
     if found.is_empty() {
         return Err(unusable(setting, path, "no certificate (-----BEGIN CERTIFICATE-----) in it"));
     }
@@ -104,7 +105,8 @@ pub(super) fn key(setting: &str, path: &str, passphrase: &str) -> Result<Private
 
 /// Whether a file holds a key that needs a pass phrase.
 pub(super) fn is_encrypted(path: &str) -> bool {
-    fs::read(path).is_ok_and(|text| String::from_utf8_lossy(&text).contains(ENCRYPTED_BEGIN))
+    let text = read("ssl_key_file", path).unwrap_or_default();
+    String::from_utf8_lossy(&text).contains(ENCRYPTED_BEGIN)
 }
 
 fn decrypted(body: &str, passphrase: &str) -> std::result::Result<PrivateKeyDer<'static>, String> {
@@ -136,8 +138,10 @@ pub(super) fn pair(files: &CertificateFiles, provider: &CryptoProvider) -> Resul
                 format!("ssl_cert_file \"{}\" has no proper certificate", files.certificate)
             }
             other => {
-                format!("this key cannot be used ({other}), take RSA of 2048 to 8192 bits, ECDSA \
-                         on P-256 or P-384, or Ed25519")
+                format!(
+                    "this key cannot be used ({other}), take RSA of 2048 to 8192 bits, ECDSA \
+                         on P-256 or P-384, or Ed25519"
+                )
             }
         };
         unusable("ssl_key_file", &files.key, why)

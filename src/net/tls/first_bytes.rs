@@ -34,8 +34,7 @@ pub fn is_client_hello(bytes: &[u8]) -> bool {
     matches!(bytes, [HANDSHAKE, MAJOR_VERSION, _, _, _, CLIENT_HELLO, ..])
 }
 
-/// What is wrong with the first bytes that came to a port with TLS, at least one; `None`: nothing so
-/// far.
+/// What is wrong with the first bytes that came to a port with TLS; `None`: nothing so far.
 pub(super) fn refusal(bytes: &[u8]) -> Option<Error> {
     match bytes {
         [] | [HANDSHAKE | ALERT] | [HANDSHAKE | ALERT, MAJOR_VERSION, ..] => None,

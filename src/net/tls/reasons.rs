@@ -65,10 +65,7 @@ fn meaning(alert: AlertDescription) -> String {
 
 /// The connection broke with this `errno`.
 pub(super) fn reset(errno: i32) -> Error {
-    Error::new(
-        code::SSL_RESET,
-        format!("the connection broke: {}", crate::error::describe(errno)),
-    )
+    Error::new(code::SSL_RESET, format!("the connection broke: {}", crate::error::describe(errno)))
 }
 
 /// The client went before it was done, and before it began.

@@ -41,8 +41,8 @@ impl Waiting {
         count
     }
 
-    /// Puts what `make` makes behind what waits. It gets room and says how much of it is used, or how
-    /// much is needed.
+    /// Puts what `make` makes behind what waits. It gets room and says how much of it is used, or
+    /// how much is needed.
     pub(super) fn push_made(
         &mut self,
         mut make: impl FnMut(&mut [u8]) -> std::result::Result<usize, Option<usize>>,
@@ -78,8 +78,8 @@ pub(super) struct Digested {
     pub(super) error: Option<rustls::Error>,
 }
 
-/// Decrypts all records that are whole. Plain bytes go to `sink`, what the protocol itself has to say
-/// to `out`. What is left over has to come again, with more behind it.
+/// Decrypts all records that are whole. Plain bytes go to `sink`, what the protocol itself has to
+/// say to `out`. What is left over has to come again, with more behind it.
 pub(super) fn digest(
     connection: &mut UnbufferedServerConnection,
     bytes: &mut [u8],
@@ -109,8 +109,8 @@ pub(super) fn digest(
             }),
             Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
             Ok(ConnectionState::PeerClosed) => digested.peer_has_ended = true,
-            // A handshake that waits, and one that is finished: these bytes give nothing more. Early
-            // data is never allowed.
+            // A handshake that waits, and one that is finished: these bytes give nothing more.
+            // Early data is never allowed.
             Ok(_) => is_over = true,
             Err(error) => digested.error = Some(error),
         }

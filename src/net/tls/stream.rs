@@ -1,9 +1,10 @@
 //! A connected stream with TLS on it, with the face of the plain one.
 //!
 //! The records are rustls's, the buffers are ours: what a socket gives is read into memory that all
-//! connections of a thread share, decrypted there and copied to the caller; what is sent is encrypted
-//! there. A connection keeps only what is unfinished: the beginning of a record, bytes that a reader
-//! had no room for, records that the socket did not take. One that is idle keeps none of them.
+//! connections of a thread share, decrypted there and copied to the caller; what is sent is
+//! encrypted there. A connection keeps only what is unfinished: the beginning of a record, bytes
+//! that a reader had no room for, records that the socket did not take. One that is idle keeps none
+//! of them.
 //!
 //! As on a plain stream, a read that fills less than it was given has left nothing in the socket.
 //! Two things differ, and each has its question: something may be known that no event will tell
@@ -48,7 +49,7 @@ thread_local! {
     static SHARED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends the memory that the connections of a thread share. Nothing that is called with it calls this.
+/// Lends the memory that the connections of a thread share. What it is lent to does not call this.
 fn with_shared<R>(act: impl FnOnce(&mut [u8]) -> R) -> R {
     SHARED.with(|shared| {
         let mut shared = shared.borrow_mut();
@@ -68,8 +69,8 @@ pub enum Handshake {
     NeedsWrite,
     /// Finished. The first message may have come with the end of it: read at once.
     Done,
-    /// Over, with the reason, which fits into a line of the log. The peer was told as far as that is
-    /// possible: close the connection.
+    /// Over, with the reason, which fits into a line of the log. The peer was told as far as that
+    /// is possible: close the connection.
     Failed(Error),
 }
 
@@ -287,8 +288,8 @@ impl TlsStream {
         Moved::Bytes(total)
     }
 
-    /// Encrypts what is behind the first `done` bytes of the parts, as much as fits at once. Gives how
-    /// many plain bytes that was and how many it has become.
+    /// Encrypts what is behind the first `done` bytes of the parts, as much as fits at once. Gives
+    /// how many plain bytes that was and how many it has become.
     fn seal(
         &mut self,
         parts: &[IoSlice<'_>],
@@ -325,12 +326,12 @@ impl TlsStream {
                 self.connection.process_tls_records(&mut self.sealed);
             match state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    return traffic.encrypt(record, rest).map(|count| used + count).map_err(|error| {
-                        match error {
+                    return traffic.encrypt(record, rest).map(|count| used + count).map_err(
+                        |error| match error {
                             EncryptError::InsufficientSize(_) => libc::ENOBUFS,
                             EncryptError::EncryptExhausted => libc::EPROTO,
-                        }
-                    });
+                        },
+                    );
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => match data.encode(rest) {
                     Ok(count) => used += count,

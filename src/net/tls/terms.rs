@@ -48,7 +48,11 @@ fn check_pattern(name: &str) -> Result<()> {
     Err(Error::new(code::INVALID_PARAMS, text))
 }
 
-fn pair_of(name: &str, files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey> {
+fn pair_of(
+    name: &str,
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey> {
     check_pattern(name)?;
     files::pair(files, provider).map_err(|error| {
         Error::new(error.code(), format!("ssl_sni_certs, \"{name}\": {}", error.message()))
@@ -152,17 +156,24 @@ impl TlsSettings {
         files::certificates("ssl_cert_file", &self.own.certificate).map(drop)
     }
 
-    /// Whether the key can be read; one that is encrypted only if there is something to open it.
-    pub fn check_key(&self) -> Result<()> {
-        let CertificateFiles { key, passphrase, .. } = &self.own;
-        match files::key("ssl_key_file", key, passphrase) {
-            Err(_) if passphrase.is_empty() && files::is_encrypted(key) => Ok(()),
-            result => result.map(drop),
-        }
+    /// Whether the key is encrypted and what opens it is not there yet.
+    fn awaits_passphrase(&self) -> bool {
+        self.own.passphrase.is_empty() && files::is_encrypted(&self.own.key)
     }
 
-    /// Whether certificate and key belong together.
+    /// Whether the key can be read; one that is encrypted only if there is something to open it.
+    pub fn check_key(&self) -> Result<()> {
+        if self.awaits_passphrase() {
+            return Ok(());
+        }
+        files::key("ssl_key_file", &self.own.key, &self.own.passphrase).map(drop)
+    }
+
+    /// Whether certificate and key belong together, as far as the key can be read yet.
     pub fn check_pair(&self) -> Result<()> {
+        if self.awaits_passphrase() {
+            return Ok(());
+        }
         files::pair(&self.own, &ring::default_provider()).map(drop)
     }
 
@@ -183,7 +194,7 @@ impl TlsSettings {
         suites::groups(&self.curves).map(drop)
     }
 
-    /// Whether the parameters of the key exchange can be read; that they are not used is told later.
+    /// Whether the parameters of the key exchange can be read; that they are not used comes later.
     pub fn check_dhparam(&self) -> Result<()> {
         files::read("ssl_dhparam", &self.dhparam).map(drop)
     }

@@ -108,9 +108,7 @@ impl Pair {
         self.issue_as(authority_params(name))
     }
 
-    pub(super) fn client_parts(
-        &self,
-    ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    pub(super) fn client_parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
         (self.chain_der.clone(), key)
     }

@@ -148,6 +148,20 @@ fn without_verification_a_certificate_is_asked_for_and_any_or_none_is_taken() {
 }
 
 #[test]
+fn a_certificate_in_many_small_pieces_is_put_together() {
+    let scene = scene();
+    let client = scene.root.branch("branch").issue("client");
+    let wishes = Wishes::with(&scene.trusted, Some(&client), |config| {
+        config.max_fragment_size = Some(32);
+    });
+    for protocols in [32, 64] {
+        let settings = TlsSettings { protocols, ..scene.settings.clone() };
+        let (server, _) = greet(&Terms::new(&settings).unwrap(), &wishes, |_| ());
+        assert!(server.unwrap().stream.client_certificate().is_some());
+    }
+}
+
+#[test]
 fn a_client_that_does_not_trust_the_server_says_so() {
     let scene = scene();
     let settings = TlsSettings { verifies_peer: false, ..scene.settings.clone() };

@@ -1,8 +1,8 @@
 //! What each setting changes, as a client sees it, and what is refused with which words.
 
-use std::io::{Read, Write};
 use rustls::crypto::ring::{self, cipher_suite, kx_group};
 use rustls::{version, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
+use std::io::{Read, Write};
 
 use super::certificates::{params, plain_settings, Folder, Pair};
 use super::peer::{beside, met, refused, sockets, Client, Server, Wishes};
