@@ -4,10 +4,12 @@
  *   play EXAMPLE MODE SESSION EXPECTED
  *
  * Lines of a session: "> text" sends a line on the newest connection, "< text" expects one, "end"
- * expects the end of the connection, "connect" opens one more, "close" closes the newest, "wait
- * text" waits until the example has printed that line. At the end the example gets SIGTERM and must
- * exit with 0. What it printed, without the lines of the library's log, which begin with "[", must
- * be the lines of EXPECTED in any order, since several processes print.
+ * expects the end of the connection, "connect" opens one more, "unix path" one at the file of that
+ * name with the port number behind it, "close" closes the newest; "udp> text" sends a datagram,
+ * "udp< text" expects one; "wait text" waits until the example has printed that line. At the end
+ * the example gets SIGTERM and must exit with 0. What it printed, without the lines of the library's
+ * log, which begin with "[", must be the lines of EXPECTED in any order, since several processes
+ * print.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -20,6 +22,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -132,22 +135,57 @@ static void wait_for(const char *text)
     }
 }
 
-static void open_client(void)
+static void open_client_at(const struct sockaddr *there, socklen_t length)
 {
-    struct sockaddr_in there = address();
     if (client_count == CLIENTS)
         fail("too many clients");
     for (;;) {
-        int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (connect(client, (struct sockaddr *)&there, sizeof there) == 0) {
+        int client = socket(there->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(client, there, length) == 0) {
             clients[client_count++] = client;
             return;
         }
+        int error = errno;
         close(client);
-        if (errno != ECONNREFUSED || waitpid(example, NULL, WNOHANG) != 0)
-            fail("cannot connect: %s", strerror(errno));
+        if ((error != ECONNREFUSED && error != ENOENT) || waitpid(example, NULL, WNOHANG) != 0)
+            fail("cannot connect: %s", strerror(error));
         poll(NULL, 0, RETRY_MS); /* it does not listen yet */
     }
+}
+
+static void open_client(void)
+{
+    struct sockaddr_in there = address();
+    open_client_at((struct sockaddr *)&there, sizeof there);
+}
+
+static void open_unix_client(const char *beginning)
+{
+    struct sockaddr_un there = { .sun_family = AF_UNIX };
+    snprintf(there.sun_path, sizeof there.sun_path, "%s%d", beginning, port);
+    open_client_at((struct sockaddr *)&there, sizeof there);
+}
+
+/* What datagrams go through; it is made when it is needed. */
+static int datagrams(void)
+{
+    static int socket_of_all = -1;
+    struct sockaddr_in there = address();
+    if (socket_of_all < 0) {
+        socket_of_all = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (connect(socket_of_all, (struct sockaddr *)&there, sizeof there) != 0)
+            fail("no datagrams: %s", strerror(errno));
+    }
+    return socket_of_all;
+}
+
+static void expect_datagram(const char *text)
+{
+    char got[LINE + 1] = "";
+    if (recv(datagrams(), got, LINE, 0) < 0)
+        fail("no datagram: %s", strerror(errno));
+    if (strcmp(got, text) != 0)
+        fail("got the datagram \"%s\", expected \"%s\"", got, text);
 }
 
 static void send_text(int client, const char *text)
@@ -197,13 +235,20 @@ static void play(char *line)
         send_text(newest(), line + 2);
     else if (strncmp(line, "< ", 2) == 0)
         expect_text(newest(), line + 2);
+    else if (strncmp(line, "udp> ", 5) == 0)
+        send_text(datagrams(), line + 5);
+    else if (strncmp(line, "udp< ", 5) == 0)
+        expect_datagram(line + 5);
     else if (strcmp(line, "connect\n") == 0)
         open_client();
     else if (strcmp(line, "end\n") == 0)
         expect_end(newest());
     else if (strcmp(line, "close\n") == 0 && client_count > 0)
         close(clients[--client_count]);
-    else if (strncmp(line, "wait ", 5) == 0) {
+    else if (strncmp(line, "unix ", 5) == 0) {
+        line[strcspn(line, "\n")] = '\0';
+        open_unix_client(line + 5);
+    } else if (strncmp(line, "wait ", 5) == 0) {
         line[strcspn(line, "\n")] = '\0';
         wait_for(line + 5);
     } else

@@ -808,14 +808,15 @@ void sw_buffer_free(sw_buffer_t *buffer);
 //   as a port of its own type. Not NULL.
 // - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
 // - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
-// - `sock_type`: SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM.
+// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
 //
 // Returns: the server, or NULL.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that
-// this version does not serve), or the errno of the system, such as EADDRINUSE.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type with
+// SW_SSL, which this version does not serve), or the errno of the system, such as EADDRINUSE, that
+// a path gives also if nobody listens at the file there.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
@@ -1025,8 +1026,9 @@ bool sw_server_is_running(const sw_server_t *server);
 //
 // Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or the
-// errno of the system, such as EADDRINUSE, also if another port of the server has the address.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (SW_SSL),
+// SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
+// port of the server has the address.
 //
 // Where: before start, any thread.
 //
@@ -1064,7 +1066,8 @@ sw_port_t *sw_server_listen(sw_server_t *server, const char *host, int port, int
 sw_port_t *sw_server_port(const sw_server_t *server, size_t index);
 
 // Takes a setting of a port. A port for which this was never called has the settings of its
-// server; for one that was set only what was set here counts, and defaults for the rest.
+// server; for one that was set only what was set here counts, and defaults for the rest. The first
+// port has what is set for the server in either case.
 //
 // - `port`: the port.
 // - `name`: the name, in any case; not NULL. One that no port has does nothing.
@@ -1073,7 +1076,7 @@ sw_port_t *sw_server_port(const sw_server_t *server, size_t index);
 // Returns: true, also for an unknown name, which is logged.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL, or a value that is none), SW_ERROR_WRONG_OPERATION (after
-// start).
+// start), or the errno of the system (`ipv6_only` binds the address anew).
 //
 // Where: before start, any thread.
 //
@@ -1224,27 +1227,6 @@ int sw_port_get_client_list(const sw_port_t *port, int64_t start_fd, int64_t *fd
 // Memory: `out` is a copy.
 bool sw_port_stats(const sw_port_t *port, sw_stats_t *out);
 
-// Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
-// stay together. It never blocks: true means accepted, not delivered.
-//
-// - `server`: the server.
-// - `fd`: the session id.
-// - `data`: the bytes; not NULL.
-// - `len`: at least 1; in SW_PROCESS mode at most output_buffer_size.
-//
-// Returns: true if the bytes were taken.
-//
-// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_DATA_LENGTH_TOO_LARGE,
-// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (socket_buffer_size bytes wait for a slow peer already),
-// SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its
-// close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT,
-// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
-//
-// Where: in callbacks, of any process.
-//
-// Memory: the bytes are copied.
-bool sw_server_send(sw_server_t *server, int64_t fd, const void *data, size_t len);
-
 // Closes a connection. In the worker of the connection its close callback runs inside this call;
 // from elsewhere the request is forwarded and runs there.
 //
@@ -1310,6 +1292,206 @@ bool sw_server_get_client_info(sw_server_t *server,
 //
 // Memory: `fds` is the caller's and holds copies.
 int sw_server_get_client_list(sw_server_t *server, int64_t start_fd, int64_t *fds, int page_size);
+
+// Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
+// stay together. It never blocks: true means accepted, not delivered. The send with which
+// socket_buffer_size bytes or more wait for the peer is taken whole; from then on sends fail until
+// less waits, see the events bufferFull and bufferEmpty.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `data`: the bytes; not NULL.
+// - `len`: at least 1; in SW_PROCESS mode at most output_buffer_size.
+//
+// Returns: true if the bytes were taken.
+//
+// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_DATA_LENGTH_TOO_LARGE,
+// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (socket_buffer_size bytes wait for a slow peer already),
+// SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its
+// close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT,
+// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process.
+//
+// Memory: the bytes are copied.
+bool sw_server_send(sw_server_t *server, int64_t fd, const void *data, size_t len);
+
+// Queues a part of a regular file for the peer of a connection, behind what was sent before; the
+// bytes never pass through this process. The file is opened when its turn comes and must stay as
+// it is until it has gone: if it is missing then or has become shorter, that is logged and the
+// connection is closed, since nothing else may stand in the place of the bytes. At most 1024 files
+// wait for one peer; their bytes do not count for socket_buffer_size.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `path`: the file, in UTF-8; not NULL. A relative one begins where this process works. In
+//   SW_PROCESS mode it is opened by the master, which does not see a chroot of the workers.
+// - `offset`: the first byte, 0 or more and less than the size of the file.
+// - `length`: how many bytes; 0: all that follow.
+//
+// Returns: true if the part was accepted; it is not counted in response_count.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, a negative offset, or the file has not so many bytes),
+// SW_ERROR_SYSTEM_CALL_FAIL (no such file, not allowed, or the offset is not inside of it),
+// SW_ERROR_SERVER_IS_NOT_REGULAR_FILE, SW_ERROR_NAME_TOO_LONG, SW_ERROR_SERVER_SEND_IN_MASTER,
+// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (1024 files wait), SW_ERROR_SESSION_INVALID_ID,
+// SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its close callback),
+// SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT, SW_ERROR_WRONG_OPERATION
+// (not running).
+//
+// Where: in callbacks, of any process but the master.
+//
+// Memory: the path is copied.
+bool sw_server_sendfile(sw_server_t *server,
+                        int64_t fd,
+                        const char *path,
+                        int64_t offset,
+                        size_t length);
+
+// Sends bytes to the peer of a connection and waits until the system has taken all of them and
+// what was sent before. Nothing else happens in the worker meanwhile: it is for peers that are
+// near and fast.
+//
+// - `server`: the server.
+// - `fd`: the session id, of a connection of this worker.
+// - `data`: the bytes; not NULL.
+// - `len`: at least 1.
+//
+// Returns: true if every byte was written.
+//
+// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_OPERATION_NOT_SUPPORT (SW_PROCESS mode, or no
+// event worker), SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING
+// (inside its close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER,
+// SW_ERROR_SESSION_CLOSED_BY_CLIENT, SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not
+// running), ETIMEDOUT (send_timeout has passed: if a part of the bytes has gone, the rest is
+// queued, else none is sent), or the errno that broke the connection.
+//
+// Where: in callbacks of event workers, in SW_BASE and SW_THREAD mode.
+//
+// Memory: the bytes are the caller's.
+bool sw_server_sendwait(sw_server_t *server, int64_t fd, const void *data, size_t len);
+
+// Stops reading from a client. What the server sends still goes out, and what was read already
+// still arrives as receive events. That the client has gone is not noticed before the connection
+// is resumed, unless output fails. Pausing a paused connection does nothing.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+//
+// Returns: true if the connection is open; from another process it is paused a little later.
+//
+// Errors: SW_ERROR_SESSION_NOT_EXIST (not open), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode in the worker that owns the connection.
+bool sw_server_pause(sw_server_t *server, int64_t fd);
+
+// Reads from a paused client again: what has come meanwhile arrives now, in order. Resuming a
+// connection that is not paused does nothing.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+//
+// Returns: true if the connection is open; from another process it is resumed a little later.
+//
+// Errors: SW_ERROR_SESSION_NOT_EXIST (not open), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode in the worker that owns the connection.
+bool sw_server_resume(sw_server_t *server, int64_t fd);
+
+// Exempts a connection from being closed for being idle, by the heartbeat or by max_idle_time, or
+// no longer.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `is_protected`: true exempts it, false ends that.
+//
+// Returns: true if the connection is open.
+//
+// Errors: SW_ERROR_SESSION_NOT_EXIST (not open), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode in the worker that owns the connection.
+bool sw_server_protect(sw_server_t *server, int64_t fd, bool is_protected);
+
+// Begins to read from a client. With enable_delay_receive a new connection only has its connect
+// event, and nothing is read before it is confirmed; what has come meanwhile arrives then.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+//
+// Returns: true for the one call that confirms the connection.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (confirmed already, or it never waited for that; or not
+// running), SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST,
+// SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED (by the client, or while it is being
+// closed).
+//
+// Where: in callbacks, of any process; in SW_BASE mode in the worker that owns the connection.
+bool sw_server_confirm(sw_server_t *server, int64_t fd);
+
+// Binds a connection to a user of the program, once in its life. The number is shown in the
+// information on the connection.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `uid`: -2147483648 to 4294967295, not 0; a negative number is shown as its two's complement of
+//   32 bits.
+//
+// Returns: true if the connection is bound now; false if it was already.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (`uid`), SW_ERROR_SESSION_NOT_EXIST (not open),
+// SW_ERROR_WRONG_OPERATION (bound already, or not running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode in the worker that owns the connection.
+bool sw_server_bind(sw_server_t *server, int64_t fd, int64_t uid);
+
+// Looks for connections whose clients have sent nothing for the heartbeat_idle_time of their port.
+// Those that are protected are left out.
+//
+// - `server`: the server.
+// - `close_them`: true closes those that are found, as sw_server_close() does.
+// - `fds`: is filled with their ids, ascending; room for `capacity` of them.
+// - `capacity`: 1 or more; not more connections than this are looked for, nor closed.
+//
+// Returns: how many were found; 0 if there are none; -1 on an error.
+//
+// Errors: SW_ERROR_OPERATION_NOT_SUPPORT (no heartbeat is configured), SW_ERROR_INVALID_PARAMS
+// (NULL, or a capacity below 1), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process; in SW_BASE mode a worker sees its own connections alone.
+//
+// Memory: `fds` is the caller's and holds copies.
+int sw_server_heartbeat(sw_server_t *server, bool close_them, int64_t *fds, int capacity);
+
+// Sends one datagram, from the address of a port of this server. The call goes to the system at
+// once; only while there is no room for the datagram it waits, for 60 seconds at most.
+//
+// - `server`: the server.
+// - `ip`: the receiver: a literal IPv4 address, a literal IPv6 address if it holds a colon, or the
+//   path of a Unix socket if it begins with a slash or `port` is negative; not NULL. Names are not
+//   looked up.
+// - `port`: 1 to 65535; for a path ignored.
+// - `data`: the bytes; not NULL.
+// - `len`: at least 1; at most 65507 for IPv4.
+// - `server_socket`: the descriptor of the port to send from, as the packet event tells it; -1 for
+//   the port of the family of `ip` that was added last.
+//
+// Returns: true if the system has taken it. As ever with datagrams, it may be lost on the way.
+//
+// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_BAD_HOST_ADDR, SW_ERROR_BAD_IPV6_ADDRESS,
+// SW_ERROR_BAD_PORT, SW_ERROR_NAME_TOO_LONG (the path), SW_ERROR_WRONG_OPERATION (the server has
+// no datagram port of this family, or does not run), SW_ERROR_INVALID_PARAMS (NULL, or
+// `server_socket` is no datagram port of this family), or the errno of the system: EMSGSIZE,
+// ECONNREFUSED or ENOENT for a path where nobody is, EAGAIN if there was no room all the time.
+//
+// Where: in callbacks, of any process.
+//
+// Memory: the bytes are not kept.
+bool sw_server_sendto(sw_server_t *server,
+                      const char *ip,
+                      int port,
+                      const void *data,
+                      size_t len,
+                      int server_socket);
 
 // Reads the counts of the server: shared memory alone, one after the other while it runs.
 //

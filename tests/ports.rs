@@ -64,8 +64,9 @@ fn obey_here(server: api::Handle, event: &Event) {
             stats.map_or_else(|error| error.code.to_string(), |stats| counts(&stats))
         }
         ["!all"] => server.stats().map_or_else(|error| error.to_string(), |it| counts(&it)),
-        ["!list", index] => {
-            let list = port(server, number(index)).and_then(|port| port.client_list());
+        ["!list", index, start, size] => {
+            let list = port(server, number(index))
+                .and_then(|port| port.client_list(number(start), number(size)));
             list.map_or_else(|error| error.code.to_string(), |list| format!("{list:?}"))
         }
         ["!info"] => server.client_info(fd, false).map_or_else(
@@ -210,40 +211,35 @@ fn words(line: &str) -> Vec<u64> {
     line.split(' ').map(number).collect()
 }
 
-/// Asks for the counts of all ports, the server last, until those of the server are `accepted` and
-/// `closed`. The questions themselves go through the last port, the counts of which are left out.
-fn all_counts(asker: &mut dyn Peer, accepted: u64, closed: u64) -> Fallible<Vec<Vec<u64>>> {
+/// Asks until the counts of each port, the first one first, begin as they are wanted: a request is
+/// counted when its callback has returned, which is after its answer.
+fn await_counts(asker: &mut dyn Peer, wanted: &[&[u64]]) -> Outcome {
     let end = std::time::Instant::now() + STEP;
     loop {
-        let all = words(&ask_peer(asker, "!all")?);
-        if (all[2], all[3]) == (accepted, closed) {
-            break;
+        let ask = |index| ask_peer(asker, &format!("!port {index}")).map(|line| words(&line));
+        let rows: Vec<Vec<u64>> = (0..wanted.len()).map(ask).collect::<Result<_, _>>()?;
+        if rows.iter().zip(wanted).all(|(row, wanted)| row.starts_with(wanted)) {
+            return Ok(());
         }
-        assert!(std::time::Instant::now() < end, "{all:?}");
+        assert!(std::time::Instant::now() < end, "{rows:?}");
     }
-    (0..COUNT).map(|index| Ok(words(&ask_peer(asker, &format!("!port {index}"))?))).collect()
 }
 
 fn the_counts_of_each_port_are_its_own(server: &Running) -> Outcome {
     let mut peers = populate(server)?;
     let mut asker = connect_at(server, 3)?;
-    let rows = all_counts(&mut *asker, 7, 0)?;
-    // Connections, aborted, accepted, closed, dispatched, requests, responses, received, sent.
-    assert_eq!(rows[0], [3, 0, 3, 0, 3, 3, 3, 18, 18]);
-    assert_eq!(rows[1], [1, 0, 1, 0, 1, 1, 1, 6, 7]);
-    assert_eq!(rows[2], [1, 0, 1, 0, 1, 1, 1, 6, 6]);
-    assert_eq!(rows[3][..4], [2, 0, 2, 0]);
-    // Three of them, one of each: the first two and the one at the second port.
+    // Connections, aborted, accepted, closed, dispatched, requests, responses, received, sent. The
+    // questions go through the last port.
+    let second = [1, 0, 1, 0, 1, 1, 1, 6, 7];
+    let third: [u64; 9] = [1, 0, 1, 0, 1, 1, 1, 6, 6];
+    let fourth = [2, 0, 2, 0];
+    await_counts(&mut *asker, &[&[3, 0, 3, 0, 3, 3, 3, 18, 18], &second, &third, &fourth])?;
+    // One at the first port goes, and the one at the second.
     peers.drain(2..4);
-    let rows = all_counts(&mut *asker, 7, 2)?;
-    assert_eq!(rows[0], [2, 0, 3, 1, 3, 3, 3, 18, 18]);
-    assert_eq!(rows[1], [0, 0, 1, 1, 1, 1, 1, 6, 7]);
-    assert_eq!(rows[2], [1, 0, 1, 0, 1, 1, 1, 6, 6]);
-    // What the ports have is what the server has, but for the answers meanwhile.
-    let all = words(&ask_peer(&mut *asker, "!all")?);
-    for column in 0..4 {
-        assert_eq!(rows.iter().map(|row| row[column]).sum::<u64>(), all[column], "{column}");
-    }
+    let second = [0, 0, 1, 1, 1, 1, 1, 6, 7];
+    await_counts(&mut *asker, &[&[2, 0, 3, 1, 3, 3, 3, 18, 18], &second, &third, &fourth])?;
+    // What the ports have is what the server has.
+    assert_eq!(words(&ask_peer(&mut *asker, "!all")?)[..4], [5, 0, 7, 2]);
     Ok(())
 }
 
@@ -254,39 +250,41 @@ fn alone(setup: &Setup) -> Outcome {
 fn each_port_lists_its_own_connections(server: &Running) -> Outcome {
     let _peers = populate(server)?;
     let mut asker = connect_at(server, 3)?;
-    let lists: Vec<String> = (0..=COUNT)
-        .map(|index| ask_peer(&mut *asker, &format!("!list {index}")))
-        .collect::<Result<_, _>>()?;
-    assert_eq!(lists[..4], ["[1, 2, 3]", "[4]", "[5]", "[6, 7]"]);
-    assert_eq!(lists[4], SW_ERROR_INVALID_PARAMS.to_string());
+    let refused = |code: i32| code.to_string();
+    for (question, list) in [
+        ("0 0 100", "[1, 2, 3]".to_owned()),
+        ("0 0 2", "[1, 2]".to_owned()),
+        ("0 2 2", "[3]".to_owned()),
+        ("0 3 2", "[]".to_owned()),
+        ("1 0 100", "[4]".to_owned()),
+        ("2 0 100", "[5]".to_owned()),
+        ("3 0 100", "[6, 7]".to_owned()),
+        // There is no such port, and no such connection of this one.
+        ("4 0 100", refused(PARAMS)),
+        ("1 3 100", refused(SW_ERROR_SESSION_NOT_EXIST)),
+        ("0 0 101", refused(PARAMS)),
+    ] {
+        assert_eq!(ask_peer(&mut *asker, &format!("!list {question}"))?, list, "{question}");
+    }
     Ok(())
 }
 
 /// What died with a worker is counted as closed, for each port.
 fn the_counts_of_ports_outlive_a_killed_worker(server: &Running) -> Outcome {
     let peers = populate(server)?;
-    let mut pids = BTreeSet::new();
     for worker in 0..2 {
-        let pid = pid_of(server, worker, 1)?;
-        pids.insert(pid);
-        kill(pid)?;
+        kill(pid_of(server, worker, 1)?)?;
         pid_of(server, worker, 2)?;
     }
     let mut asker = connect_at(server, 3)?;
-    let is_base = server.mode() == Mode::Base;
-    let rows = all_counts(&mut *asker, 7, if is_base { 6 } else { 0 })?;
     // Where reactors live on, so do connections.
-    let open = |count: u64| if is_base { 0 } else { count };
-    assert_eq!(rows[0][..4], [open(3), 0, 3, 3 - open(3)]);
-    assert_eq!(rows[1][..4], [open(1), 0, 1, 1 - open(1)]);
-    assert_eq!(rows[2][..4], [open(1), 0, 1, 1 - open(1)]);
-    assert_eq!(rows[3][..4], [open(1) + 1, 0, 2, 1 - open(1)]);
+    let lost = u64::from(server.mode() == Mode::Base);
+    let each = [1 - lost, 0, 1, lost];
+    let first = [3 - 3 * lost, 0, 3, 3 * lost];
+    await_counts(&mut *asker, &[&first, &each, &each, &[2 - lost, 0, 2, lost]])?;
     drop(peers);
-    let rows = all_counts(&mut *asker, 7, 6)?;
-    for (row, accepted) in rows.iter().zip([3, 1, 1]) {
-        assert_eq!(row[..4], [0, 0, accepted, accepted]);
-    }
-    Ok(())
+    let none = [0, 0, 1, 1];
+    await_counts(&mut *asker, &[&[0, 0, 3, 3], &none, &none, &[1, 0, 2, 1]])
 }
 
 fn the_counts_of_ports_outlive_a_reload(server: &Running) -> Outcome {
@@ -304,13 +302,10 @@ fn the_counts_of_ports_outlive_a_reload(server: &Running) -> Outcome {
         assert!(peers.iter_mut().all(ends));
     }
     let mut asker = connect_at(server, 3)?;
-    let rows = all_counts(&mut *asker, 8, if is_base { 7 } else { 1 })?;
-    let open = |count: u64| if is_base { 0 } else { count };
-    assert_eq!(rows[0][..4], [open(3), 0, 4, 4 - open(3)]);
-    assert_eq!(rows[1][..4], [open(1), 0, 1, 1 - open(1)]);
-    assert_eq!(rows[1][4..], [1, 1, 1, 6, 7]);
-    assert_eq!(rows[2][4..], [1, 1, 1, 6, 6]);
-    Ok(())
+    let lost = u64::from(is_base);
+    let second = [1 - lost, 0, 1, lost, 1, 1, 1, 6, 7];
+    let third = [1 - lost, 0, 1, lost, 1, 1, 1, 6, 6];
+    await_counts(&mut *asker, &[&[3 - 3 * lost, 0, 4, 1 + 3 * lost], &second, &third])
 }
 
 /// Settings as far as a socket shows them: whether peers are probed, and small packets held back.

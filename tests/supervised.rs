@@ -6,7 +6,7 @@ use common::prelude::*;
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
@@ -44,12 +44,13 @@ fn complete(server: &Server) -> Outcome {
     Ok(())
 }
 
-/// Twice: a datagram socket, one that does not listen, one over TCP, a file, one by a path.
+/// Twice: a datagram socket without an address, one that does not listen, one over TCP, a file, one
+/// by a path.
 fn adopt(setup: &Setup) -> Outcome {
     let path = env::temp_dir().join("adopted.sock");
     let tcp = TcpListener::bind(("127.0.0.1", setup.port))?;
     let unix = UnixListener::bind(&path)?;
-    place(&UdpSocket::bind("127.0.0.1:0")?, FIRST);
+    place(&UnixDatagram::unbound()?, FIRST);
     place(&TcpStream::connect(("127.0.0.1", setup.port))?, FIRST + 1);
     place(&tcp, FIRST + 2);
     place(&fs::File::open("/dev/null")?, FIRST + 3);

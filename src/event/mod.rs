@@ -44,6 +44,8 @@ pub enum Token {
     RootEnd,
     /// A listener, by its number.
     Listener(u16),
+    /// A port that datagrams come to, by its number.
+    Datagrams(u16),
     /// A child process, by its unit.
     Child(u16),
     /// A descriptor of the program.
@@ -60,6 +62,7 @@ impl Token {
             Token::Listener(number) => (4, u64::from(number)),
             Token::Child(unit) => (5, u64::from(unit)),
             Token::Program(fd) => (6, u64::from(fd.unsigned_abs())),
+            Token::Datagrams(number) => (7, u64::from(number)),
         };
         tag << TAG_SHIFT | value
     }
@@ -73,6 +76,7 @@ impl Token {
             4 => Token::Listener(value as u16),
             5 => Token::Child(value as u16),
             6 => Token::Program(value as RawFd),
+            7 => Token::Datagrams(value as u16),
             _ => Token::Session(value as i64),
         }
     }
@@ -208,6 +212,7 @@ mod tests {
             Token::Signal,
             Token::RootEnd,
             Token::Listener(u16::MAX),
+            Token::Datagrams(u16::MAX),
             Token::Child(7),
             Token::Program(RawFd::MAX),
         ] {

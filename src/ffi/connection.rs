@@ -1,46 +1,14 @@
-//! Connections: send, close, look up, list.
+//! Connections: close, look up, list.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int};
 
-use super::handle::{borrow, bytes, fill, guard};
+use super::handle::{borrow, fill, guard};
 use super::types::{sw_client_info_t, sw_server_t, SW_REMOTE_IP_SIZE};
 use crate::error::{code, Error, Result};
 use crate::model::SessionId;
 use crate::server::connection::{ClientInfo, LARGEST_PAGE};
 
 const NS_PER_S: u64 = 1_000_000_000;
-
-/// Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
-/// stay together. It never blocks: true means accepted, not delivered.
-///
-/// - `server`: the server.
-/// - `fd`: the session id.
-/// - `data`: the bytes; not NULL.
-/// - `len`: at least 1; in SW_PROCESS mode at most output_buffer_size.
-///
-/// Returns: true if the bytes were taken.
-///
-/// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_DATA_LENGTH_TOO_LARGE,
-/// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (socket_buffer_size bytes wait for a slow peer already),
-/// SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its
-/// close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT,
-/// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
-///
-/// Where: in callbacks, of any process.
-///
-/// Memory: the bytes are copied.
-#[no_mangle]
-pub extern "C" fn sw_server_send(
-    server: *mut sw_server_t,
-    fd: i64,
-    data: *const c_void,
-    len: usize,
-) -> bool {
-    guard(false, || {
-        borrow(server)?.server.send(SessionId(fd), bytes(data, len)?)?;
-        Ok(true)
-    })
-}
 
 /// Closes a connection. In the worker of the connection its close callback runs inside this call;
 /// from elsewhere the request is forwarded and runs there.
@@ -188,8 +156,8 @@ fn translate(info: &ClientInfo) -> sw_client_info_t {
         close_errno: info.close_errno,
         websocket_status: 0,
         worker_id: -1,
-        uid: 0,
-        has_uid: false,
+        uid: info.uid.unwrap_or(0),
+        has_uid: info.uid.is_some(),
         remote_ip,
     }
 }

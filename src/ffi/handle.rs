@@ -121,15 +121,19 @@ pub fn guard<R>(failure: R, body: impl FnOnce() -> Result<R>) -> R {
 
 /// A text that a C program gave.
 pub fn text<'a>(what: &str, pointer: *const c_char) -> Result<&'a str> {
+    std::str::from_utf8(text_bytes(what, pointer)?)
+        .map_err(|_| Error::new(code::INVALID_PARAMS, format!("{what} is not UTF-8 text")))
+}
+
+/// The same for what may be any bytes, as paths are.
+#[inline]
+pub fn text_bytes<'a>(what: &str, pointer: *const c_char) -> Result<&'a [u8]> {
     if pointer.is_null() {
         return Err(Error::new(code::INVALID_PARAMS, format!("{what} is NULL")));
     }
     // SAFETY: not NULL; that it ends with a NUL and stays as it is during the call is what the
     // header asks for.
-    let bytes = unsafe { CStr::from_ptr(pointer) };
-    bytes
-        .to_str()
-        .map_err(|_| Error::new(code::INVALID_PARAMS, format!("{what} is not UTF-8 text")))
+    Ok(unsafe { CStr::from_ptr(pointer) }.to_bytes())
 }
 
 /// A text, or bytes without a NUL that are none, that a C program gave.

@@ -36,6 +36,12 @@ pub mod port;
 
 pub mod connection;
 
+pub mod sending;
+
+pub mod control;
+
+pub mod datagram;
+
 pub mod status;
 
 pub mod timer;

@@ -93,8 +93,9 @@ fn with_port<R>(
 ///
 /// Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 /// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or the
-/// errno of the system, such as EADDRINUSE, also if another port of the server has the address.
+/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (SW_SSL),
+/// SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
+/// port of the server has the address.
 ///
 /// Where: before start, any thread.
 ///
@@ -154,7 +155,8 @@ pub extern "C" fn sw_server_port(server: *const sw_server_t, index: usize) -> *m
 }
 
 /// Takes a setting of a port. A port for which this was never called has the settings of its
-/// server; for one that was set only what was set here counts, and defaults for the rest.
+/// server; for one that was set only what was set here counts, and defaults for the rest. The first
+/// port has what is set for the server in either case.
 ///
 /// - `port`: the port.
 /// - `name`: the name, in any case; not NULL. One that no port has does nothing.
@@ -163,7 +165,7 @@ pub extern "C" fn sw_server_port(server: *const sw_server_t, index: usize) -> *m
 /// Returns: true, also for an unknown name, which is logged.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL, or a value that is none), SW_ERROR_WRONG_OPERATION (after
-/// start).
+/// start), or the errno of the system (`ipv6_only` binds the address anew).
 ///
 /// Where: before start, any thread.
 ///

@@ -7,11 +7,11 @@ use super::callback::enter;
 use super::handle::{self, borrow, fill, guard, text, text_or_bytes};
 use super::library::buffer_of;
 use super::types::{
-    sw_buffer_t, sw_callback_t, sw_conn_event_t, sw_event_kind_t, sw_event_t, sw_server_t,
-    sw_status_info_t, sw_worker_event_t,
+    sw_buffer_t, sw_callback_t, sw_conn_event_t, sw_event_kind_t, sw_event_t, sw_packet_t,
+    sw_server_t, sw_status_info_t, sw_worker_event_t,
 };
 use crate::error::{code, Error, Result};
-use crate::model::hooks::{ConnectionEvent, Event, EventKind, Hook, WorkerEvent};
+use crate::model::hooks::{ConnectionEvent, Event, EventKind, Hook, PacketEvent, WorkerEvent};
 use crate::server::{event_of, Server};
 
 const NS_PER_S: f64 = 1e9;
@@ -24,14 +24,15 @@ const NS_PER_S: f64 = 1e9;
 ///   as a port of its own type. Not NULL.
 /// - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
 /// - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
-/// - `sock_type`: SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM.
+/// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
 ///
 /// Returns: the server, or NULL.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 /// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type that
-/// this version does not serve), or the errno of the system, such as EADDRINUSE.
+/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type with
+/// SW_SSL, which this version does not serve), or the errno of the system, such as EADDRINUSE, that
+/// a path gives also if nobody listens at the file there.
 ///
 /// Where: any thread. Many servers may be made in a process; one at a time can run.
 ///
@@ -368,6 +369,7 @@ fn translate(event: &Event<'_>) -> sw_event_t {
     match event {
         Event::Plain(_) => sw_event_t { kind },
         Event::Connection(_, told) => sw_event_t { receive: connection_event(kind, told) },
+        Event::Packet(told) => sw_event_t { packet: packet_event(kind, told) },
         Event::Worker(_, told) => sw_event_t { worker: worker_event(kind, told) },
         Event::Error(told) => sw_event_t {
             error: sw_status_info_t {
@@ -391,6 +393,20 @@ fn connection_event(kind: sw_event_kind_t, told: &ConnectionEvent<'_>) -> sw_con
         fd: told.session.0,
         dispatch_time: told.arrival_ns as f64 / NS_PER_S,
         data,
+        len: told.data.len(),
+    }
+}
+
+#[inline]
+fn packet_event(kind: sw_event_kind_t, told: &PacketEvent<'_>) -> sw_packet_t {
+    sw_packet_t {
+        kind,
+        server_socket: told.socket,
+        server_port: i32::from(told.server_port),
+        port: i32::from(told.port),
+        dispatch_time: told.arrival_ns as f64 / NS_PER_S,
+        address: told.address.as_ptr(),
+        data: told.data.as_ptr(),
         len: told.data.len(),
     }
 }

@@ -193,6 +193,14 @@ impl LaneWriter {
         self.look();
     }
 
+    /// Bytes of records, of any writer, that have not been read or whose memory is not free.
+    pub fn unread_bytes(&self) -> u64 {
+        let words = &self.ring.words;
+        let released = words.reader.released.load(Ordering::Acquire);
+        let used = words.tail.load(Ordering::Relaxed).wrapping_sub(released);
+        used.min(self.ring.capacity())
+    }
+
     /// Everything that was published has been read and its memory is free.
     pub fn is_drained(&self) -> bool {
         self.released == self.tail

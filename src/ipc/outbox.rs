@@ -221,6 +221,14 @@ impl Outbox {
         self.pending_bytes
     }
 
+    /// Bytes in the lane to a unit that it has not read.
+    pub fn unread_bytes(&self, to: u16) -> u64 {
+        self.routes.get(usize::from(to)).map_or(0, |route| match &route.lane {
+            Lane::Own(lane) => lane.unread_bytes(),
+            Lane::Shared(lane) => lane.unread_bytes(),
+        })
+    }
+
     /// Publishes what waits, as far as there is room, and tells the readers.
     pub fn flush(&mut self) {
         let mut blocked = std::mem::take(&mut self.blocked);

@@ -63,6 +63,11 @@ impl SharedLaneWriter {
     ) -> Self {
         Self { lane: LaneWriter::new(words, bytes), turn, unit }
     }
+
+    /// See [`LaneWriter::unread_bytes`].
+    pub fn unread_bytes(&self) -> u64 {
+        self.lane.unread_bytes()
+    }
 }
 
 /// Has `unit` rung when there is room. The flag of the ring goes up after the bit, so that the

@@ -2,11 +2,12 @@
 //!
 //! The acceptor fills a claimed slot before it is published. From then on the owning reactor is the
 //! only writer of the reactor's part and the bound worker the only writer of the worker's part;
-//! `closed` alone is written from both sides, by `fetch_or`. All fields are atomics and every value
-//! is possible: whoever reads trusts none of them.
+//! `closed`, what the worker is awaited for, and what is anybody's are written from all sides, by
+//! one atomic step each. All fields are atomics and every value is possible: whoever reads trusts
+//! none of them.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{fence, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::model::SessionId;
 use crate::os::address::{Address, UnixPath};
@@ -18,6 +19,11 @@ pub const NOTIFIED: u32 = 1;
 pub const DONE: u32 = 2;
 /// A bit of `closed`: the server closed, not the peer.
 pub const BY_SERVER: u32 = 4;
+
+/// A mark: it is not closed for being idle. Anybody sets and clears it.
+const PROTECTED: u32 = 1;
+/// A mark: nothing is read before it is confirmed. Whoever clears it has confirmed it.
+const UNCONFIRMED: u32 = 2;
 
 const FAMILY_V4: u64 = 1;
 const FAMILY_V6: u64 = 2;
@@ -37,14 +43,30 @@ shared_record! {
         pub last_recv_ns: AtomicU64,
         /// Bytes handed to the worker since accept.
         pub dispatched_bytes: AtomicU64,
-        /// Bytes that wait for the peer.
+        /// Bytes in memory that wait for the peer.
         pub queued_bytes: AtomicU64,
+        /// Bytes of files that wait for the peer.
+        pub queued_file_bytes: AtomicU64,
+        /// Files of which they are.
+        pub queued_files: AtomicU32,
+        /// Not 0: a send was refused since the buffer was last called empty. Whoever refuses sets
+        /// it, and tells the reactor if it was 0; the reactor clears it.
+        pub refused: AtomicU32,
         /// When bytes were last written.
         pub last_send_ns: AtomicU64,
         /// `errno` of an abnormal end.
         pub close_errno: AtomicI32,
         /// The number of the reactor.
         pub reactor_number: AtomicI32,
+        /// What `taken_bytes` has to reach for the reactor to be told that it may read on; 0 while
+        /// it reads. Set by the reactor, cleared by the worker that tells.
+        awaited_bytes: AtomicU64,
+
+        // Anybody's.
+        /// Marks, see above.
+        marks: AtomicU32,
+        /// What the program has bound it to, once; 0: nothing.
+        uid: AtomicU32,
 
         // The worker's part.
         /// Bytes that the worker has taken since accept.
@@ -69,7 +91,7 @@ shared_record! {
     }
 }
 
-const _: () = assert!(std::mem::size_of::<Connection>() == 208);
+const _: () = assert!(std::mem::size_of::<Connection>() == 240);
 
 /// What became of the session that an id names but that is not open any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +112,59 @@ impl Connection {
         for field in [
             &self.dispatched_bytes,
             &self.queued_bytes,
+            &self.queued_file_bytes,
             &self.last_send_ns,
             &self.taken_bytes,
             &self.last_dispatch_ns,
+            &self.awaited_bytes,
         ] {
             field.store(0, Ordering::Relaxed);
         }
+        self.queued_files.store(0, Ordering::Relaxed);
+        self.refused.store(0, Ordering::Relaxed);
         self.close_errno.store(0, Ordering::Relaxed);
         self.closed.store(0, Ordering::Relaxed);
+        self.marks.store(0, Ordering::Relaxed);
+        self.uid.store(0, Ordering::Relaxed);
         self.set_peer(peer);
+    }
+
+    /// Nothing will be read before it is confirmed. Said before the record is published.
+    pub fn delay(&self) {
+        self.marks.store(UNCONFIRMED, Ordering::Relaxed);
+    }
+
+    /// Whether it waits to be confirmed.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.marks.load(Ordering::Relaxed) & UNCONFIRMED != 0
+    }
+
+    /// Confirms it; true for one caller alone, and if it waited for that.
+    pub fn confirm(&self) -> bool {
+        self.marks.fetch_and(!UNCONFIRMED, Ordering::Relaxed) & UNCONFIRMED != 0
+    }
+
+    /// Exempts it from being closed for being idle, or no longer.
+    pub fn protect(&self, is_protected: bool) {
+        match is_protected {
+            true => self.marks.fetch_or(PROTECTED, Ordering::Relaxed),
+            false => self.marks.fetch_and(!PROTECTED, Ordering::Relaxed),
+        };
+    }
+
+    /// Whether it is exempt from being closed for being idle.
+    pub fn is_protected(&self) -> bool {
+        self.marks.load(Ordering::Relaxed) & PROTECTED != 0
+    }
+
+    /// Binds it to a user, who is not 0. False if it is bound already.
+    pub fn bind(&self, uid: u32) -> bool {
+        self.uid.compare_exchange(0, uid, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whom it is bound to.
+    pub fn uid(&self) -> Option<u32> {
+        Some(self.uid.load(Ordering::Relaxed)).filter(|uid| *uid != 0)
     }
 
     /// Index of the port that accepted it.
@@ -165,6 +231,38 @@ impl Connection {
     pub fn undelivered_bytes(&self) -> u64 {
         let dispatched = self.dispatched_bytes.load(Ordering::Relaxed);
         dispatched.saturating_sub(self.taken_bytes.load(Ordering::Relaxed))
+    }
+
+    /// The reactor stops reading until the worker has taken so many of the `given` bytes that at
+    /// most `limit` are left. False if that is so already.
+    pub fn await_worker(&self, given: u64, limit: u64) -> bool {
+        let awaited = given.saturating_sub(limit);
+        if self.taken_bytes.load(Ordering::Relaxed) >= awaited {
+            return false;
+        }
+        self.awaited_bytes.store(awaited, Ordering::Relaxed);
+        // Pairs with the fence in `is_awaited`: either it sees what is awaited, or what it has
+        // taken is seen here.
+        fence(Ordering::SeqCst);
+        let waits = self.taken_bytes.load(Ordering::Relaxed) < awaited;
+        if !waits {
+            self.awaited_bytes.store(0, Ordering::Relaxed);
+        }
+        waits
+    }
+
+    /// The worker has taken bytes: whether the reactor has to be told, which is so once.
+    pub fn is_awaited(&self) -> bool {
+        fence(Ordering::SeqCst);
+        let awaited = self.awaited_bytes.load(Ordering::Relaxed);
+        awaited != 0
+            && self.taken_bytes.load(Ordering::Relaxed) >= awaited
+            && self.awaited_bytes.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// The server ends it by itself: whoever asks later is told that the server closed it.
+    pub fn blame_server(&self) {
+        self.closed.fetch_or(BY_SERVER, Ordering::AcqRel);
     }
 
     /// Begins the close callback. `false` if somebody has begun it already.
@@ -241,6 +339,32 @@ mod tests {
         record.bury(SessionId(9));
         assert_eq!(record.former(SessionId(9)), Some(Former::ClosedByServer));
         assert_eq!(record.former(SessionId(8)), None);
+    }
+
+    #[test]
+    fn it_is_bound_and_confirmed_once() {
+        let record = opened(&Address::UNNAMED);
+        assert_eq!((record.uid(), record.confirm()), (None, false));
+        record.delay();
+        assert!(record.is_unconfirmed());
+        record.protect(true);
+        assert_eq!((record.confirm(), record.confirm()), (true, false));
+        assert!(record.is_protected() && !record.is_unconfirmed());
+        assert_eq!((record.bind(u32::MAX), record.bind(7)), (true, false));
+        assert_eq!(record.uid(), Some(u32::MAX));
+        record.open(7, 0, &Address::UNNAMED, 2_000);
+        assert_eq!((record.uid(), record.is_protected()), (None, false));
+    }
+
+    #[test]
+    fn a_reactor_waits_until_few_enough_bytes_are_left_and_is_told_once() {
+        let record = opened(&Address::UNNAMED);
+        assert!(!record.await_worker(100, 100), "the limit may be reached");
+        assert!(record.await_worker(101, 100));
+        assert!(!record.is_awaited(), "nothing was taken");
+        record.taken_bytes.store(1, Ordering::Relaxed);
+        assert_eq!((record.is_awaited(), record.is_awaited()), (true, false));
+        assert!(!record.await_worker(101, 100));
     }
 
     #[test]

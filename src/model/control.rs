@@ -119,10 +119,11 @@ impl Control {
             port_counters: region.view(&port_counters),
             retired: region.view(&retired),
             port_count,
-            connections: Table::new(&region, &connections),
+            connections: Table::new(&region, &connections).with_origin(settings.start_session_id),
             wiring: Wiring::new(&region, wiring)?,
         };
         control.root().message_round.store(1, Ordering::Relaxed);
+        control.root().session_round.store(settings.start_session_id, Ordering::Relaxed);
         Ok(control)
     }
 

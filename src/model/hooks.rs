@@ -3,6 +3,7 @@
 //! A hook is registered before start and never changes afterwards, so units read the table without
 //! a lock. The C face registers a closure that turns an [`Event`] into its C form.
 
+use std::ffi::CStr;
 use std::sync::Arc;
 
 use crate::model::SessionId;
@@ -114,6 +115,23 @@ pub struct ConnectionEvent<'a> {
     pub data: &'a [u8],
 }
 
+/// What a packet event tells: one datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketEvent<'a> {
+    /// The descriptor of the port it came to.
+    pub socket: i32,
+    /// The number of that port, 0 for a path.
+    pub server_port: u16,
+    /// The address of the sender, or its path; empty if it has none.
+    pub address: &'a CStr,
+    /// The port of the sender, 0 for a path.
+    pub port: u16,
+    /// When it arrived, nanoseconds of wall-clock time.
+    pub arrival_ns: u64,
+    /// What it holds.
+    pub data: &'a [u8],
+}
+
 /// What a worker's start and stop tell.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerEvent {
@@ -145,6 +163,8 @@ pub enum Event<'a> {
     Plain(EventKind),
     /// Connect, receive or close.
     Connection(EventKind, ConnectionEvent<'a>),
+    /// A datagram.
+    Packet(PacketEvent<'a>),
     /// Worker start or stop.
     Worker(EventKind, WorkerEvent),
     /// Worker error.
@@ -156,6 +176,7 @@ impl Event<'_> {
     pub fn kind(&self) -> EventKind {
         match self {
             Event::Plain(kind) | Event::Connection(kind, _) | Event::Worker(kind, _) => *kind,
+            Event::Packet(_) => EventKind::Packet,
             Event::Error(_) => EventKind::WorkerError,
         }
     }

@@ -1,7 +1,7 @@
 //! The kinds of message that units send each other.
 //!
-//! Every message names one session. What else it carries is said beside its kind; `extra` and the
-//! payload are those of the message header.
+//! Every message about a connection names its session. What else it carries is said beside its
+//! kind; `extra` and the payload are those of the message header.
 
 /// What a message between two units says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,34 @@ pub enum MessageKind {
     CloseFor = 7,
     /// Worker to reactor: this worker has started and reads on; the session is unused.
     WorkerReady = 8,
+    /// Reactor to worker: a datagram; `time` is when it arrived. `session` is the index of its
+    /// port, `extra` how many bytes of the payload, in front, are the address of its sender.
+    Packet = 9,
+    /// To a reactor: do not read the connection; `extra` is the reason, one of [`hold`].
+    Pause = 10,
+    /// To a reactor: that reason, in `extra`, is gone.
+    Resume = 11,
+    /// Reactor to worker: it was given `extra` bytes of the connection before this message,
+    /// whatever became of them in the hands of its predecessor.
+    Given = 12,
+    /// To a reactor: send a part of a file to the peer; the payload is a `FilePart`.
+    SendFile = 13,
+    /// To a reactor: a send was refused because too much waits.
+    Refused = 14,
+    /// Reactor to worker: much waits for the peer.
+    BufferFull = 15,
+    /// Reactor to worker: little waits again.
+    BufferEmpty = 16,
+}
+
+/// Why a connection is not read. The numbers are bits: it is read when there is no reason left.
+pub mod hold {
+    /// The program has paused it.
+    pub const PAUSED: u8 = 1;
+    /// It waits to be confirmed.
+    pub const UNCONFIRMED: u8 = 2;
+    /// Its worker has too many bytes of it that it has not taken.
+    pub const FULL: u8 = 4;
 }
 
 impl MessageKind {
@@ -39,6 +67,14 @@ impl MessageKind {
             6 => Self::Closed,
             7 => Self::CloseFor,
             8 => Self::WorkerReady,
+            9 => Self::Packet,
+            10 => Self::Pause,
+            11 => Self::Resume,
+            12 => Self::Given,
+            13 => Self::SendFile,
+            14 => Self::Refused,
+            15 => Self::BufferFull,
+            16 => Self::BufferEmpty,
             _ => return None,
         })
     }

@@ -287,6 +287,17 @@ impl Plan {
         &self.reactors
     }
 
+    /// Whether a unit reads the datagrams that come to the port with this index. Where reactors
+    /// serve workers elsewhere, each port has one of them; where each worker has its own, all read.
+    pub fn reads_datagrams(&self, id: UnitId, port: usize) -> bool {
+        let Some(unit) = self.unit(id) else { return false };
+        match (unit.reactor, unit.worker) {
+            (Some(_), Some(_)) => true,
+            (Some(number), None) => port % self.reactors.len().max(1) == usize::from(number),
+            (None, _) => false,
+        }
+    }
+
     /// The manager, if there is one.
     pub fn manager(&self) -> Option<UnitId> {
         self.manager
@@ -395,6 +406,23 @@ mod tests {
         };
         let (alone, several): (Vec<bool>, Vec<bool>) = (accepting(1), accepting(2));
         assert_eq!((alone, several), (vec![true], vec![false]));
+    }
+
+    #[test]
+    fn the_datagrams_of_a_port_are_read_by_one_reactor_or_by_every_worker() {
+        let readers = |plan: &Plan, port| -> Vec<u16> {
+            let reads = |unit: &&UnitPlan| plan.reads_datagrams(unit.id, port);
+            plan.units().iter().filter(reads).map(|unit| unit.id.0).collect()
+        };
+        let process = plan(Mode::Process, 2);
+        assert_eq!((readers(&process, 0), readers(&process, 3)), (vec![2], vec![3]));
+        assert_eq!(readers(&plan(Mode::Process, 1), 3), [2]);
+        assert_eq!(readers(&plan(Mode::Base, 1), 1), [0]);
+        for mode in [Mode::Base, Mode::Thread] {
+            let plan = plan_with_users(mode, 2, 1);
+            let workers: Vec<u16> = plan.workers().iter().map(|id| id.0).collect();
+            assert_eq!(readers(&plan, 1), workers);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::model::value::{parse_list, Kind};
 use table::{row_named, row_of, rows, Effect, Name, Row};
 
 pub use crate::model::value::Value;
-pub use in_force::InForce;
+pub use in_force::{complete_heartbeat, InForce};
 pub use port::PortSettings;
 pub use reference::reference;
 

@@ -150,10 +150,15 @@ impl Listener {
         Some(Self { host: host.to_owned(), ..joined })
     }
 
-    /// Takes up a socket that somebody else has opened, `None` if it takes no connections.
+    /// Takes up a socket that somebody else has opened, `None` if nothing comes to it: one for
+    /// streams that does not listen, or one for datagrams that is not bound.
     pub fn adopt(descriptor: RawFd) -> io::Result<Option<Self>> {
         let kind = SocketKind::of(descriptor)?;
-        if !kind.is_stream() || !socket::is_listening(descriptor)? {
+        let is_usable = match kind.is_stream() {
+            true => socket::is_listening(descriptor)?,
+            false => is_bound(&socket::local_address(descriptor)?),
+        };
+        if !is_usable {
             return Ok(None);
         }
         let socket = activation::share(descriptor)?;
@@ -293,6 +298,14 @@ impl Listener {
     }
 }
 
+/// Whether datagrams can be sent to a socket with this address of its own.
+fn is_bound(address: &Address) -> bool {
+    match address {
+        Address::V4(_) | Address::V6(_) => address.port() != 0,
+        Address::Unix(_) => *address != Address::UNNAMED,
+    }
+}
+
 /// A socket of this origin at this address.
 fn bind(
     kind: SocketKind,
@@ -308,7 +321,8 @@ fn bind(
     socket::bind_as(kind, address, is_shared, is_v6_only)
 }
 
-fn address_error(host: &str, error: &AddressError) -> Error {
+/// The error for a text that is no address.
+pub fn address_error(host: &str, error: &AddressError) -> Error {
     let number = match error {
         AddressError::NotIpv6 => code::BAD_IPV6_ADDRESS,
         AddressError::PathTooLong => code::NAME_TOO_LONG,

@@ -1,5 +1,6 @@
 //! Sockets of a server: listeners, connected streams, and output that waits.
 
+pub mod file_part;
 pub mod listener;
 pub mod options;
 pub mod out_buffer;

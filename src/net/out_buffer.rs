@@ -1,12 +1,13 @@
 //! Output that a socket would not take yet.
 //!
-//! A queue of segments. Small ones come from a pool that the connections of a reactor share, big
-//! ones are mapped and go back to the system when they are empty: a connection that waits for
-//! nothing holds nothing.
+//! A queue of segments, of memory or of a file. Small ones come from a pool that the connections
+//! of a reactor share, big ones are mapped and go back to the system when they are empty: a
+//! connection that waits for nothing holds nothing.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
+use crate::net::file_part::FilePart;
 use crate::net::stream::{Moved, Stream};
 use crate::os::memory::Pages;
 
@@ -32,17 +33,26 @@ enum Memory {
 }
 
 #[derive(Debug)]
-struct Segment {
+struct Stretch {
     memory: Memory,
     start: usize,
     end: usize,
+}
+
+#[derive(Debug)]
+enum Segment {
+    Memory(Stretch),
+    File(FilePart),
 }
 
 /// The waiting output of one connection.
 #[derive(Debug, Default)]
 pub struct OutBuffer {
     segments: VecDeque<Segment>,
+    /// Bytes in memory.
     len: usize,
+    file_count: u32,
+    file_bytes: u64,
 }
 
 impl Pool {
@@ -74,7 +84,7 @@ impl Memory {
     }
 }
 
-impl Segment {
+impl Stretch {
     fn waiting(&self) -> &[u8] {
         self.memory.bytes().get(self.start..self.end).unwrap_or_default()
     }
@@ -92,16 +102,26 @@ impl Segment {
 }
 
 impl OutBuffer {
-    /// Bytes that wait.
+    /// Bytes in memory that wait.
     #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
+    /// Bytes of files that wait.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// Files that wait.
+    pub fn file_count(&self) -> u32 {
+        self.file_count
+    }
+
     /// Whether nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len == 0 && self.file_count == 0
     }
 
     /// Puts a copy of `bytes` behind what waits. It fails only if the system has no memory; then
@@ -119,7 +139,7 @@ impl OutBuffer {
 
     fn append_all(&mut self, bytes: &[u8], pool: &mut Pool) -> io::Result<()> {
         let mut rest = bytes;
-        if let Some(last) = self.segments.back_mut() {
+        if let Some(Segment::Memory(last)) = self.segments.back_mut() {
             let count = last.fill(rest);
             self.len += count;
             rest = rest.get(count..).unwrap_or_default();
@@ -130,9 +150,9 @@ impl OutBuffer {
             } else {
                 Memory::Mapped(Pages::new(rest.len().min(LARGE))?)
             };
-            let mut segment = Segment { memory, start: 0, end: 0 };
-            let count = segment.fill(rest);
-            self.segments.push_back(segment);
+            let mut stretch = Stretch { memory, start: 0, end: 0 };
+            let count = stretch.fill(rest);
+            self.segments.push_back(Segment::Memory(stretch));
             self.len += count;
             rest = rest.get(count..).unwrap_or_default();
         }
@@ -144,20 +164,27 @@ impl OutBuffer {
         let end = pages.len();
         let start = start.min(end);
         self.len += end - start;
-        self.segments.push_back(Segment { memory: Memory::Mapped(pages), start, end });
+        let stretch = Stretch { memory: Memory::Mapped(pages), start, end };
+        self.segments.push_back(Segment::Memory(stretch));
     }
 
-    /// Writes until nothing waits or the socket takes no more. `Bytes` tells how much went.
-    pub fn write_to(&mut self, stream: &Stream, pool: &mut Pool) -> Moved {
+    /// Puts a part of a file behind what waits.
+    pub fn append_file(&mut self, part: FilePart) {
+        self.file_count += 1;
+        self.file_bytes += part.left();
+        self.segments.push_back(Segment::File(part));
+    }
+
+    /// Writes until nothing waits, the socket takes no more, or `most` bytes or a little more have
+    /// gone. `Bytes` tells how many went.
+    pub fn write_to(&mut self, stream: &Stream, pool: &mut Pool, most: usize) -> Moved {
         let mut total = 0;
-        while !self.is_empty() {
-            let mut parts = [IoSlice::new(&[]); PARTS_PER_WRITE];
-            let mut count = 0;
-            for (part, segment) in parts.iter_mut().zip(&self.segments) {
-                *part = IoSlice::new(segment.waiting());
-                count += 1;
-            }
-            match stream.write_parts(parts.get(..count).unwrap_or_default()) {
+        while !self.is_empty() && total < most {
+            let moved = match self.segments.front_mut() {
+                Some(Segment::File(part)) => part.write_to(stream, most - total),
+                Some(Segment::Memory(_)) | None => self.write_memory(stream),
+            };
+            match moved {
                 Moved::Bytes(written) => {
                     self.consume(written, pool);
                     total += written;
@@ -169,33 +196,59 @@ impl OutBuffer {
         Moved::Bytes(total)
     }
 
-    /// Takes `count` bytes away from the front.
+    /// Writes the memory that lies before the first file.
+    fn write_memory(&self, stream: &Stream) -> Moved {
+        let mut parts = [IoSlice::new(&[]); PARTS_PER_WRITE];
+        let mut count = 0;
+        for (part, segment) in parts.iter_mut().zip(&self.segments) {
+            let Segment::Memory(stretch) = segment else { break };
+            *part = IoSlice::new(stretch.waiting());
+            count += 1;
+        }
+        stream.write_parts(parts.get(..count).unwrap_or_default())
+    }
+
+    /// Takes `count` bytes that were written away from the front.
     fn consume(&mut self, count: usize, pool: &mut Pool) {
-        let mut left = count.min(self.len);
-        self.len -= left;
-        while let Some(first) = self.segments.front_mut() {
-            let here = first.end - first.start;
-            if left < here {
-                first.start += left;
-                return;
+        let mut left = count;
+        loop {
+            match self.segments.front_mut() {
+                Some(Segment::Memory(first)) => {
+                    let here = first.end - first.start;
+                    self.len -= left.min(here);
+                    if left < here {
+                        first.start += left;
+                        return;
+                    }
+                    left -= here;
+                }
+                // A file knows itself how much of it was written; nothing behind it was.
+                Some(Segment::File(part)) => {
+                    self.file_bytes = self.file_bytes.saturating_sub(left as u64);
+                    if part.left() > 0 || left == 0 {
+                        return;
+                    }
+                    left = 0;
+                    self.file_count -= 1;
+                }
+                None => return,
             }
-            left -= here;
-            if let Some(empty) = self.segments.pop_front() {
+            if let Some(Segment::Memory(empty)) = self.segments.pop_front() {
                 pool.give_back(empty.memory);
             }
         }
     }
 
-    /// Takes bytes away from the back until `len` are left.
+    /// Takes bytes in memory away from the back until `len` are left.
     fn truncate(&mut self, len: usize, pool: &mut Pool) {
         while self.len > len {
-            let Some(last) = self.segments.back_mut() else { return };
+            let Some(Segment::Memory(last)) = self.segments.back_mut() else { return };
             let here = last.end - last.start;
             let cut = here.min(self.len - len);
             last.end -= cut;
             self.len -= cut;
             if cut == here {
-                if let Some(empty) = self.segments.pop_back() {
+                if let Some(Segment::Memory(empty)) = self.segments.pop_back() {
                     pool.give_back(empty.memory);
                 }
             }
@@ -205,9 +258,11 @@ impl OutBuffer {
     /// Throws away all that waits.
     pub fn clear(&mut self, pool: &mut Pool) {
         while let Some(segment) = self.segments.pop_front() {
-            pool.give_back(segment.memory);
+            if let Segment::Memory(stretch) = segment {
+                pool.give_back(stretch.memory);
+            }
         }
-        self.len = 0;
+        (self.len, self.file_count, self.file_bytes) = (0, 0, 0);
         self.segments.shrink_to_fit();
     }
 }
@@ -217,6 +272,7 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
+    use std::path::PathBuf;
 
     fn pair() -> (Stream, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
@@ -242,7 +298,10 @@ mod tests {
         let mut got = Vec::new();
         let mut chunk = vec![0; 100_000];
         while got.len() < sent.len() {
-            assert!(!matches!(out.write_to(&near, &mut pool), Moved::Broken(_) | Moved::End));
+            assert!(!matches!(
+                out.write_to(&near, &mut pool, usize::MAX),
+                Moved::Broken(_) | Moved::End
+            ));
             let count = far.read(&mut chunk).unwrap();
             got.extend_from_slice(&chunk[..count]);
         }
@@ -257,8 +316,69 @@ mod tests {
         assert_eq!(out.len(), 6_004);
         out.truncate(2, &mut pool);
         assert_eq!(out.len(), 2);
-        assert_eq!(out.segments.front().unwrap().waiting(), b"he");
+        let Some(Segment::Memory(first)) = out.segments.front() else { panic!("no memory") };
+        assert_eq!(first.waiting(), b"he");
         out.clear(&mut pool);
         assert!(out.is_empty() && pool.free.len() == 1);
+    }
+
+    fn file_with(name: &str, bytes: &[u8]) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("sw-out-{name}-{}", std::process::id()));
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn files_and_memory_keep_their_order_and_a_turn_ends_when_enough_has_gone() {
+        let (near, mut far) = pair();
+        let (mut out, mut pool) = (OutBuffer::default(), Pool::default());
+        let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 249) as u8).collect();
+        let path = file_with("order", &bytes);
+        let mut expected = Vec::new();
+        for (offset, length) in [(0, 1), (5, 2_000_000), (7, 2_999_993)] {
+            out.append(b"before", &mut pool).unwrap();
+            out.append_file(FilePart::new(&path, offset, length).unwrap());
+            out.append(b"behind", &mut pool).unwrap();
+            expected.extend_from_slice(b"before");
+            let (start, length) = (offset as usize, length as usize);
+            expected.extend_from_slice(&bytes[start..start + length]);
+            expected.extend_from_slice(b"behind");
+        }
+        assert_eq!((out.len(), out.file_count()), (36, 3));
+        assert_eq!(out.file_bytes() as usize + out.len(), expected.len());
+        let mut got = Vec::new();
+        let mut chunk = vec![0; 100_000];
+        while got.len() < expected.len() {
+            let moved = out.write_to(&near, &mut pool, 10_000);
+            assert!(matches!(moved, Moved::WouldBlock | Moved::Bytes(0..=10_006)), "{moved:?}");
+            let count = far.read(&mut chunk).unwrap();
+            got.extend_from_slice(&chunk[..count]);
+            let left = out.file_bytes() as usize + out.len();
+            assert!(left + got.len() <= expected.len());
+        }
+        assert!(got == expected && out.is_empty() && out.segments.is_empty());
+        assert_eq!((out.len(), out.file_bytes(), out.file_count()), (0, 0, 0));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_has_gone_or_shrunk_breaks_the_connection() {
+        let path = file_with("gone", &[7; 1000]);
+        let (near, mut far) = pair();
+        let (mut out, mut pool) = (OutBuffer::default(), Pool::default());
+        out.append(b"first", &mut pool).unwrap();
+        out.append_file(FilePart::new(&path, 0, 1000).unwrap());
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(400).unwrap();
+        let moved = out.write_to(&near, &mut pool, usize::MAX);
+        assert_eq!(moved, Moved::Broken(libc::EIO));
+        let mut got = [0; 405];
+        far.read_exact(&mut got).unwrap();
+        assert!(got[..5] == *b"first" && got[5..] == [7; 400]);
+        out.clear(&mut pool);
+        assert!(out.is_empty() && out.file_bytes() == 0);
+        out.append_file(FilePart::new(&path, 0, 1000).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let moved = out.write_to(&near, &mut pool, usize::MAX);
+        assert_eq!(moved, Moved::Broken(libc::ENOENT));
     }
 }

@@ -1,5 +1,7 @@
 //! A connected stream. TLS will stand beside it with the same face.
 
+use std::cell::Cell;
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -10,10 +12,15 @@ pub const PEER_GONE: i32 = libc::EPIPE;
 /// The `errno` of a connection whose output could not be kept.
 pub const NO_MEMORY: i32 = libc::ENOMEM;
 
+/// The `errno` of a wait that took too long.
+pub const TIMED_OUT: i32 = libc::ETIMEDOUT;
+
 /// A connected stream socket; dropping it closes it.
 #[derive(Debug)]
 pub struct Stream {
     socket: OwnedFd,
+    /// Bytes that the socket has taken, for whoever wants to see whether it takes any.
+    written: Cell<u64>,
 }
 
 /// What one read or write came to.
@@ -43,7 +50,7 @@ impl Moved {
 impl Stream {
     /// The stream on a connected, non-blocking socket.
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket }
+        Self { socket, written: Cell::new(0) }
     }
 
     /// Reads what is there, at most the length of `into`, which must not be empty.
@@ -55,12 +62,44 @@ impl Stream {
     /// Writes as much of `bytes` as the socket takes; `bytes` must not be empty.
     #[inline]
     pub fn write(&self, bytes: &[u8]) -> Moved {
-        Moved::of(socket::send(self.as_raw_fd(), bytes))
+        self.note(Moved::of(socket::send(self.as_raw_fd(), bytes)))
     }
 
     /// Writes as much of the parts, in order, as the socket takes.
     pub fn write_parts(&self, parts: &[IoSlice<'_>]) -> Moved {
-        Moved::of(socket::send_all_of(self.as_raw_fd(), parts))
+        self.note(Moved::of(socket::send_all_of(self.as_raw_fd(), parts)))
+    }
+
+    #[inline]
+    fn note(&self, moved: Moved) -> Moved {
+        if let Moved::Bytes(count) = moved {
+            self.written.set(self.written.get().wrapping_add(count as u64));
+        }
+        moved
+    }
+
+    /// Bytes that the socket has taken since it was connected.
+    pub fn written_bytes(&self) -> u64 {
+        self.written.get()
+    }
+
+    /// Why the connection is broken, if it is: an `errno`. It is told once.
+    pub fn take_failure(&self) -> Option<i32> {
+        let error = socket::pending_error(self.as_raw_fd()).ok().flatten();
+        error.and_then(|error| error.raw_os_error())
+    }
+
+    /// Writes at most `count` bytes of a file from `offset` on, as far as the socket takes them.
+    /// `End` means that the file ends before.
+    pub fn write_file(&self, file: &File, offset: u64, count: usize) -> Moved {
+        self.note(Moved::of(socket::send_file(self.as_raw_fd(), file.as_raw_fd(), offset, count)))
+    }
+
+    /// Waits until it takes bytes, or writing would tell why not; false when the time (in
+    /// milliseconds, `None` without limit) has passed before, or the `errno`.
+    pub fn wait_writable(&self, timeout_ms: Option<u64>) -> Result<bool, i32> {
+        socket::wait_writable(self.as_raw_fd(), timeout_ms)
+            .map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
     }
 
     /// Tells the peer that nothing more will come, behind what was written; reading goes on.

@@ -210,6 +210,17 @@ impl RawAddress {
         Self { storage, len: mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t }
     }
 
+    /// As much of `bytes` as an address has room for, the rest is zero.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+        let mut raw = Self::unset();
+        let len = bytes.len().min(raw.len as usize);
+        raw.len = len as libc::socklen_t;
+        let place = (&mut raw.storage as *mut libc::sockaddr_storage).cast::<u8>();
+        // SAFETY: both have at least `len` bytes and lie apart; any bytes are a valid storage.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, len) };
+        raw
+    }
+
     pub(super) fn as_ptr(&self) -> *const libc::sockaddr {
         (&self.storage as *const libc::sockaddr_storage).cast()
     }

@@ -47,6 +47,17 @@ impl OwnFile {
     }
 }
 
+/// Opens a regular file for reading; its size, too. `InvalidInput`: it is another kind of thing.
+/// Something that would block when it is opened, such as a pipe, does not.
+pub fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let facts = file.metadata()?;
+    match facts.is_file() {
+        true => Ok((file, facts.len())),
+        false => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
+}
+
 /// One write call, without any buffer; returns how many bytes were taken. Lines written whole in
 /// this way do not mix with those of other processes.
 pub fn write_once(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
@@ -132,6 +143,19 @@ mod tests {
         drop(open);
         OwnFile::note(name).unwrap().remove().unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_as_such() {
+        let path = std::env::temp_dir().join(format!("sw-regular-{}", std::process::id()));
+        fs::write(&path, "three").unwrap();
+        assert_eq!(open_regular(&path).unwrap().1, 5);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(open_regular(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        for other in ["/tmp", "/dev/null"] {
+            let error = open_regular(Path::new(other)).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{other}");
+        }
     }
 
     #[test]

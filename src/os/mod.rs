@@ -5,8 +5,10 @@
 
 pub mod activation;
 pub mod address;
+pub mod address_text;
 pub mod clock;
 pub mod cpu;
+pub mod datagram;
 pub mod epoll;
 pub mod eventfd;
 pub mod file;

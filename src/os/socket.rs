@@ -242,6 +242,31 @@ pub fn send_all_of(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     Ok(retried(|| unsafe { libc::sendmsg(fd, &message, libc::MSG_NOSIGNAL) })?.unsigned_abs())
 }
 
+/// Writes a part of a file, as far as the socket takes it now, without a copy in this process; 0
+/// means that the file ends before. A peer that is gone is an error, and a signal, too, where that
+/// is not ignored.
+pub fn send_file(fd: RawFd, file: RawFd, offset: u64, count: usize) -> io::Result<usize> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EINVAL)?;
+    let write = || {
+        let mut position = offset;
+        // SAFETY: the position outlives the call.
+        unsafe { libc::sendfile(fd, file, &mut position, count) }
+    };
+    Ok(retried(write)?.unsigned_abs())
+}
+
+/// Waits until a socket takes bytes, or writing would tell why not; false when the time (in
+/// milliseconds, `None` without limit) has passed before.
+pub fn wait_writable(fd: RawFd, timeout_ms: Option<u64>) -> io::Result<bool> {
+    let timeout = timeout_ms.map_or(-1, |ms| c_int::try_from(ms).unwrap_or(c_int::MAX));
+    let mut entry = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, which outlives the call.
+    match checked(unsafe { libc::poll(&mut entry, 1, timeout) }) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+        result => result.map(|count| count > 0),
+    }
+}
+
 /// Ends our side of a stream: the peer reads the end once it has read everything before.
 pub fn shutdown_write(fd: RawFd) -> io::Result<()> {
     // SAFETY: plain system call.
@@ -307,12 +332,16 @@ pub struct Keepalive {
     pub count: i32,
 }
 
-/// Has the system watch silent peers. An accepted socket has it from its listener.
+/// Has the system watch silent peers. An accepted socket has it from its listener. What the system
+/// takes holds, whatever it refuses.
 pub fn set_keepalive(fd: RawFd, keepalive: &Keepalive) -> io::Result<()> {
-    set_flag(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, true)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, &keepalive.idle_s)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, &keepalive.interval_s)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, &keepalive.count)
+    let results = [
+        set_flag(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, true),
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, &keepalive.idle_s),
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, &keepalive.interval_s),
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, &keepalive.count),
+    ];
+    results.into_iter().collect()
 }
 
 /// How long sent bytes may stay unacknowledged before the connection is broken off.

@@ -11,15 +11,11 @@ pub struct Raw;
 
 impl Framer for Raw {
     #[inline]
-    fn next(&mut self, unread: &[u8]) -> Verdict {
+    fn next(&mut self, unread: &mut [u8]) -> Verdict {
         match unread.len().min(LARGEST_MESSAGE) {
-            0 => Verdict::More,
-            count => Verdict::Message(count),
+            0 => Verdict::More { until: 1 },
+            count => Verdict::message(count),
         }
-    }
-
-    fn takes_anything(&self) -> bool {
-        true
     }
 }
 
@@ -29,9 +25,10 @@ mod tests {
 
     #[test]
     fn all_there_is_is_one_message_up_to_the_limit() {
-        assert_eq!(Raw.next(&[]), Verdict::More);
-        assert_eq!(Raw.next(&[1]), Verdict::Message(1));
-        assert_eq!(Raw.next(&[0; LARGEST_MESSAGE]), Verdict::Message(LARGEST_MESSAGE));
-        assert_eq!(Raw.next(&[0; LARGEST_MESSAGE + 1]), Verdict::Message(LARGEST_MESSAGE));
+        assert_eq!(Raw.next(&mut []), Verdict::More { until: 1 });
+        assert_eq!(Raw.next(&mut [1]), Verdict::message(1));
+        let mut bytes = [0; LARGEST_MESSAGE + 1];
+        assert_eq!(Raw.next(&mut bytes[1..]), Verdict::message(LARGEST_MESSAGE));
+        assert_eq!(Raw.next(&mut bytes), Verdict::message(LARGEST_MESSAGE));
     }
 }

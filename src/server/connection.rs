@@ -1,4 +1,4 @@
-//! Connections: send, close, look up, list.
+//! Connections: close, look up, list.
 
 use std::sync::atomic::Ordering;
 
@@ -42,17 +42,13 @@ pub struct ClientInfo {
     pub close_errno: i32,
     /// Bytes that were received and that the worker has not taken.
     pub recv_queued_bytes: u64,
-    /// Bytes that wait for the peer.
+    /// Bytes that wait for the peer, of memory and of files.
     pub send_queued_bytes: u64,
+    /// Whom it is bound to.
+    pub uid: Option<u32>,
 }
 
 impl Server {
-    /// Queues `data` for the peer of a connection.
-    #[inline]
-    pub fn send(&self, session: SessionId, data: &[u8]) -> Result<()> {
-        self.with_unit(|unit| send(unit, session, data))
-    }
-
     /// Closes a connection: after what is queued, or at once with `is_reset`.
     pub fn close(&self, session: SessionId, is_reset: bool) -> Result<()> {
         self.with_unit(|unit| close(unit, session, is_reset))
@@ -106,38 +102,7 @@ impl Server {
     }
 }
 
-#[inline]
-fn send(unit: &Unit, session: SessionId, data: &[u8]) -> Result<()> {
-    if data.is_empty() {
-        return Err(Error::new(code::NO_PAYLOAD, "there are no bytes to send"));
-    }
-    let settings = &unit.runtime().settings;
-    if settings.output_buffer_size.is_some_and(|limit| data.len() as u64 > limit) {
-        return Err(too_long(data.len(), settings.output_buffer_size.unwrap_or_default()));
-    }
-    let connections = &unit.runtime().control.connections;
-    let record = route::open(connections, session)?;
-    let waiting = record.queued_bytes.load(Ordering::Relaxed);
-    let limit = unit.runtime().port_of(record).map_or(0, |port| port.settings.socket_buffer_size);
-    if waiting + unit.held_back_bytes(session) >= limit {
-        return Err(Error::new(
-            code::OUTPUT_BUFFER_OVERFLOW,
-            format!("{waiting} bytes wait for the slow peer of connection {}", session.0),
-        ));
-    }
-    unit.send(record, session, data)?;
-    unit.count_send(record.port(), data.len() as u64);
-    Ok(())
-}
-
-#[cold]
-fn too_long(length: usize, limit: u64) -> Error {
-    let text = format!("{length} bytes exceed output_buffer_size, which is {limit}");
-    log::warn!("{text}");
-    Error::new(code::DATA_LENGTH_TOO_LARGE, text)
-}
-
-fn close(unit: &Unit, session: SessionId, is_reset: bool) -> Result<()> {
+pub(super) fn close(unit: &Unit, session: SessionId, is_reset: bool) -> Result<()> {
     match route::find(&unit.runtime().control.connections, session) {
         Session::Open(record) => unit.close(record, session, is_reset),
         // Its output is still on the way, and is not wanted any more.
@@ -158,7 +123,7 @@ fn close(unit: &Unit, session: SessionId, is_reset: bool) -> Result<()> {
 }
 
 /// Where records are private, only the owner sees one.
-fn check_visible(unit: &Unit, record: &Connection, session: SessionId) -> Result<()> {
+pub(super) fn check_visible(unit: &Unit, record: &Connection, session: SessionId) -> Result<()> {
     let is_private = unit.runtime().plan.is_record_private();
     if is_private && route::reactor_of(record) != unit.plan().id {
         return Err(route::not_exist(session));
@@ -185,7 +150,11 @@ fn info_of(unit: &Unit, record: &Connection) -> ClientInfo {
         last_dispatch_ns: record.last_dispatch_ns.load(Ordering::Relaxed),
         close_errno: record.close_errno.load(Ordering::Relaxed),
         recv_queued_bytes: record.undelivered_bytes(),
-        send_queued_bytes: record.queued_bytes.load(Ordering::Relaxed),
+        send_queued_bytes: record
+            .queued_bytes
+            .load(Ordering::Relaxed)
+            .saturating_add(record.queued_file_bytes.load(Ordering::Relaxed)),
+        uid: record.uid(),
     }
 }
 
@@ -205,7 +174,7 @@ fn list_from(
 
 /// Pages through the table; closed connections, those that are not wanted, and those of others,
 /// where they are private, are left out.
-fn list(
+pub(super) fn list(
     unit: &Unit,
     start: SessionId,
     ids: &mut [i64],

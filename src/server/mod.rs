@@ -3,9 +3,12 @@
 //! A server is configured, run once, and finished. What may be called when is decided here.
 
 pub mod connection;
+pub mod control;
+pub mod datagram;
 pub mod port;
 pub mod process;
 mod run;
+mod sending;
 mod stats_file;
 pub mod status;
 pub mod timer;
@@ -47,12 +50,16 @@ fn inherited_listeners() -> Result<Vec<Listener>> {
     for descriptor in descriptors {
         match Listener::adopt(descriptor) {
             Ok(Some(listener)) => listeners.push(listener),
-            Ok(None) => log::warn!("descriptor {descriptor} takes no connections, it is left out"),
+            Ok(None) => {
+                log::warn!("descriptor {descriptor} neither listens nor is bound, it is left out")
+            }
             Err(error) => log::warn!("descriptor {descriptor} is no socket to serve: {error}"),
         }
     }
     match listeners.is_empty() {
-        true => Err(refusal("none of the descriptors of LISTEN_FDS is a listening stream socket")),
+        true => Err(refusal(
+            "none of the descriptors of LISTEN_FDS is a socket that listens or is bound",
+        )),
         false => Ok(listeners),
     }
 }

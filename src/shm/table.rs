@@ -1,10 +1,10 @@
 //! Fixed slots with ids that are never used again.
 //!
-//! The slot of an id is the id modulo the (power of two) number of slots, and the slot stores the
-//! whole id: looking up is one index and one compare. Ids come from one counter; an id whose slot
-//! is taken by an older one is skipped. Each slot names its holder, so that the reaper can take
-//! back what a dead holder had, even when it died while filling the slot. Whatever bytes stand in
-//! the table, nothing here panics or leaves it.
+//! The slot of an id is its distance from the number before the first id, modulo the (power of two)
+//! number of slots, and the slot stores the whole id: looking up is one index and one compare. Ids
+//! come from one counter; an id whose slot is taken by an older one is skipped. Each slot names its
+//! holder, so that the reaper can take back what a dead holder had, even when it died while filling
+//! the slot. Whatever bytes stand in the table, nothing here panics or leaves it.
 //!
 //! The `last` that some functions take is the value of that counter: slots which no id has reached
 //! yet are not even looked at, so that they never cost memory.
@@ -54,11 +54,13 @@ impl<R: Shared> TableArea<R> {
 /// The table. Cloning it gives another handle on the same slots.
 pub struct Table<R> {
     slots: Mapped<Slot<R>>,
+    /// The number before the first id.
+    origin: u64,
 }
 
 impl<R> Clone for Table<R> {
     fn clone(&self) -> Self {
-        Self { slots: self.slots.clone() }
+        Self { slots: self.slots.clone(), origin: self.origin }
     }
 }
 
@@ -72,7 +74,12 @@ pub struct Claimed<'a, R> {
 impl<R: Shared> Table<R> {
     /// The table in its mapped region.
     pub fn new(region: &Region, area: &TableArea<R>) -> Self {
-        Self { slots: region.view(&area.0) }
+        Self { slots: region.view(&area.0), origin: 0 }
+    }
+
+    /// The same table where ids begin behind `origin`. Said before any id is given.
+    pub fn with_origin(self, origin: u64) -> Self {
+        Self { origin, ..self }
     }
 
     /// How many ids can be live at once.
@@ -82,7 +89,12 @@ impl<R: Shared> Table<R> {
 
     #[inline]
     fn slot(&self, id: u64) -> Option<&Slot<R>> {
-        self.slots.get(id as usize & self.slots.len().wrapping_sub(1))
+        self.slots.get(self.index_of(id))
+    }
+
+    #[inline]
+    fn index_of(&self, id: u64) -> usize {
+        id.wrapping_sub(self.origin) as usize & self.slots.len().wrapping_sub(1)
     }
 
     /// Takes the slot of the next id whose slot is free, trying at most `tries` ids.
@@ -146,8 +158,9 @@ impl<R: Shared> Table<R> {
     /// The slots that ids up to `last` can have reached.
     fn reached(&self, last: u64) -> &[Slot<R>] {
         let all: &[Slot<R>] = &self.slots;
-        // Id 0 is never given, so the slot after `last` is the first untouched one.
-        let end = usize::try_from(last).unwrap_or(usize::MAX).saturating_add(1).min(all.len());
+        // The origin is never given, so the slot after `last` is the first untouched one.
+        let given = last.saturating_sub(self.origin);
+        let end = usize::try_from(given).unwrap_or(usize::MAX).saturating_add(1).min(all.len());
         all.get(..end).unwrap_or(all)
     }
 
@@ -180,8 +193,9 @@ impl<R: Shared> Table<R> {
     /// Ids of the last lap lie in order in the slots. Older ones, whose holders outlived a whole
     /// lap, lie between them in no order, and need one pass over the slots.
     pub fn scan(&self, from: i64, last: u64, ids: &mut [i64]) -> usize {
-        let from = u64::try_from(from).unwrap_or(0);
-        let lap_start = last.saturating_sub(self.slots.len() as u64).saturating_add(1).max(1);
+        let from = u64::try_from(from).unwrap_or(0).max(self.origin);
+        let lap_start =
+            last.saturating_sub(self.slots.len() as u64).max(self.origin).saturating_add(1);
         let mut count = 0;
         if from.saturating_add(1) < lap_start {
             count = self.smallest_between(from, lap_start, ids);
@@ -234,9 +248,7 @@ impl<R: Shared> Table<R> {
                 claimed if claimed & CLAIMED != 0 => claimed & !CLAIMED <= u64::from(u16::MAX),
                 id => {
                     let holder = slot.holder.load(Ordering::Relaxed);
-                    id <= last
-                        && id as usize & (self.slots.len() - 1) == index
-                        && holder <= u32::from(u16::MAX)
+                    id <= last && self.index_of(id) == index && holder <= u32::from(u16::MAX)
                 }
             };
             if !is_sound {
@@ -306,6 +318,25 @@ mod tests {
                 _ => return ids,
             }
         }
+    }
+
+    #[test]
+    fn ids_that_begin_high_use_the_first_slots_and_are_all_found() {
+        const ORIGIN: u64 = u32::MAX as u64;
+        let table = table(8).with_origin(ORIGIN);
+        let counter = AtomicU64::new(ORIGIN);
+        let take = || table.claim(&counter, 1, 8).map(|claimed| claimed.publish());
+        let ids: Vec<i64> = std::iter::from_fn(take).collect();
+        let wanted: Vec<i64> = (1..=8).map(|step| ORIGIN as i64 + step).collect();
+        assert_eq!(ids, wanted);
+        let last = ORIGIN + 8;
+        assert_eq!(table.reached(ORIGIN + 1).len(), 2);
+        assert!(table.check(last).is_ok());
+        let mut page = [0; 5];
+        assert_eq!(table.scan(0, last, &mut page), 5);
+        assert_eq!(page[..], wanted[..5]);
+        assert_eq!(table.scan(wanted[4], last, &mut page), 3);
+        assert!(table.contains(wanted[7]) && !table.contains(8) && !table.contains(1));
     }
 
     #[test]

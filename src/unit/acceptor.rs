@@ -2,7 +2,8 @@
 //!
 //! A reactor in another thread gets the connection without being woken: the acceptor registers it
 //! with the reactor's loop, and the first event, or the first message, makes the reactor look into
-//! its post. It is woken only if a connect callback is to run.
+//! its post. It is woken only if a connect callback is to run, or somebody has to see that nothing
+//! comes.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -140,6 +141,9 @@ impl Acceptor {
         };
         claimed.open(descriptor, port as u32, peer, unit.now.get().wall_ns);
         claimed.set_owner(owner.0, reactor_number);
+        if unit.runtime.settings.is_receive_delayed {
+            claimed.delay();
+        }
         let session = SessionId(claimed.publish());
         counters.accepted.add(1);
         if let Some(counters) = unit.port_counters(port) {
@@ -180,7 +184,8 @@ fn hand_over(unit: &Unit, owner: UnitId, port: usize, accepted: Accepted) {
         watcher.as_ref().is_some_and(|watcher| watcher.watch(descriptor, token).is_ok());
     handover.post.push(Accepted { session, stream, is_watched });
     drop(watcher);
-    if !is_watched || unit.runtime.has_hook(port, EventKind::Connect) {
+    let runtime = &unit.runtime;
+    if !is_watched || runtime.has_hook(port, EventKind::Connect) || runtime.ends_idle(port) {
         unit.runtime.control.wiring.ring(owner.0);
     }
 }

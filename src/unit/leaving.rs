@@ -122,6 +122,9 @@ impl Unit {
         if let Some(acceptor) = &self.acceptor {
             acceptor.close(self);
         }
+        if let Some(receiver) = &self.receiver {
+            receiver.close(self);
+        }
         if let Some(reactor) = &self.reactor {
             reactor.quiesce();
         }
@@ -145,7 +148,9 @@ impl Unit {
             now_ns.saturating_add(QUIET_NS)
         });
         self.quiet_by_ns.set(Some(until_ns));
-        if has_unread && now_ns < until_ns {
+        // Datagrams that wait for room in the inbox of a worker are not there yet.
+        let has_more = has_unread || self.outbox.borrow().has_pending();
+        if has_more && now_ns < until_ns {
             return false;
         }
         self.tell_others();

@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod arrival;
+mod control;
 mod family;
 mod leaving;
 mod manager;
@@ -13,6 +14,7 @@ pub mod notify;
 mod outgoing;
 mod parking;
 mod reactor;
+mod receiver;
 mod reload;
 mod respawn;
 mod root;
@@ -44,7 +46,7 @@ use crate::model::hooks::{Event, EventKind, Hooks};
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::port::Port;
 use crate::model::route;
-use crate::model::settings::InForce;
+use crate::model::settings::{complete_heartbeat, InForce};
 use crate::model::user::UserProcess;
 use crate::model::worker::{Leave, PortCounters, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
@@ -56,8 +58,10 @@ use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
 use family::Family;
 use manager::Manager;
+use outgoing::OnWay;
 use parking::Parking;
 use reactor::Reactor;
+use receiver::Receiver;
 use root::Root;
 use timer::{Agenda, Timer};
 use user::User;
@@ -97,11 +101,15 @@ impl Runtime {
     /// Puts together what the units read. Called in the process that becomes the root.
     pub fn new(
         plan: Plan,
-        settings: InForce,
+        mut settings: InForce,
         hooks: Hooks,
         users: Vec<UserProcess>,
-        ports: Vec<Port>,
+        mut ports: Vec<Port>,
     ) -> Result<Self> {
+        let streams = ports.iter_mut().filter(|port| port.is_stream());
+        let mut idle_times: Vec<&mut u64> =
+            streams.map(|port| &mut port.settings.heartbeat_idle_time_s).collect();
+        complete_heartbeat(&mut settings.heartbeat_check_interval_s, &mut idle_times);
         let control = Control::new(&plan, &settings, ports.len())?;
         control.root().set_start_time((clock::wall_ns() / 1_000_000_000) as i64);
         let root_process = process::open_pidfd(process::pid())
@@ -173,6 +181,13 @@ impl Runtime {
         self.ports.get(port).is_some_and(|port| port.hooks.has(kind))
     }
 
+    /// Whether connections of a port are looked after while nothing happens to them.
+    pub fn ends_idle(&self, port: usize) -> bool {
+        self.ports.get(port).is_some_and(|port| {
+            port.settings.heartbeat_idle_time_s > 0 || port.settings.max_idle_time_ms > 0
+        })
+    }
+
     /// The worker that runs the callbacks of a connection.
     #[inline]
     pub fn bound_worker(&self, record: &Connection, session: SessionId) -> UnitId {
@@ -198,6 +213,8 @@ pub struct Unit {
     outbox: RefCell<Outbox>,
     /// Bytes of sends that went into the outbox while it had messages that wait for room.
     held_back: RefCell<HashMap<SessionId, u64>>,
+    /// What was sent to connections of other units and may not have arrived there.
+    on_way: OnWay,
     agenda: Agenda,
     signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
@@ -228,6 +245,7 @@ pub struct Unit {
     manager: Option<Manager>,
     acceptor: Option<Acceptor>,
     reactor: Option<Reactor>,
+    receiver: Option<Receiver>,
     worker: Option<Worker>,
     user: Option<User>,
 }
@@ -293,6 +311,7 @@ impl Unit {
             loop_descriptor: events.descriptor(),
             outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),
             held_back: RefCell::default(),
+            on_way: OnWay::default(),
             agenda: Agenda::default(),
             signals: RefCell::default(),
             now: Cell::default(),
@@ -314,6 +333,8 @@ impl Unit {
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)).transpose()?,
+            receiver: has(Roles::REACTOR)
+                .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),
             user: process.cloned().map(User::new),
             plan,

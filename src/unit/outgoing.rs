@@ -2,13 +2,63 @@
 //!
 //! Nothing here runs a loop or waits: messages leave at the end of the turn, see `turn.rs`.
 
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
 use crate::error::{code, Error, Result};
 use crate::ipc::Header;
 use crate::model::connection::Connection;
 use crate::model::kind::MessageKind;
 use crate::model::{route, SessionId, UnitId};
+use crate::net::file_part::FilePart;
+use crate::net::stream::PEER_GONE;
 
 use super::Unit;
+
+/// Connections whose bytes on the way are known. A power of two.
+const ROWS: usize = 64;
+
+/// At most how many bytes a unit has on the way to each of the connections that it has sent to
+/// last. A row is taken over by another connection with the same remainder: then nothing is known
+/// of the first, whose bytes in a lane do not count any more.
+pub(super) struct OnWay {
+    rows: [Cell<(SessionId, u64)>; ROWS],
+}
+
+impl Default for OnWay {
+    fn default() -> Self {
+        Self { rows: std::array::from_fn(|_| Cell::new((SessionId(0), 0))) }
+    }
+}
+
+impl OnWay {
+    #[inline]
+    fn row(&self, session: SessionId) -> Option<&Cell<(SessionId, u64)>> {
+        self.rows.get(session.0 as usize % ROWS)
+    }
+
+    #[inline]
+    fn add(&self, session: SessionId, bytes: u64) {
+        if let Some(row) = self.row(session) {
+            row.set((session, self.of(session).saturating_add(bytes)));
+        }
+    }
+
+    #[inline]
+    fn of(&self, session: SessionId) -> u64 {
+        let row = self.row(session).map(Cell::get);
+        row.filter(|row| row.0 == session).map_or(0, |row| row.1)
+    }
+
+    /// There are no more than `most`; how many there are.
+    fn trim(&self, session: SessionId, most: u64) -> u64 {
+        let bytes = self.of(session).min(most);
+        if let Some(row) = self.row(session) {
+            row.set((session, bytes));
+        }
+        bytes
+    }
+}
 
 impl Unit {
     /// Sends a message to another unit; it leaves at the end of the turn.
@@ -53,12 +103,56 @@ impl Unit {
             let text = format!("no memory to keep {} bytes for the peer", data.len());
             return Err(Error::new(code::MALLOC_FAIL, text));
         }
+        self.on_way.add(session, data.len() as u64);
         if outbox.is_blocked(owner.0) {
             *self.held_back.borrow_mut().entry(session).or_default() += data.len() as u64;
         }
         drop(outbox);
         self.tell_if_hasty();
         Ok(())
+    }
+
+    /// Sends a part of a file to the peer of an open connection.
+    pub fn send_file(&self, record: &Connection, session: SessionId, part: FilePart) {
+        let owner = route::reactor_of(record);
+        match self.reactor.as_ref().filter(|_| owner == self.plan.id) {
+            Some(reactor) => reactor.send_file(self, session, part),
+            None => {
+                self.post(owner, MessageKind::SendFile, session, 0, &part.encode());
+                self.tell_if_hasty();
+            }
+        }
+    }
+
+    /// Sends `data` to the peer of a connection that this unit owns, and waits until it has gone.
+    /// An `errno` tells why it has not.
+    pub fn send_and_wait(
+        &self,
+        session: SessionId,
+        data: &[u8],
+        deadline_ns: Option<u64>,
+    ) -> std::result::Result<(), i32> {
+        match &self.reactor {
+            Some(reactor) => reactor.send_and_wait(self, session, data, deadline_ns),
+            None => Err(PEER_GONE),
+        }
+    }
+
+    /// A send was refused because too much waits: the reactor sees to it that the worker hears when
+    /// there is room, behind all that this unit has sent before.
+    #[cold]
+    pub fn note_refused(&self, record: &Connection, session: SessionId) {
+        if record.refused.swap(1, Ordering::Relaxed) != 0 {
+            return;
+        }
+        let owner = route::reactor_of(record);
+        match self.reactor.as_ref().filter(|_| owner == self.plan.id) {
+            Some(reactor) => reactor.note_refused(self, session),
+            None => {
+                self.post(owner, MessageKind::Refused, session, 0, &[]);
+                self.tell_if_hasty();
+            }
+        }
     }
 
     /// Closes a connection for the server. In the bound worker the close callback runs here.
@@ -97,9 +191,26 @@ impl Unit {
         }
     }
 
+    /// The bytes that wait for the peer of a connection: `queued` at its reactor, and those of this
+    /// unit that have not come there.
+    ///
+    /// What is in a lane counts only if something waits already. A peer that has taken everything
+    /// so far is likely to take that too; so where nothing waits, a lane full of it can follow.
+    #[inline]
+    pub fn waiting_bytes(&self, record: &Connection, session: SessionId) -> u64 {
+        let queued = record.queued_bytes.load(Ordering::Relaxed);
+        let held_back = self.held_back_bytes(session);
+        if (queued == 0 && held_back == 0) || self.on_way.of(session) == 0 {
+            return queued.saturating_add(held_back);
+        }
+        let owner = route::reactor_of(record);
+        let unread = self.outbox.borrow().unread_bytes(owner.0);
+        queued.saturating_add(self.on_way.trim(session, unread.saturating_add(held_back)))
+    }
+
     /// The bytes that this unit holds back for a connection because its reactor's inbox is full.
     #[inline]
-    pub fn held_back_bytes(&self, session: SessionId) -> u64 {
+    fn held_back_bytes(&self, session: SessionId) -> u64 {
         if !self.outbox.borrow().has_pending() {
             return 0;
         }

@@ -13,6 +13,7 @@ use crate::model::worker::Stage;
 use crate::model::{SessionId, WorkerId};
 use crate::os::{clock, socket};
 
+use super::reactor::Look;
 use super::{Now, Unit};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -33,6 +34,8 @@ pub(super) enum Timer {
     Deadline,
     /// The counts are written down.
     Stats,
+    /// It is looked which connections are idle.
+    Idle(Look),
 }
 
 /// A descriptor of the program.
@@ -135,6 +138,7 @@ impl Unit {
                 // Whoever set a deadline looks at the time in `advance`.
                 (Timer::Accept, None) | (Timer::Deadline, _) => {}
                 (Timer::Stats, _) => self.keep_stats(),
+                (Timer::Idle(look), _) => self.end_idle(look),
             }
             self.agenda.own_timers.borrow_mut().done(due, monotonic_ns);
         }
@@ -154,6 +158,12 @@ impl Unit {
         if let (Some(write), true) = (self.runtime.write_stats, self.stage.get() < Stage::Quiet) {
             write(self);
             self.begin_stats();
+        }
+    }
+
+    fn end_idle(&self, look: Look) {
+        if let Some(reactor) = &self.reactor {
+            reactor.end_idle(self, look);
         }
     }
 

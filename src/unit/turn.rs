@@ -9,10 +9,12 @@ use crate::error::{code, Result};
 use crate::event::{Loop, Ready, Token};
 use crate::ipc::{Inbox, Message};
 use crate::model::control::Reload;
+use crate::model::hooks::EventKind;
 use crate::model::kind::MessageKind;
 use crate::model::plan::Start;
 use crate::model::worker::Stage;
 use crate::model::{SessionId, UnitId};
+use crate::net::file_part::FilePart;
 use crate::os::{clock, process, signal};
 
 use super::{Unit, CURRENT};
@@ -110,6 +112,9 @@ impl Unit {
         if let Some(reactor) = &self.reactor {
             reactor.settle(self);
         }
+        if let Some(receiver) = &self.receiver {
+            receiver.resume(self);
+        }
         self.advance(inbox);
         self.tell_others();
         if self.plan.start == Start::Thread && self.plan.parent == UnitId::ROOT {
@@ -144,6 +149,11 @@ impl Unit {
             Token::Listener(number) => {
                 if let Some(acceptor) = &self.acceptor {
                     acceptor.accept(self, usize::from(number));
+                }
+            }
+            Token::Datagrams(number) => {
+                if let Some(receiver) = &self.receiver {
+                    receiver.take_event(self, usize::from(number));
                 }
             }
             Token::Child(unit) => self.family.note_end(UnitId(unit)),
@@ -237,7 +247,7 @@ impl Unit {
     /// Between two callbacks: what they have said leaves if they take long, what this unit was told
     /// meanwhile is heard, and timers that have become due fire. Gives the time.
     #[inline]
-    fn look_up(&self) -> u64 {
+    pub(super) fn look_up(&self) -> u64 {
         let now_ns = clock::monotonic_ns();
         let took_ns = now_ns.saturating_sub(self.last_look_ns.replace(now_ns));
         if took_ns > SLOW_NS {
@@ -282,6 +292,9 @@ impl Unit {
             (MessageKind::Receive, Some(worker), _) => {
                 worker.receive(self, session, header.time, &message.payload);
             }
+            (MessageKind::Packet, Some(worker), _) => {
+                worker.packet_message(self, &header, &message.payload);
+            }
             (MessageKind::Connect, Some(worker), _) => worker.connect(self, session),
             (MessageKind::Close, Some(worker), _) => worker.close_for_peer(self, session),
             (MessageKind::CloseFor, _, Some(reactor)) => {
@@ -293,9 +306,27 @@ impl Unit {
             (MessageKind::Send, _, Some(reactor)) => {
                 reactor.send_message(self, session, message.payload);
             }
+            (MessageKind::SendFile, _, Some(reactor)) => match FilePart::decode(&message.payload) {
+                Some(part) => reactor.send_file(self, session, part),
+                None => self.drop_unknown(header.kind, header.source),
+            },
+            (MessageKind::Refused, _, Some(reactor)) => reactor.note_refused(self, session),
+            (MessageKind::BufferFull, Some(worker), _) => {
+                worker.tell_level(self, session, EventKind::BufferFull);
+            }
+            (MessageKind::BufferEmpty, Some(worker), _) => {
+                worker.tell_level(self, session, EventKind::BufferEmpty);
+            }
             (MessageKind::Shut, _, Some(reactor)) => reactor.shut(self, session),
             (MessageKind::Closed, _, Some(reactor)) => {
                 reactor.finish(self, session, header.extra != 0);
+            }
+            (MessageKind::Given, Some(worker), _) => worker.correct(self, session, header.extra),
+            (MessageKind::Pause, _, Some(reactor)) => {
+                reactor.pause(self, session, header.extra as u8);
+            }
+            (MessageKind::Resume, _, Some(reactor)) => {
+                reactor.resume(self, session, header.extra as u8);
             }
             (MessageKind::WorkerReady, _, Some(reactor)) => {
                 reactor.ask_again(self, UnitId(header.source));
@@ -304,7 +335,7 @@ impl Unit {
         }
     }
 
-    fn drop_unknown(&self, kind: u8, source: u16) {
+    pub(super) fn drop_unknown(&self, kind: u8, source: u16) {
         let number = code::SERVER_WORKER_ABNORMAL_PIPE_DATA;
         crate::warn_limited!(
             "dropped a message of kind {kind} from unit {source} (error {number})"
@@ -337,8 +368,8 @@ impl Unit {
         }
     }
 
-    /// Accepts, as soon as all units were started and the start event is over, if it is raised here
-    /// or by the root.
+    /// Accepts and reads datagrams, as soon as all units were started and the start event is over,
+    /// if it is raised here or by the root.
     pub(super) fn open_acceptor(&self) {
         if !self.runtime.control.root().is_open() {
             return;
@@ -346,6 +377,9 @@ impl Unit {
         self.announce_start();
         if let Some(acceptor) = &self.acceptor {
             acceptor.open(self);
+        }
+        if let Some(receiver) = &self.receiver {
+            receiver.open(self);
         }
     }
 }

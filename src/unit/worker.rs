@@ -3,17 +3,21 @@
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 
 use crate::error::{clear_last, code};
+use crate::ipc::Header;
 use crate::model::connection::Connection;
-use crate::model::hooks::{ConnectionEvent, Event, EventKind, WorkerEvent};
-use crate::model::kind::MessageKind;
+use crate::model::hooks::{ConnectionEvent, Event, EventKind, PacketEvent, WorkerEvent};
+use crate::model::kind::{hold, MessageKind};
 use crate::model::route::{self, Session};
 use crate::model::settings::InForce;
 use crate::model::worker::{InHand, Leave, Status, UnitCounters};
 use crate::model::{SessionId, UnitId, WorkerId};
-use crate::os::process;
+use crate::os::address::Address;
+use crate::os::address_text::AddressText;
+use crate::os::{datagram, process};
 
 use super::Unit;
 
@@ -23,6 +27,8 @@ pub(super) struct Worker {
     has_ended: Cell<bool>,
     /// Requests after which it leaves; 0: never.
     request_limit: u64,
+    /// Reactors may wait until it has taken what they gave it.
+    is_awaited: bool,
 }
 
 /// The reactor number in a close event when the server closed.
@@ -34,7 +40,12 @@ impl Worker {
             (0, _) | (_, 0) => 0,
             (_, most) => 1 + random() % most,
         };
-        Self { id, has_ended: Cell::new(false), request_limit: settings.max_request + grace }
+        Self {
+            id,
+            has_ended: Cell::new(false),
+            request_limit: settings.max_request + grace,
+            is_awaited: settings.max_queued_bytes > 0,
+        }
     }
 
     /// Whether the stop callback has begun.
@@ -143,19 +154,83 @@ impl Worker {
         let taken = record.taken_bytes.load(Ordering::Relaxed).wrapping_add(data.len() as u64);
         record.taken_bytes.store(taken, Ordering::Relaxed);
         record.last_dispatch_ns.store(arrival_ns, Ordering::Relaxed);
+        if self.is_awaited {
+            tell_if_awaited(unit, record, session);
+        }
         let event = ConnectionEvent { arrival_ns, data, ..connection_event(record, session) };
         if let Some(counters) = unit.counters() {
             counters.taken.add(1);
             let port = record.port();
             self.raise_of(unit, record, EventKind::Receive, event);
+            self.count_handled(unit, counters, port);
+        }
+    }
+
+    /// A datagram that came through the inbox.
+    pub(super) fn packet_message(&self, unit: &Unit, header: &Header, payload: &[u8]) {
+        let length = usize::try_from(header.extra).unwrap_or(usize::MAX);
+        let parts = payload.get(..length).zip(payload.get(length..));
+        let sent = parts.and_then(|(from, data)| Some((datagram::sender(from).ok()?, data)));
+        let Some((sender, data)) = sent else {
+            return unit.drop_unknown(header.kind, header.source);
+        };
+        self.packet(unit, header.session as usize, &sender, header.time, data);
+    }
+
+    /// A datagram.
+    #[inline]
+    pub(super) fn packet(
+        &self,
+        unit: &Unit,
+        number: usize,
+        sender: &Address,
+        arrival_ns: u64,
+        data: &[u8],
+    ) {
+        let Some(port) = unit.runtime.ports.get(number) else { return };
+        let Some(counters) = unit.counters() else { return };
+        let address = AddressText::of(sender);
+        let event = PacketEvent {
+            socket: port.listener.as_raw_fd(),
+            server_port: port.listener.port(),
+            address: address.as_c_str(),
+            port: sender.port(),
+            arrival_ns,
+            data,
+        };
+        counters.taken.add(1);
+        let raise = || port.hooks.raise(&Event::Packet(event));
+        self.call(unit, Some(EventKind::Packet), SessionId(0), raise);
+        self.count_handled(unit, counters, number);
+    }
+
+    #[inline]
+    fn count_handled(&self, unit: &Unit, counters: &UnitCounters, port: usize) {
+        counters.requests.add(1);
+        if let Some(counters) = unit.port_counters(port) {
             counters.requests.add(1);
-            if let Some(counters) = unit.port_counters(port) {
-                counters.requests.add(1);
-            }
-            if self.request_limit > 0 {
-                self.count_request(unit, counters);
+        }
+        if self.request_limit > 0 {
+            self.count_request(unit, counters);
+        }
+    }
+
+    /// How many requests the worker handles before it leaves.
+    pub(super) fn requests_left(&self, unit: &Unit) -> u64 {
+        match (self.request_limit, unit.record().zip(unit.counters())) {
+            (0, _) | (_, None) => u64::MAX,
+            (limit, Some((record, counters))) => {
+                limit.saturating_sub(record.life_requests(counters))
             }
         }
+    }
+
+    /// What a predecessor has taken before it died is not waiting any more, whether it came to say
+    /// so or not.
+    pub(super) fn correct(&self, unit: &Unit, session: SessionId, given: u64) {
+        let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
+        record.taken_bytes.store(given, Ordering::Relaxed);
+        tell_if_awaited(unit, record, session);
     }
 
     /// A worker leaves after so many requests, exactly.
@@ -164,6 +239,16 @@ impl Worker {
         let handled = unit.record().map_or(0, |record| record.life_requests(counters));
         if handled >= self.request_limit {
             unit.leave(Leave::InOrder);
+        }
+    }
+
+    /// The buffer of a connection has become full or empty.
+    pub(super) fn tell_level(&self, unit: &Unit, session: SessionId, kind: EventKind) {
+        let connections = &unit.runtime.control.connections;
+        if let (Session::Open(record), false) =
+            (route::find(connections, session), self.has_ended())
+        {
+            self.raise_of(unit, record, kind, connection_event(record, session));
         }
     }
 
@@ -201,6 +286,14 @@ impl Worker {
             Some(reactor) if owner == unit.plan.id => reactor.shut(unit, session),
             Some(_) | None => unit.post(owner, MessageKind::Shut, session, 0, &[]),
         }
+    }
+}
+
+/// The reactor reads on as soon as few enough bytes of a connection are left.
+fn tell_if_awaited(unit: &Unit, record: &Connection, session: SessionId) {
+    if record.is_awaited() {
+        let reason = u64::from(hold::FULL);
+        unit.post(route::reactor_of(record), MessageKind::Resume, session, reason, &[]);
     }
 }
 

@@ -9,6 +9,7 @@ use swoole::ffi::connection::*;
 use swoole::ffi::error_codes::*;
 use swoole::ffi::library::*;
 use swoole::ffi::process::*;
+use swoole::ffi::sending::*;
 use swoole::ffi::server::*;
 use swoole::ffi::status::*;
 use swoole::ffi::timer::*;
@@ -83,10 +84,18 @@ pub const LONG_HOST: [u8; 109] = {
     text
 };
 
+/// Longer than any path of a file may be.
+const LONG_PATH: [u8; 9001] = {
+    let mut text = [b'a'; 9001];
+    text[0] = b'/';
+    text[9000] = 0;
+    text
+};
+
 /// The session id of a live connection, in the worker that has one.
 pub static LIVE: AtomicI64 = AtomicI64::new(0);
 
-fn live() -> i64 {
+pub fn live() -> i64 {
     LIVE.load(Ordering::Relaxed)
 }
 
@@ -125,6 +134,14 @@ fn client_list(server: Raw, start_fd: i64, page_size: i32) -> bool {
 
 fn send(server: Raw, fd: i64, len: usize) -> bool {
     sw_server_send(server, fd, c!("hello").cast(), len)
+}
+
+fn send_wait(server: Raw, fd: i64, len: usize) -> bool {
+    sw_server_sendwait(server, fd, c!("hello").cast(), len)
+}
+
+fn send_file(server: Raw, path: *const c_char, offset: i64, length: usize) -> bool {
+    sw_server_sendfile(server, live(), path, offset, length)
 }
 
 pub extern "C-unwind" fn ignore(_: Raw, _: *const sw_event_t, _: *mut c_void) {}
@@ -181,7 +198,8 @@ use When::{Always, Callback, Configure, Run};
 pub const PARAMS: i32 = SW_ERROR_INVALID_PARAMS;
 pub const PORT: i32 = SW_ERROR_SERVER_INVALID_LISTEN_PORT;
 pub const NO_TYPE: i32 = SW_ERROR_BAD_SOCKET_TYPE;
-const NO_ID: i32 = SW_ERROR_SESSION_INVALID_ID;
+const NO_FILE: i32 = SW_ERROR_SYSTEM_CALL_FAIL;
+pub const NO_ID: i32 = SW_ERROR_SESSION_INVALID_ID;
 pub const NO_SESSION: i32 = SW_ERROR_SESSION_NOT_EXIST;
 
 /// Every function of the library.
@@ -254,7 +272,7 @@ pub const TABLE: &[Function] = &[
         bad("no name", |s| sw_server_set(s, null(), c!("9")), PARAMS, "name of the setting"),
         bad("no value", |s| sw_server_set(s, c!("backlog"), null()), PARAMS, "value is NULL"),
         bad("a name of bytes", |s| sw_server_set(s, NOT_UTF8, c!("9")), PARAMS, "UTF-8"),
-        bad("a value of bytes", |s| sw_server_set(s, c!("log_file"), NOT_UTF8), PARAMS, "UTF-8"),
+        bad("a value of bytes", |s| sw_server_set(s, c!("log_file"), NOT_UTF8), PARAMS, "log_file"),
         bad("no number", |s| sw_server_set(s, c!("backlog"), c!("four")), PARAMS, "\"four\""),
         bad("half a number", |s| sw_server_set(s, c!("backlog"), c!("4x")), PARAMS, "backlog"),
         bad("no size", |s| sw_server_set(s, c!("socket_buffer_size"), c!("2X")), PARAMS, "\"2X\""),
@@ -314,6 +332,32 @@ pub const TABLE: &[Function] = &[
         bad("least id", |s| send(s, i64::MIN, 5), NO_ID, "-9223372036854775808"),
         bad("id 100", |s| send(s, 100, 5), NO_SESSION, "100"),
         bad("largest id", |s| send(s, i64::MAX, 5), NO_SESSION, "9223372036854775807"),
+    ]),
+    row("sw_server_sendfile", Callback, Some(|s| send_file(s, c!("/etc/passwd"), 0, 1)), &[
+        bad("no path", |s| send_file(s, null(), 0, 0), PARAMS, "path is NULL"),
+        bad("no file", |s| send_file(s, c!("/nowhere"), 0, 0), NO_FILE, "/nowhere"),
+        bad("an empty path", |s| send_file(s, c!(""), 0, 0), NO_FILE, "\"\""),
+        bad("a folder", |s| send_file(s, c!("/etc"), 0, 0),
+            SW_ERROR_SERVER_IS_NOT_REGULAR_FILE, "/etc"),
+        bad("a device", |s| send_file(s, c!("/dev/zero"), 0, 1),
+            SW_ERROR_SERVER_IS_NOT_REGULAR_FILE, "/dev/zero"),
+        bad("a long path", |s| send_file(s, LONG_PATH.as_ptr().cast(), 0, 0),
+            SW_ERROR_NAME_TOO_LONG, "aaa"),
+        bad("offset -1", |s| send_file(s, c!("/etc/passwd"), -1, 0), PARAMS, "-1"),
+        bad("least offset", |s| send_file(s, c!("/etc/passwd"), i64::MIN, 0), PARAMS, "-922337"),
+        bad("largest offset", |s| send_file(s, c!("/etc/passwd"), i64::MAX, 0), NO_FILE, "922337"),
+        bad("too much", |s| send_file(s, c!("/etc/passwd"), 1, 1 << 40), PARAMS, "1099511627776"),
+        bad("much too much", |s| send_file(s, c!("/etc/passwd"), 1, usize::MAX),
+            PARAMS, "18446744073709551615"),
+        bad("id 0", |s| sw_server_sendfile(s, 0, c!("/etc/passwd"), 0, 0), NO_ID, "0"),
+        bad("id 100", |s| sw_server_sendfile(s, 100, c!("/etc/passwd"), 0, 0), NO_SESSION, "100"),
+    ]),
+    row("sw_server_sendwait", Callback, Some(|s| send_wait(s, live(), 5)), &[
+        bad("no bytes", |s| send_wait(s, live(), 0), SW_ERROR_NO_PAYLOAD, "no bytes"),
+        bad("NULL", |s| sw_server_sendwait(s, live(), null(), 5), PARAMS, "5 bytes"),
+        bad("endless bytes", |s| send_wait(s, live(), usize::MAX), PARAMS, "18446744073709551615"),
+        bad("id 0", |s| send_wait(s, 0, 5), NO_ID, "0"),
+        bad("least id", |s| send_wait(s, i64::MIN, 5), NO_ID, "-9223372036854775808"),
     ]),
     row("sw_server_close", Callback, Some(|s| sw_server_close(s, live(), false)), &[
         bad("id 0", |s| sw_server_close(s, 0, false), NO_ID, "0"),

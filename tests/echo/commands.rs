@@ -72,7 +72,8 @@ fn outcome(result: Result<(), Error>) -> String {
     result.map_or_else(|error| format!("error {}", error.code), |()| "ok".to_owned())
 }
 
-fn obey(server: Handle, own: i64, text: &str) -> String {
+/// Does what a command says; what is answered.
+pub fn obey(server: Handle, own: i64, text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let number = |index: usize| -> i64 { words[index].parse().expect("a number") };
     match words[0] {
@@ -115,7 +116,7 @@ fn info(server: Handle, fd: i64, ignore_closed: bool) -> String {
             "server_port={} server_fd={} socket_fd={} socket_type={} remote_port={} remote_ip={} \
              reactor_id={} connect_time={} last_time={} last_recv_time={} last_send_time={} \
              last_dispatch_time={} recv_queued_bytes={} send_queued_bytes={} close_errno={} \
-             websocket_status={} has_uid={}",
+             websocket_status={} has_uid={} uid={}",
             info.server_port,
             info.server_fd,
             info.socket_fd,
@@ -133,6 +134,7 @@ fn info(server: Handle, fd: i64, ignore_closed: bool) -> String {
             info.close_errno,
             info.websocket_status,
             info.has_uid,
+            info.uid,
         ),
     }
 }

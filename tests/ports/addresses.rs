@@ -1,6 +1,7 @@
 //! Addresses: both families at one port, one family only, and addresses that are taken.
 
 use crate::common::prelude::*;
+use crate::common::process::Port;
 use crate::ports::{add, ask_peer, bound_to, option, port, reach};
 use crate::puppet::{self, answer};
 
@@ -85,7 +86,9 @@ pub fn a_socket_is_bound_for_ipv6_only_when_that_is_set() -> Outcome {
 
 pub fn an_address_is_taken_once_and_the_first_port_stays_usable() -> Outcome {
     for kind in [SW_SOCK_TCP, SW_SOCK_UDP] {
-        let server = Server::new("127.0.0.1", 0, SW_PROCESS, kind)?;
+        // A number that the system gives to no client.
+        let reserved = Port::reserve()?;
+        let server = Server::new("127.0.0.1", i32::from(reserved.number), SW_PROCESS, kind)?;
         let first = port(*server, 0)?;
         for host in ["127.0.0.1", "0.0.0.0", "localhost"] {
             let again = add(*server, host, first.number(), kind);

@@ -68,9 +68,9 @@ impl Port {
         sw_port_socket(self.0)
     }
 
-    pub fn client_list(self) -> Result<Vec<i64>> {
+    pub fn client_list(self, start_fd: i64, page_size: i32) -> Result<Vec<i64>> {
         let mut page = [0; 100];
-        let count = sw_port_get_client_list(self.0, 0, page.as_mut_ptr(), 100);
+        let count = sw_port_get_client_list(self.0, start_fd, page.as_mut_ptr(), page_size);
         checked(count >= 0).map(|()| page[..count as usize].to_vec())
     }
 

@@ -57,7 +57,7 @@ pub struct InForce {
     pub max_queued_bytes: u64,
     /// Milliseconds that a send that waits may wait; 0: any.
     pub send_timeout_ms: u64,
-    /// Seconds between two looks for idle connections, as they were set; 0: not set.
+    /// Seconds between two looks for silent peers; 0: none was set, see [`complete_heartbeat`].
     pub heartbeat_check_interval_s: u64,
     /// Bytes of one send; `None`: no limit in this mode.
     pub output_buffer_size: Option<u64>,
@@ -110,7 +110,10 @@ impl Settings {
                 false => 0,
             },
             send_timeout_ms: self.int(Name::SendTimeout) as u64,
-            heartbeat_check_interval_s: self.int(Name::HeartbeatCheckInterval) as u64,
+            heartbeat_check_interval_s: match self.int(Name::HeartbeatCheckInterval) as u64 {
+                0 => interval_for(self.int(Name::HeartbeatIdleTime) as u64),
+                seconds => seconds,
+            },
             output_buffer_size: self
                 .mode
                 .limits_output()
@@ -172,6 +175,51 @@ impl Settings {
                 raised
             }
             wanted => wanted,
+        }
+    }
+}
+
+/// The seconds between two looks for peers that are silent for `idle_s`; 0: none are looked for.
+fn interval_for(idle_s: u64) -> u64 {
+    match idle_s {
+        0 => 0,
+        seconds => (seconds / 2).max(1),
+    }
+}
+
+/// Completes what was set: ports without an idle time get twice the interval, and an interval that
+/// was not set is the shortest that a port needs. An interval that was set stays.
+pub fn complete_heartbeat(interval_s: &mut u64, idle_times_s: &mut [&mut u64]) {
+    match *interval_s {
+        0 => {
+            let wanted = idle_times_s.iter().map(|idle_s| interval_for(**idle_s));
+            *interval_s = wanted.filter(|seconds| *seconds > 0).min().unwrap_or(0);
+        }
+        seconds => {
+            for idle_s in idle_times_s.iter_mut().filter(|idle_s| ***idle_s == 0) {
+                **idle_s = 2 * seconds;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_is_completed_from_what_was_set() {
+        for (interval, idle, wanted_interval, wanted_idle) in [
+            (0, [0, 0], 0, [0, 0]),
+            (0, [0, 9], 4, [0, 9]),
+            (0, [1, 9], 1, [1, 9]),
+            (0, [3, 2], 1, [3, 2]),
+            (10, [0, 3], 10, [20, 3]),
+            (1, [0, 0], 1, [2, 2]),
+        ] {
+            let (mut interval, [mut first, mut second]) = (interval, idle);
+            complete_heartbeat(&mut interval, &mut [&mut first, &mut second]);
+            assert_eq!((interval, [first, second]), (wanted_interval, wanted_idle));
         }
     }
 }

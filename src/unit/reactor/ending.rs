@@ -29,6 +29,32 @@ impl Reactor {
         if let Some(record) = unit.runtime.control.connections.get(session.0) {
             record.close_errno.store(errno, Ordering::Relaxed);
         }
+        self.tell_end(unit, session, worker);
+    }
+
+    /// The server ends a connection by itself: output is dropped, the worker is told. One that is
+    /// closed already, and whose output nobody takes, goes at once.
+    pub(super) fn end_forcibly(&self, unit: &Unit, session: SessionId) {
+        let worker = {
+            let state = &mut *self.state.borrow_mut();
+            state.flush_burst(unit);
+            let Some(peer) = state.peers.get_mut(session) else { return };
+            match peer.life {
+                Life::Draining => return state.release(unit, session, false),
+                Life::Closing => return,
+                Life::Open => {}
+            }
+            peer.out.clear(&mut state.pool);
+            peer.life = Life::Closing;
+            peer.worker
+        };
+        if let Some(record) = unit.runtime.control.connections.get(session.0) {
+            record.blame_server();
+        }
+        self.tell_end(unit, session, worker);
+    }
+
+    fn tell_end(&self, unit: &Unit, session: SessionId, worker: UnitId) {
         match &unit.worker {
             Some(own) if self.is_own_worker => own.close_for_peer(unit, session),
             Some(_) | None => unit.post(worker, MessageKind::Close, session, 0, &[]),
@@ -99,6 +125,7 @@ impl Reactor {
     /// A worker has started anew: what its predecessor was told, or had begun, and did not answer
     /// is told again. The close callback runs once all the same, the shared record sees to it.
     pub(in crate::unit) fn ask_again(&self, unit: &Unit, worker: UnitId) {
+        self.catch_up(unit, worker);
         let owed: Vec<SessionId> = {
             let State { peers, .. } = &mut *self.state.borrow_mut();
             let mut owed = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::model::kind::MessageKind;
+use crate::model::kind::{hold, MessageKind};
 use crate::model::{SessionId, UnitId};
 use crate::net::stream::Moved;
 use crate::proto::framer::{Framer, Verdict};
@@ -46,7 +46,7 @@ impl Reactor {
     }
 
     /// Remembers that a connection is to be read later, once.
-    fn queue(&self, session: SessionId, stalled_by: Option<UnitId>) {
+    pub(super) fn queue(&self, session: SessionId, stalled_by: Option<UnitId>) {
         let state = &mut *self.state.borrow_mut();
         let Some(peer) = state.peers.get_mut(session) else { return };
         if std::mem::replace(&mut peer.is_queued, true) {
@@ -61,7 +61,7 @@ impl Reactor {
     /// Reads straight to where the worker finds it; `None` if messages have to be cut first.
     fn read_into_lane(&self, unit: &Unit, session: SessionId, is_final: bool) -> Option<Stop> {
         let state = &mut *self.state.borrow_mut();
-        let peer = state.peers.get_mut(session).filter(|peer| peer.life == Life::Open);
+        let peer = state.peers.get_mut(session).filter(|peer| peer.is_read());
         let Some(peer) = peer else { return Some(Stop::Drained) };
         if !peer.framer.takes_anything() {
             return None;
@@ -80,13 +80,15 @@ impl Reactor {
             // The buffer is taken out while callbacks run, so that no borrow is held.
             let taken = self.state.borrow_mut().scratch.take();
             let Some(mut scratch) = taken else { return Stop::Turn };
-            let moved = self.read_once(session, &mut scratch);
+            let moved = self.read_once(unit, session, &mut scratch);
             let stop = match moved {
                 Moved::Bytes(count) => {
                     count_read(unit, session, count);
                     let is_whole = count == scratch.len();
-                    if !self.cut(unit, session, scratch.get(..count).unwrap_or_default()) {
+                    if !self.cut(unit, session, scratch.get_mut(..count).unwrap_or_default()) {
                         Some(Stop::Ended(0))
+                    } else if self.hold_if_full(unit, session) {
+                        Some(Stop::Drained)
                     } else {
                         (!is_whole && !is_final).then_some(Stop::Drained)
                     }
@@ -103,9 +105,22 @@ impl Reactor {
         Stop::Turn
     }
 
-    fn read_once(&self, session: SessionId, into: &mut [u8]) -> Moved {
+    /// Stops reading a connection whose worker has too many of its bytes.
+    fn hold_if_full(&self, unit: &Unit, session: SessionId) -> bool {
+        let limit = unit.runtime.settings.max_queued_bytes;
+        let State { peers, .. } = &mut *self.state.borrow_mut();
+        limit > 0 && peers.get_mut(session).is_some_and(|peer| hold_full(unit, peer, limit))
+    }
+
+    fn read_once(&self, unit: &Unit, session: SessionId, into: &mut [u8]) -> Moved {
         match self.state.borrow_mut().peers.get_mut(session) {
-            Some(peer) if peer.life == Life::Open => peer.stream.read(into),
+            Some(peer) if peer.is_read() => {
+                let moved = peer.stream.read(into);
+                if let Moved::Bytes(_) = moved {
+                    peer.traffic.heard_ns = unit.now.get().monotonic_ns;
+                }
+                moved
+            }
             Some(_) | None => Moved::WouldBlock,
         }
     }
@@ -120,14 +135,14 @@ impl Reactor {
     }
 
     /// Cuts messages and hands each over. False if the bytes break the protocol.
-    fn cut(&self, unit: &Unit, session: SessionId, bytes: &[u8]) -> bool {
+    fn cut(&self, unit: &Unit, session: SessionId, bytes: &mut [u8]) -> bool {
         let Some(kept) = self.take_unread(session) else { return true };
-        let joined;
+        let mut joined;
         let mut rest = match kept.is_empty() {
             true => bytes,
             false => {
                 joined = [kept.as_slice(), bytes].concat();
-                joined.as_slice()
+                joined.as_mut_slice()
             }
         };
         while !rest.is_empty() {
@@ -139,16 +154,18 @@ impl Reactor {
                 Some(_) | None => return true,
             };
             match verdict {
-                Verdict::Message(count) => {
-                    let (message, behind) = rest.split_at(count.min(rest.len()));
-                    self.hand_over(unit, session, message);
-                    rest = behind;
+                Verdict::Message(message) => {
+                    self.hand_over(unit, session, message.bytes(rest));
+                    rest = rest.get_mut(message.used..).unwrap_or_default();
                 }
-                Verdict::More => {
+                Verdict::More { .. } => {
                     self.keep_unread(session, rest);
                     return true;
                 }
-                Verdict::Broken => return false,
+                // Only the raw framer is chosen, which says none of these.
+                Verdict::Skip { .. } | Verdict::Answer(_) | Verdict::Broken(_) | Verdict::End => {
+                    return false
+                }
             }
         }
         true
@@ -235,8 +252,20 @@ fn count_read(unit: &Unit, session: SessionId, count: usize) {
     }
 }
 
+/// Stops reading a connection of whose bytes its worker has more than `limit`. Whoever takes them
+/// tells when there are few enough.
+fn hold_full(unit: &Unit, peer: &mut Peer, limit: u64) -> bool {
+    let Some(record) = unit.runtime.control.connections.get(peer.session.0) else { return false };
+    let is_full = record.await_worker(peer.given_bytes(record), limit);
+    if is_full {
+        peer.hold(hold::FULL);
+    }
+    is_full
+}
+
 /// Reads a connection into the lane of its worker, message by message.
-fn read_all(unit: &Unit, peer: &Peer, is_final: bool) -> Stop {
+fn read_all(unit: &Unit, peer: &mut Peer, is_final: bool) -> Stop {
+    let limit = unit.runtime.settings.max_queued_bytes;
     let outbox = &mut *unit.outbox.borrow_mut();
     for _ in 0..READS_PER_TURN {
         let reserved = outbox.reserve(peer.worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE);
@@ -246,6 +275,10 @@ fn read_all(unit: &Unit, peer: &Peer, is_final: bool) -> Stop {
                 // Counted first: the worker must not have taken more than was handed over.
                 count_read(unit, peer.session, count);
                 grant.publish(&unit.header(MessageKind::Receive, peer.session, 0), count);
+                peer.traffic.heard_ns = unit.now.get().monotonic_ns;
+                if limit > 0 && hold_full(unit, peer, limit) {
+                    return Stop::Drained;
+                }
                 if count < LARGEST_MESSAGE && !is_final {
                     return Stop::Drained;
                 }

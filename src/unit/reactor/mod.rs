@@ -5,9 +5,13 @@
 //! one connection that follow each other leave as one write.
 
 mod ending;
+mod holding;
+mod idle;
 mod input;
+mod levels;
 mod output;
 mod peers;
+mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::event::{Ready, Token};
 use crate::model::dispatch::Dispatch;
 use crate::model::hooks::EventKind;
-use crate::model::kind::MessageKind;
+use crate::model::kind::{hold, MessageKind};
 use crate::model::plan::UnitPlan;
 use crate::model::{SessionId, UnitId};
 use crate::net::out_buffer::{OutBuffer, Pool};
@@ -28,6 +32,9 @@ use crate::proto::raw::{Raw, LARGEST_MESSAGE};
 
 use super::acceptor::Accepted;
 use super::{Runtime, Unit};
+pub(super) use idle::Look;
+use idle::{Idle, Traffic};
+use levels::Levels;
 use output::Burst;
 use peers::{Life, Peer, Peers};
 
@@ -48,6 +55,10 @@ struct State {
     unfinished: VecDeque<SessionId>,
     /// Connections that are not read because the lane of their worker is full, by worker.
     stalled: Queues,
+    /// Connections with more to write than their turn allowed.
+    unwritten: VecDeque<SessionId>,
+    /// Connections whose buffers have become full or empty, which their workers are to hear.
+    levels: Levels,
     /// Connections that broke while they were written to, with the cause.
     broken: Vec<(SessionId, i32)>,
     /// Connections that were closed and whose peers have to hear of it; while a unit leaves alone.
@@ -62,6 +73,7 @@ pub(super) struct Reactor {
     dispatch: Dispatch,
     is_own_worker: bool,
     is_quiet: Cell<bool>,
+    idle: Idle,
     state: RefCell<State>,
 }
 
@@ -90,6 +102,7 @@ impl Reactor {
             dispatch: Dispatch::new(&runtime.plan, plan.id),
             is_own_worker,
             is_quiet: Cell::new(false),
+            idle: Idle::new(runtime),
             state: RefCell::new(State {
                 peers: Peers::new(runtime.control.connections.capacity()),
                 pool: Pool::default(),
@@ -97,6 +110,8 @@ impl Reactor {
                 ungreeted: VecDeque::new(),
                 unfinished: VecDeque::new(),
                 stalled: Queues::default(),
+                unwritten: VecDeque::new(),
+                levels: Levels::default(),
                 broken: Vec::new(),
                 parting: None,
                 scratch: Some(scratch),
@@ -122,9 +137,10 @@ impl Reactor {
         Ok(())
     }
 
-    /// Whether there is something to read that no event will tell of.
+    /// Whether there is something to do that no event will tell of.
     pub(super) fn is_busy(&self) -> bool {
-        !self.state.borrow().unfinished.is_empty()
+        let state = self.state.borrow();
+        !(state.unfinished.is_empty() && state.unwritten.is_empty() && state.levels.is_empty())
     }
 
     /// Reads no more.
@@ -188,6 +204,9 @@ impl Reactor {
                 return;
             }
         }
+        let record = unit.runtime.control.connections.get(session.0);
+        let is_delayed = record.is_some_and(|record| record.is_unconfirmed());
+        let held = if is_delayed { hold::UNCONFIRMED } else { 0 };
         let peer = Peer {
             session,
             stream,
@@ -199,8 +218,13 @@ impl Reactor {
             is_write_watched: false,
             has_ended: false,
             is_queued: false,
+            is_write_queued: false,
+            has_waited: false,
+            is_full: false,
+            held,
+            written_before: 0,
+            traffic: Traffic::new(unit.now.get().monotonic_ns),
         };
-        let record = unit.runtime.control.connections.get(session.0);
         let is_greeted =
             record.is_some_and(|record| unit.runtime.has_hook(record.port(), EventKind::Connect));
         let state = &mut *self.state.borrow_mut();
@@ -208,6 +232,7 @@ impl Reactor {
         if is_greeted {
             state.ungreeted.push_back(session);
         }
+        self.idle.begin(unit);
     }
 
     /// Tells the workers of connections that were taken in, before anything else of them.
@@ -239,6 +264,9 @@ impl Reactor {
         if ready.is_readable {
             self.read(unit, session, ready.is_final);
         }
+        if ready.is_final {
+            self.end_if_output_fails(session);
+        }
     }
 
     #[inline]
@@ -252,6 +280,8 @@ impl Reactor {
         self.read_unfinished(unit);
         self.read_stalled(unit);
         self.flush_burst(unit);
+        self.write_unwritten(unit);
+        self.tell_levels(unit);
         self.end_broken(unit);
     }
 }

@@ -9,6 +9,7 @@ use crate::ipc::Payload;
 use crate::model::SessionId;
 use crate::net::stream::{Moved, NO_MEMORY, PEER_GONE};
 
+use super::levels::{note_level, Levels};
 use super::peers::{Life, Peer};
 use super::{Reactor, State};
 use crate::unit::Unit;
@@ -17,6 +18,9 @@ use crate::unit::Unit;
 const SMALL_SEND: usize = 4 * 1024;
 /// Bytes of small sends that are gathered before they are written.
 const BURST_BYTES: usize = 16 * 1024;
+
+/// Bytes that are written to one connection before others have their turn.
+const WRITTEN_PER_TURN: usize = 1024 * 1024;
 
 /// Small sends to one connection that will leave together.
 #[derive(Default)]
@@ -55,15 +59,18 @@ impl Reactor {
     /// Sends `bytes`: gathers small ones, writes big ones at once, keeps what the socket refuses.
     #[inline]
     pub(in crate::unit) fn send(&self, unit: &Unit, session: SessionId, bytes: &[u8]) {
+        let is_next = self.state.borrow().burst.session == Some(session);
         // A connection that has never sent anything may still be in the post.
-        if self.state.borrow().burst.session != Some(session) && !self.knows(session) {
+        if !is_next && !self.knows(session) {
             self.take_in_post(unit);
         }
         let state = &mut *self.state.borrow_mut();
-        if state.burst.session != Some(session) {
+        if !is_next {
             state.flush_burst(unit);
         }
-        if bytes.len() <= SMALL_SEND && state.burst.bytes.len() + bytes.len() <= BURST_BYTES {
+        // What would only be queued is queued at once, so that all see how much waits.
+        let is_small = bytes.len() <= SMALL_SEND && (is_next || !state.has_waiting(session));
+        if is_small && state.burst.bytes.len() + bytes.len() <= BURST_BYTES {
             state.burst.session = Some(session);
             state.burst.bytes.extend_from_slice(bytes);
         } else {
@@ -80,10 +87,22 @@ impl Reactor {
         }
     }
 
+    /// Goes on with connections that had to let others come first.
+    pub(super) fn write_unwritten(&self, unit: &Unit) {
+        let count = self.state.borrow().unwritten.len();
+        for _ in 0..count {
+            let Some(session) = self.state.borrow_mut().unwritten.pop_front() else { return };
+            if let Some(peer) = self.state.borrow_mut().peers.get_mut(session) {
+                peer.is_write_queued = false;
+            }
+            self.write_waiting(unit, session);
+        }
+    }
+
     /// The socket has room again.
     pub(super) fn write_waiting(&self, unit: &Unit, session: SessionId) {
         let state = &mut *self.state.borrow_mut();
-        if state.peers.get_mut(session).is_some_and(|peer| !peer.out.is_empty()) {
+        if state.has_waiting(session) {
             state.write_out(unit, session);
         }
         if state.peers.get_mut(session).is_some_and(|peer| peer.is_done()) {
@@ -106,6 +125,11 @@ impl Peer {
 }
 
 impl State {
+    #[inline]
+    fn has_waiting(&mut self, session: SessionId) -> bool {
+        self.peers.get_mut(session).is_some_and(|peer| !peer.out.is_empty())
+    }
+
     pub(super) fn flush_burst(&mut self, unit: &Unit) {
         if let Some(session) = self.burst.session {
             self.write_with_burst(unit, session, &[]);
@@ -114,7 +138,7 @@ impl State {
 
     /// Writes the gathered bytes, if they are of this connection, and `bytes` behind them.
     fn write_with_burst(&mut self, unit: &Unit, session: SessionId, bytes: &[u8]) {
-        let State { peers, burst, pool, broken, .. } = self;
+        let State { peers, burst, pool, broken, levels, .. } = self;
         let gathered = burst.session.take().is_some();
         let first = if gathered { burst.bytes.as_slice() } else { &[] };
         if let Some(peer) = peers.get_mut(session).filter(|peer| peer.life != Life::Draining) {
@@ -130,7 +154,7 @@ impl State {
                 appended.and_then(|()| peer.out.append(rest, pool)).map_err(|_| NO_MEMORY)
             });
             match kept {
-                Ok(()) => note_output(unit, peer),
+                Ok(()) => note_output(unit, peer, levels),
                 Err(errno) => broken.push((session, errno)),
             }
         }
@@ -139,10 +163,19 @@ impl State {
 
     /// Writes what waits for a connection, as far as the socket takes it.
     pub(super) fn write_out(&mut self, unit: &Unit, session: SessionId) {
-        let State { peers, pool, broken, .. } = self;
+        let State { peers, pool, broken, unwritten, levels, .. } = self;
         let Some(peer) = peers.get_mut(session) else { return };
-        match peer.out.write_to(&peer.stream, pool) {
-            Moved::Bytes(_) | Moved::WouldBlock => note_output(unit, peer),
+        // Its turn comes.
+        if peer.is_write_queued {
+            return note_output(unit, peer, levels);
+        }
+        match peer.out.write_to(&peer.stream, pool, WRITTEN_PER_TURN) {
+            Moved::Bytes(count) if count >= WRITTEN_PER_TURN && !peer.out.is_empty() => {
+                peer.is_write_queued = true;
+                unwritten.push_back(session);
+                note_output(unit, peer, levels);
+            }
+            Moved::Bytes(_) | Moved::WouldBlock => note_output(unit, peer, levels),
             Moved::End => broken.push((session, PEER_GONE)),
             Moved::Broken(errno) => broken.push((session, errno)),
         }
@@ -169,11 +202,14 @@ fn write_now(peer: &Peer, first: &[u8], second: &[u8]) -> Result<usize, i32> {
 
 /// Lets the others see how much waits, and the loop tell when there is room again.
 #[inline]
-fn note_output(unit: &Unit, peer: &mut Peer) {
+pub(super) fn note_output(unit: &Unit, peer: &mut Peer, levels: &mut Levels) {
     let session = peer.session;
     if let Some(record) = unit.runtime.control.connections.get(session.0) {
         record.last_send_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
         record.queued_bytes.store(peer.out.len() as u64, Ordering::Relaxed);
+        if peer.has_waited || !peer.out.is_empty() {
+            note_level(unit, peer, record, levels);
+        }
     }
     if !peer.out.is_empty() && !peer.is_write_watched {
         let token = Token::Session(session.0);

@@ -2,6 +2,7 @@
 
 use slab::Slab;
 
+use super::idle::Traffic;
 use crate::model::{SessionId, UnitId};
 use crate::net::out_buffer::OutBuffer;
 use crate::net::stream::Stream;
@@ -37,6 +38,26 @@ pub(super) struct Peer {
     pub(super) has_ended: bool,
     /// It stands in a queue of connections to be read when there is time or room.
     pub(super) is_queued: bool,
+    /// It stands in the queue of connections to be written to when there is time.
+    pub(super) is_write_queued: bool,
+    /// Others were told that something waits for it.
+    pub(super) has_waited: bool,
+    /// Its buffer was called full and not empty since.
+    pub(super) is_full: bool,
+    /// Why it is not read, bits of [`hold`](crate::model::kind::hold).
+    pub(super) held: u8,
+    /// Bytes that the socket had taken when it was held.
+    pub(super) written_before: u64,
+    /// What is known of its traffic.
+    pub(super) traffic: Traffic,
+}
+
+impl Peer {
+    /// Whether what comes is read.
+    #[inline]
+    pub(super) fn is_read(&self) -> bool {
+        self.life == Life::Open && self.held == 0
+    }
 }
 
 /// All connections of a reactor, by session id: one index, one compare.

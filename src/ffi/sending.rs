@@ -1,0 +1,116 @@
+//! Connections: bytes and files for their peers.
+
+use std::ffi::{c_char, c_void};
+
+use super::handle::{borrow, bytes, guard, text};
+use super::types::sw_server_t;
+use crate::model::SessionId;
+
+/// Queues bytes for the peer of a connection, behind what was sent before. The bytes of one call
+/// stay together. It never blocks: true means accepted, not delivered. The send with which
+/// socket_buffer_size bytes or more wait for the peer is taken whole; from then on sends fail until
+/// less waits, see the events bufferFull and bufferEmpty.
+///
+/// - `server`: the server.
+/// - `fd`: the session id.
+/// - `data`: the bytes; not NULL.
+/// - `len`: at least 1; in SW_PROCESS mode at most output_buffer_size.
+///
+/// Returns: true if the bytes were taken.
+///
+/// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_DATA_LENGTH_TOO_LARGE,
+/// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (socket_buffer_size bytes wait for a slow peer already),
+/// SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its
+/// close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT,
+/// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+///
+/// Where: in callbacks, of any process.
+///
+/// Memory: the bytes are copied.
+#[no_mangle]
+pub extern "C" fn sw_server_send(
+    server: *mut sw_server_t,
+    fd: i64,
+    data: *const c_void,
+    len: usize,
+) -> bool {
+    guard(false, || {
+        borrow(server)?.server.send(SessionId(fd), bytes(data, len)?)?;
+        Ok(true)
+    })
+}
+
+/// Queues a part of a regular file for the peer of a connection, behind what was sent before; the
+/// bytes never pass through this process. The file is opened when its turn comes and must stay as
+/// it is until it has gone: if it is missing then or has become shorter, that is logged and the
+/// connection is closed, since nothing else may stand in the place of the bytes. At most 1024 files
+/// wait for one peer; their bytes do not count for socket_buffer_size.
+///
+/// - `server`: the server.
+/// - `fd`: the session id.
+/// - `path`: the file, in UTF-8; not NULL. A relative one begins where this process works. In
+///   SW_PROCESS mode it is opened by the master, which does not see a chroot of the workers.
+/// - `offset`: the first byte, 0 or more and less than the size of the file.
+/// - `length`: how many bytes; 0: all that follow.
+///
+/// Returns: true if the part was accepted; it is not counted in response_count.
+///
+/// Errors: SW_ERROR_INVALID_PARAMS (NULL, a negative offset, or the file has not so many bytes),
+/// SW_ERROR_SYSTEM_CALL_FAIL (no such file, not allowed, or the offset is not inside of it),
+/// SW_ERROR_SERVER_IS_NOT_REGULAR_FILE, SW_ERROR_NAME_TOO_LONG, SW_ERROR_SERVER_SEND_IN_MASTER,
+/// SW_ERROR_OUTPUT_BUFFER_OVERFLOW (1024 files wait), SW_ERROR_SESSION_INVALID_ID,
+/// SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING (inside its close callback),
+/// SW_ERROR_SESSION_CLOSED_BY_SERVER, SW_ERROR_SESSION_CLOSED_BY_CLIENT, SW_ERROR_WRONG_OPERATION
+/// (not running).
+///
+/// Where: in callbacks, of any process but the master.
+///
+/// Memory: the path is copied.
+#[no_mangle]
+pub extern "C" fn sw_server_sendfile(
+    server: *mut sw_server_t,
+    fd: i64,
+    path: *const c_char,
+    offset: i64,
+    length: usize,
+) -> bool {
+    guard(false, || {
+        let server = &borrow(server)?.server;
+        server.send_file(SessionId(fd), text("the path", path)?, offset, length)?;
+        Ok(true)
+    })
+}
+
+/// Sends bytes to the peer of a connection and waits until the system has taken all of them and
+/// what was sent before. Nothing else happens in the worker meanwhile: it is for peers that are
+/// near and fast.
+///
+/// - `server`: the server.
+/// - `fd`: the session id, of a connection of this worker.
+/// - `data`: the bytes; not NULL.
+/// - `len`: at least 1.
+///
+/// Returns: true if every byte was written.
+///
+/// Errors: SW_ERROR_NO_PAYLOAD (`len` is 0), SW_ERROR_OPERATION_NOT_SUPPORT (SW_PROCESS mode, or no
+/// event worker), SW_ERROR_SESSION_INVALID_ID, SW_ERROR_SESSION_NOT_EXIST, SW_ERROR_SESSION_CLOSING
+/// (inside its close callback), SW_ERROR_SESSION_CLOSED_BY_SERVER,
+/// SW_ERROR_SESSION_CLOSED_BY_CLIENT, SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not
+/// running), ETIMEDOUT (send_timeout has passed: if a part of the bytes has gone, the rest is
+/// queued, else none is sent), or the errno that broke the connection.
+///
+/// Where: in callbacks of event workers, in SW_BASE and SW_THREAD mode.
+///
+/// Memory: the bytes are the caller's.
+#[no_mangle]
+pub extern "C" fn sw_server_sendwait(
+    server: *mut sw_server_t,
+    fd: i64,
+    data: *const c_void,
+    len: usize,
+) -> bool {
+    guard(false, || {
+        borrow(server)?.server.send_and_wait(SessionId(fd), bytes(data, len)?)?;
+        Ok(true)
+    })
+}
