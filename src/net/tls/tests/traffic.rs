@@ -3,6 +3,9 @@
 use std::io::{IoSlice, Read, Write};
 use std::sync::{Arc, Barrier};
 
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
 use super::certificates::{plain_settings, Folder};
 use super::peer::{beside, sockets, Client, Server, Wishes};
 use crate::net::stream::Moved;
@@ -292,4 +295,40 @@ fn a_message_that_comes_with_the_end_of_the_handshake_is_there() {
     assert_eq!(server.read_exactly(5, 5), b"early");
     server.write_all(b"+");
     client.join().unwrap();
+}
+
+/// Everything is asserted with the other client already; this one is of a second make, where it is
+/// installed.
+#[test]
+fn the_client_of_openssl_is_understood() {
+    let folder = Folder::new();
+    let (settings, _) = plain_settings(&folder);
+    let terms = Terms::new(&settings).unwrap();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let client = Command::new("openssl")
+            .args(["s_client", "-quiet", "-connect", &address, "-servername", "localhost"])
+            .args(["-verify_return_error", "-CAfile", &settings.own.certificate, version])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut client) = client else { return };
+        let (far, _) = listener.accept().unwrap();
+        far.set_nonblocking(true).unwrap();
+        let mut server = Server::new(far, &terms);
+        server.handshake().unwrap();
+        let mut input = client.stdin.take().unwrap();
+        input.write_all(b"hello\n").unwrap();
+        assert_eq!(server.read_exactly(6, 6), b"hello\n");
+        server.write_all(b"world\n");
+        server.stream.end_writing();
+        server.flush();
+        let mut answer = String::new();
+        client.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "world\n", "{version}");
+        drop(input);
+        client.wait().unwrap();
+    }
 }
