@@ -3,8 +3,8 @@
  *
  *     openssl_echo PORT CERTIFICATE KEY
  *
- * What is read is written back at once from one buffer. A connection that is not through with a write
- * is not read. Idle connections give their buffers back. Ends by SIGTERM's default action.
+ * What is read is written back at once from one buffer. A connection that is not through with a
+ * write is not read. Idle connections give their buffers back. Ends by SIGTERM's default action.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
