@@ -9,6 +9,7 @@ mod in_force;
 mod port;
 mod reference;
 mod table;
+mod tls;
 
 use std::collections::HashMap;
 

@@ -5,3 +5,4 @@ pub mod listener;
 pub mod options;
 pub mod out_buffer;
 pub mod stream;
+pub mod tls;

@@ -85,6 +85,7 @@ pub const RULES: &[Rule] = &[
             ("src/ipc/inbox.rs", "use nix::errno::Errno;"),
             ("src/unit/manager.rs", "use libc;"),
             ("src/ipc/lane.rs", "use crossbeam_queue::ArrayQueue;"),
+            ("src/unit/reactor/input.rs", "use rustls::ServerConfig;"),
         ],
         good: &[
             ("src/event/mod.rs", "use mio::Token; use crate::os::mio_like;"),
@@ -214,6 +215,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["os/"]),
     ("libc", &["os/", "shm/", "net/", "ipc/", "ffi/"]),
     ("crossbeam_queue", &["event/post.rs"]),
+    ("rustls", &["net/tls/"]),
+    ("webpki", &["net/tls/"]),
+    ("ring", &["net/tls/"]),
+    ("pkcs8", &["net/tls/"]),
 ];
 
 /// Panics that run in the compiler and never in a program.

@@ -24,6 +24,16 @@ pub(super) const ROWS: &[Row] = &[
     .per_port()
     .stored(),
     row(
+        Name::SslPassphrase,
+        &["ssl_passphrase"],
+        Kind::Text,
+        Default::Text(""),
+        "What the private key is encrypted with (PKCS#8). Applies to ports with SW_SSL, which \
+         this build does not have.",
+    )
+    .per_port()
+    .stored(),
+    row(
         Name::SslProtocols,
         &["ssl_protocols"],
         Kind::Int { min: 0, max: 255 },
@@ -37,7 +47,7 @@ pub(super) const ROWS: &[Row] = &[
         Name::SslCiphers,
         &["ssl_ciphers"],
         Kind::Text,
-        Default::Text(""),
+        Default::Text("EECDH+AESGCM:EDH+AESGCM:AES256+EECDH:AES256+EDH"),
         "Cipher suites that are allowed. Applies to ports with SW_SSL, which this build does \
          not have.",
     )
@@ -148,6 +158,16 @@ pub(super) const ROWS: &[Row] = &[
         Default::Text(""),
         "Certificates by host name. Applies to ports with SW_SSL, which this build does not \
          have.",
+    )
+    .per_port()
+    .stored(),
+    row(
+        Name::SslSessionTickets,
+        &["ssl_session_tickets"],
+        Kind::Bool,
+        Default::Bool(false),
+        "Clients keep their sessions themselves, so that any process can resume them. Applies to \
+         ports with SW_SSL, which this build does not have.",
     )
     .per_port()
     .stored(),

@@ -1,0 +1,457 @@
+//! A connected stream with TLS on it, with the face of the plain one.
+//!
+//! The records are rustls's, the buffers are ours: what a socket gives is read into memory that all
+//! connections of a thread share, decrypted there and copied to the caller; what is sent is
+//! encrypted there. A connection keeps only what is unfinished: the beginning of a record, bytes
+//! that a reader had no room for, records that the socket did not take. One that is idle keeps none
+//! of them.
+//!
+//! As on a plain stream, a read that fills less than it was given has left nothing in the socket.
+//! Two things differ, and each has its question: something may be known that no event will tell
+//! ([`TlsStream::has_pending_input`]), and what was taken from a writer may not have left yet
+//! ([`TlsStream::wants_write`]).
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+
+use crate::error::{code, Error, Result};
+use crate::net::stream::Moved;
+use crate::os::socket;
+
+use super::records::{copy, digest, Waiting};
+use super::{files, first_bytes, reasons, Terms};
+
+/// The most bytes that one read takes from the socket: those of four whole records and a bit.
+const MOST_READ: usize = 66 * 1024;
+/// The fewest that it asks for: a whole record, so that small readers need few reads.
+const LEAST_READ: usize = 17 * 1024;
+/// More than what four records add to the bytes in them.
+const READ_OVERHEAD: usize = 512;
+/// The most bytes that are kept because they are unfinished: the longest handshake message that is
+/// taken, in a few records.
+const MOST_KEPT: usize = 80 * 1024;
+/// Plain bytes of the largest record.
+const RECORD: usize = 16 * 1024;
+/// More than what a record adds to the bytes in it.
+const RECORD_OVERHEAD: usize = 64;
+/// Bytes that are encrypted before they are written, with all that is added.
+const MOST_SEALED: usize = 4 * (RECORD + RECORD_OVERHEAD);
+/// Bytes that a thread has for all its connections.
+const SHARED_BYTES: usize = MOST_READ + MOST_KEPT;
+
+thread_local! {
+    /// Made when the first connection of a thread needs it.
+    static SHARED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends the memory that the connections of a thread share. What it is lent to does not call this.
+fn with_shared<R>(act: impl FnOnce(&mut [u8]) -> R) -> R {
+    SHARED.with(|shared| {
+        let mut shared = shared.borrow_mut();
+        if shared.is_empty() {
+            shared.resize(SHARED_BYTES, 0);
+        }
+        act(&mut shared)
+    })
+}
+
+/// How a handshake stands.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// The peer has to send something.
+    NeedsRead,
+    /// The socket has to take something first, or the peer to send.
+    NeedsWrite,
+    /// Finished. The first message may have come with the end of it: read at once.
+    Done,
+    /// Over, with the reason, which fits into a line of the log. The peer was told as far as that
+    /// is possible: close the connection.
+    Failed(Error),
+}
+
+/// Where our side of the stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    Open,
+    /// The end follows what still waits.
+    Ending,
+    Ended,
+}
+
+/// A connected stream socket with TLS; dropping it closes it. It is large: keep it in a box.
+pub struct TlsStream {
+    socket: OwnedFd,
+    connection: UnbufferedServerConnection,
+    /// Received, not decrypted yet: less than a record, or parts of a handshake message.
+    sealed: Vec<u8>,
+    /// Decrypted, not read yet.
+    plain: Waiting,
+    /// Encrypted, not taken by the socket yet.
+    outgoing: Waiting,
+    writing: Writing,
+    has_begun: bool,
+    peer_has_ended: bool,
+    broken: Option<Error>,
+}
+
+impl std::fmt::Debug for TlsStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsStream").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+/// What a socket's error is for who reads and writes.
+fn errno_of(error: &Error) -> i32 {
+    match error.code() {
+        errno @ 1..=499 => errno,
+        _ => libc::EPROTO,
+    }
+}
+
+fn is_not_now(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+impl TlsStream {
+    /// The stream on a connected, non-blocking socket that has just been accepted.
+    pub fn new(socket: OwnedFd, terms: &Terms) -> Result<Self> {
+        let connection =
+            UnbufferedServerConnection::new(Arc::clone(&terms.config)).map_err(|error| {
+                Error::new(code::SSL_CREATE_SESSION_FAILED, format!("no TLS session: {error}"))
+            })?;
+        Ok(Self {
+            socket,
+            connection,
+            sealed: Vec::new(),
+            plain: Waiting::default(),
+            outgoing: Waiting::default(),
+            writing: Writing::Open,
+            has_begun: false,
+            peer_has_ended: false,
+            broken: None,
+        })
+    }
+
+    /// Goes on with the handshake, as far as that is possible now.
+    pub fn handshake(&mut self) -> Handshake {
+        loop {
+            let (_, is_more) = self.receive(&mut []);
+            if let Err(errno) = self.flush() {
+                // Why the peer has left may be what it said before.
+                self.broken.get_or_insert_with(|| reasons::reset(errno));
+            }
+            if let Some(error) = &self.broken {
+                let reason = error.clone();
+                self.end_writing();
+                return Handshake::Failed(reason);
+            }
+            if !self.connection.is_handshaking() {
+                return Handshake::Done;
+            }
+            if self.peer_has_ended {
+                return Handshake::Failed(reasons::left(self.has_begun));
+            }
+            if !is_more {
+                return match self.wants_write() {
+                    true => Handshake::NeedsWrite,
+                    false => Handshake::NeedsRead,
+                };
+            }
+        }
+    }
+
+    /// Reads what is there, at most the length of `into`, which must not be empty.
+    pub fn read(&mut self, into: &mut [u8]) -> Moved {
+        let mut count = self.plain.take_into(into);
+        let mut is_more = true;
+        while is_more && count < into.len() {
+            let more;
+            (more, is_more) = self.receive(into.get_mut(count..).unwrap_or_default());
+            count += more;
+        }
+        match &self.broken {
+            _ if count > 0 => Moved::Bytes(count),
+            Some(error) => Moved::Broken(errno_of(error)),
+            None if self.peer_has_ended => Moved::End,
+            None => Moved::WouldBlock,
+        }
+    }
+
+    /// Whether a read would give something that the socket may tell nothing of: bytes, or the end.
+    pub fn has_pending_input(&self) -> bool {
+        !self.plain.is_empty() || self.peer_has_ended || self.broken.is_some()
+    }
+
+    /// Reads the socket once. Gives how many bytes were put into `into`, and whether there may be
+    /// more in the socket; the end and a breach are noted. `plain` is empty or `into` is.
+    fn receive(&mut self, into: &mut [u8]) -> (usize, bool) {
+        if self.peer_has_ended || self.broken.is_some() {
+            return (0, false);
+        }
+        with_shared(|shared| {
+            let kept = copy(&self.sealed, shared);
+            let wanted = into.len().saturating_add(READ_OVERHEAD).clamp(LEAST_READ, MOST_READ);
+            let room = shared.get_mut(kept..).and_then(|room| room.get_mut(..wanted));
+            let Some(room) = room.filter(|_| kept < MOST_KEPT) else {
+                self.broken = Some(reasons::endless());
+                return (0, false);
+            };
+            match socket::recv(self.socket.as_raw_fd(), room) {
+                Ok(0) => self.peer_has_ended = true,
+                Ok(count) => {
+                    let bytes = shared.get_mut(..kept + count).unwrap_or_default();
+                    return (self.take_in(bytes, into), count == wanted);
+                }
+                Err(error) if is_not_now(&error) => {}
+                Err(error) => {
+                    self.broken = Some(Error::system("the connection is broken", &error));
+                }
+            }
+            (0, false)
+        })
+    }
+
+    /// Digests received bytes; how many plain ones were put into `into`.
+    fn take_in(&mut self, bytes: &mut [u8], into: &mut [u8]) -> usize {
+        if !self.has_begun {
+            if let Some(error) = first_bytes::refusal(bytes) {
+                // To who speaks something else nothing is said.
+                self.writing = Writing::Ended;
+                self.broken = Some(error);
+                return 0;
+            }
+            self.has_begun = true;
+        }
+        let (mut count, plain) = (0, &mut self.plain);
+        let digested = digest(&mut self.connection, bytes, &mut self.outgoing, |record| {
+            let copied = copy(record, into.get_mut(count..).unwrap_or_default());
+            count += copied;
+            plain.push(record.get(copied..).unwrap_or_default());
+        });
+        self.peer_has_ended |= digested.peer_has_ended;
+        if let Some(error) = &digested.error {
+            // Who reads gets the records before it first.
+            self.broken = Some(reasons::of(error));
+        }
+        self.keep_sealed(bytes.get(digested.used..).unwrap_or_default());
+        if let (false, Err(errno)) = (self.outgoing.is_empty(), self.flush()) {
+            self.broken.get_or_insert_with(|| reasons::reset(errno));
+        }
+        count
+    }
+
+    fn keep_sealed(&mut self, rest: &[u8]) {
+        if rest.is_empty() || self.peer_has_ended || self.broken.is_some() {
+            self.sealed = Vec::new();
+        } else {
+            self.sealed.clear();
+            self.sealed.extend_from_slice(rest);
+        }
+    }
+
+    /// Writes as much of `bytes` as is taken; `bytes` must not be empty.
+    pub fn write(&mut self, bytes: &[u8]) -> Moved {
+        self.write_parts(&[IoSlice::new(bytes)])
+    }
+
+    /// Writes as much of the parts, in order, as is taken. Some of that may wait here, until
+    /// [`TlsStream::flush`]; as long as it does, nothing more is taken.
+    pub fn write_parts(&mut self, parts: &[IoSlice<'_>]) -> Moved {
+        match self.flush() {
+            Ok(true) => {}
+            Ok(false) => return Moved::WouldBlock,
+            Err(errno) => return Moved::Broken(errno),
+        }
+        if self.writing != Writing::Open {
+            return Moved::Broken(libc::EPIPE);
+        }
+        let whole: usize = parts.iter().map(|part| part.len()).sum();
+        let mut total = 0;
+        while total < whole && self.outgoing.is_empty() {
+            let sent = with_shared(|shared| {
+                let (plain, sealed) = self.seal(parts, total, shared)?;
+                total += plain;
+                self.send_now(shared.get(..sealed).unwrap_or_default())?;
+                Ok(plain > 0)
+            });
+            match sent {
+                Ok(true) => {}
+                Ok(false) => return Moved::Broken(libc::EPROTO),
+                Err(errno) => return Moved::Broken(errno),
+            }
+        }
+        Moved::Bytes(total)
+    }
+
+    /// Encrypts what is behind the first `done` bytes of the parts, as much as fits at once. Gives
+    /// how many plain bytes that was and how many it has become.
+    fn seal(
+        &mut self,
+        parts: &[IoSlice<'_>],
+        done: usize,
+        to: &mut [u8],
+    ) -> std::result::Result<(usize, usize), i32> {
+        let (mut plain, mut sealed, mut skipped) = (0, 0, done);
+        for part in parts {
+            let Some(mut rest) = part.get(skipped..) else {
+                skipped -= part.len();
+                continue;
+            };
+            skipped = 0;
+            while !rest.is_empty() {
+                let record = rest.get(..RECORD).unwrap_or(rest);
+                if sealed + record.len() + RECORD_OVERHEAD > MOST_SEALED {
+                    return Ok((plain, sealed));
+                }
+                sealed += self.seal_one(record, to.get_mut(sealed..).unwrap_or_default())?;
+                plain += record.len();
+                rest = rest.get(record.len()..).unwrap_or_default();
+            }
+        }
+        Ok((plain, sealed))
+    }
+
+    /// Encrypts one record, with what the protocol itself has to say in front of it.
+    fn seal_one(&mut self, record: &[u8], to: &mut [u8]) -> std::result::Result<usize, i32> {
+        let mut used = 0;
+        loop {
+            let rest = to.get_mut(used..).unwrap_or_default();
+            // What is kept was looked at: it gives nothing now, but has to be there again.
+            let UnbufferedStatus { state, .. } =
+                self.connection.process_tls_records(&mut self.sealed);
+            match state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    return traffic.encrypt(record, rest).map(|count| used + count).map_err(
+                        |error| match error {
+                            EncryptError::InsufficientSize(_) => libc::ENOBUFS,
+                            EncryptError::EncryptExhausted => libc::EPROTO,
+                        },
+                    );
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => match data.encode(rest) {
+                    Ok(count) => used += count,
+                    Err(EncodeError::InsufficientSize(_)) => return Err(libc::ENOBUFS),
+                    Err(EncodeError::AlreadyEncoded) => {}
+                },
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.peer_has_ended = true,
+                Ok(_) => return Err(libc::EPIPE),
+                Err(_) => return Err(libc::EPROTO),
+            }
+        }
+    }
+
+    /// Writes what was encrypted; what the socket does not take is kept.
+    fn send_now(&mut self, bytes: &[u8]) -> std::result::Result<(), i32> {
+        let sent = match bytes.is_empty() {
+            true => Ok(0),
+            false => socket::send(self.socket.as_raw_fd(), bytes),
+        };
+        let count = match sent {
+            Ok(count) => count,
+            Err(error) if is_not_now(&error) => 0,
+            Err(error) => return Err(error.raw_os_error().unwrap_or(libc::EIO)),
+        };
+        self.outgoing.push(bytes.get(count..).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Whether something waits for the socket to take it: see [`TlsStream::flush`].
+    pub fn wants_write(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// How many bytes wait for the socket to take them, as they will be sent.
+    pub fn queued_bytes(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// Writes what waits, as far as the socket takes it: whether nothing waits any more, or the
+    /// `errno` of a broken connection.
+    pub fn flush(&mut self) -> std::result::Result<bool, i32> {
+        while !self.outgoing.is_empty() {
+            match socket::send(self.socket.as_raw_fd(), self.outgoing.rest()) {
+                Ok(count) => self.outgoing.consume(count),
+                Err(error) if is_not_now(&error) => return Ok(false),
+                Err(error) => return Err(error.raw_os_error().unwrap_or(libc::EIO)),
+            }
+        }
+        if self.writing == Writing::Ending {
+            self.shut();
+        }
+        Ok(true)
+    }
+
+    /// Tells the peer that nothing more will come, behind what was written; reading goes on. If the
+    /// socket is full, that waits with the rest.
+    pub fn end_writing(&mut self) {
+        if self.writing == Writing::Open {
+            self.writing = Writing::Ending;
+            if !self.connection.is_handshaking() && self.broken.is_none() {
+                self.queue_end();
+            }
+        }
+        match self.flush() {
+            Ok(_) if self.outgoing.is_empty() => self.shut(),
+            Ok(_) => {}
+            Err(errno) => {
+                log::debug!("descriptor {} was broken: errno {errno}", self.as_raw_fd());
+                self.outgoing = Waiting::default();
+            }
+        }
+    }
+
+    fn queue_end(&mut self) {
+        let status = self.connection.process_tls_records(&mut self.sealed);
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
+            self.outgoing.push_made(|room| {
+                traffic.queue_close_notify(room).map_err(|error| match error {
+                    EncryptError::InsufficientSize(size) => Some(size.required_size),
+                    EncryptError::EncryptExhausted => None,
+                })
+            });
+        }
+    }
+
+    fn shut(&mut self) {
+        self.writing = Writing::Ended;
+        if let Err(error) = socket::shutdown_write(self.as_raw_fd()) {
+            log::debug!("the peer of descriptor {} was gone: {error}", self.as_raw_fd());
+        }
+    }
+
+    /// Whether the peer's system has all that was written, and the end of it.
+    pub fn is_delivered(&self) -> bool {
+        // Where that cannot be known, nobody waits for it.
+        let has_left = || socket::undelivered_bytes(self.as_raw_fd()).map_or(true, |n| n == 0);
+        !self.wants_write() && has_left()
+    }
+
+    /// Closes with a reset: what the system still holds for the peer is thrown away.
+    pub fn reset(self) {
+        if socket::reset_on_close(self.as_raw_fd()).is_err() {
+            log::debug!("descriptor {} is closed without a reset", self.as_raw_fd());
+        }
+    }
+
+    /// The certificate of the client, as PEM; `None` if it gave none.
+    pub fn client_certificate(&self) -> Option<String> {
+        self.connection.peer_certificates()?.first().and_then(files::to_pem)
+    }
+
+    /// The protocol that both want to speak inside, if that was asked.
+    pub fn protocol_inside(&self) -> Option<&[u8]> {
+        self.connection.alpn_protocol()
+    }
+}
+
+impl AsRawFd for TlsStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
