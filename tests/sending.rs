@@ -34,6 +34,7 @@ server_tests! {
     only_so_many_files_wait_for_a_peer: plain;
     // Elsewhere it is the worker that finds that the file has gone.
     nothing_stands_in_the_place_of_a_file_that_has_gone_away: plain, in [Mode::Process];
+    a_file_for_which_there_is_no_descriptor_waits_for_one: plain, in [Mode::Process];
     a_file_larger_than_the_memory_it_takes: plain;
     every_process_but_the_master_sends_files: everybody;
     full_and_empty_take_turns_in_the_bound_worker: both;

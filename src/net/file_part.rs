@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::net::stream::{Moved, Stream};
+use crate::net::stream::{Moved, Stream, NO_DESCRIPTOR};
 use crate::os::file;
 
 /// The `errno` of a connection to which a file was promised that has shrunk.
@@ -112,11 +112,14 @@ impl FilePart {
         match file::open_regular(&self.path) {
             Ok((file, _)) => Ok(file),
             Err(error) => {
-                let path = self.path.display();
-                crate::warn_limited!(
-                    "{path} cannot be sent, the connection that waits for it is closed: {error}"
-                );
-                Err(error.raw_os_error().unwrap_or(libc::EIO))
+                let (path, errno) = (self.path.display(), error.raw_os_error());
+                match errno.is_some_and(|errno| NO_DESCRIPTOR.contains(&errno)) {
+                    true => crate::warn_limited!("{path} is not sent yet: {error}"),
+                    false => crate::warn_limited!(
+                        "{path} cannot be sent, the connection that waits for it is closed: {error}"
+                    ),
+                }
+                Err(errno.unwrap_or(libc::EIO))
             }
         }
     }

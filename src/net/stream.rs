@@ -9,6 +9,8 @@ use crate::os::socket;
 
 /// The `errno` of a connection whose peer reads no more.
 pub const PEER_GONE: i32 = libc::EPIPE;
+/// The `errno`s of a file that cannot be opened until others are closed.
+pub const NO_DESCRIPTOR: [i32; 2] = [libc::EMFILE, libc::ENFILE];
 /// The `errno` of what waited for a connection that is not open any more.
 pub const CONNECTION_ENDED: i32 = libc::ECONNRESET;
 /// The `errno` of a connection whose output could not be kept.

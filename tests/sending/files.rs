@@ -235,3 +235,34 @@ pub fn every_process_but_the_master_sends_files(server: &Running) -> Outcome {
     }
     Ok(())
 }
+
+/// Lets a process open so many descriptors; what it has stays open. How many it could before.
+fn limit_files(pid: i32, count: u64) -> std::io::Result<u64> {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both places outlive the calls.
+    unsafe {
+        if libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &mut before) != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        let limit = libc::rlimit { rlim_cur: count, ..before };
+        match libc::prlimit(pid, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()) {
+            0 => Ok(before.rlim_cur),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    }
+}
+
+pub fn a_file_for_which_there_is_no_descriptor_waits_for_one(server: &Running) -> Outcome {
+    let scrap = Scrap::new(server, 10_000)?;
+    let (mut reader, fd) = connect_to(server, 1)?;
+    let (mut control, _) = connect_to(server, 0)?;
+    let before = limit_files(server.pid(), 3)?;
+    let path = scrap.path().display();
+    assert_eq!(ask(&mut control, &format!("file {fd} {path} 0 0"))?, "0");
+    ask_until(&mut control, &format!("waiting {fd}"), |line| line == "10000")?;
+    assert_eq!(ask(&mut control, &format!("tell {fd} more"))?, "told");
+    limit_files(server.pid(), before)?;
+    assert!(reader.receive(10_000)? == api::bytes(0, 10_000));
+    assert_eq!(reader.receive(4)?, b"more");
+    Ok(())
+}

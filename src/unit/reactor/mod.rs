@@ -57,6 +57,9 @@ struct State {
     stalled: Queues,
     /// Connections with more to write than their turn allowed.
     unwritten: VecDeque<SessionId>,
+    /// Connections whose next file finds no descriptor, and when they are tried again.
+    starved: Vec<SessionId>,
+    starved_until_ns: u64,
     /// Connections whose buffers have become full or empty, which their workers are to hear.
     levels: Levels,
     /// Connections that broke while they were written to, with the cause.
@@ -111,6 +114,8 @@ impl Reactor {
                 unfinished: VecDeque::new(),
                 stalled: Queues::default(),
                 unwritten: VecDeque::new(),
+                starved: Vec::new(),
+                starved_until_ns: 0,
                 levels: Levels::default(),
                 broken: Vec::new(),
                 parting: None,

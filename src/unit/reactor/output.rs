@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 use crate::event::Token;
 use crate::ipc::Payload;
 use crate::model::SessionId;
-use crate::net::stream::{Moved, NO_MEMORY, PEER_GONE};
+use crate::net::stream::{Moved, NO_DESCRIPTOR, NO_MEMORY, PEER_GONE};
 
 use super::levels::{note_level, Levels};
 use super::peers::{Life, Peer};
 use super::{Reactor, State};
+use crate::unit::timer::Timer;
 use crate::unit::Unit;
 
 /// Sends up to this size wait for the next one to the same connection.
@@ -21,6 +22,9 @@ const BURST_BYTES: usize = 16 * 1024;
 
 /// Bytes that are written to one connection before others have their turn.
 const WRITTEN_PER_TURN: usize = 1024 * 1024;
+
+/// How long a file waits for a descriptor before it is tried again.
+const STARVED_NS: u64 = 50_000_000;
 
 /// Small sends to one connection that will leave together.
 #[derive(Default)]
@@ -87,8 +91,20 @@ impl Reactor {
         }
     }
 
+    /// Tries again to open files for which there was no descriptor.
+    pub(super) fn feed(&self, unit: &Unit) {
+        let state = &mut *self.state.borrow_mut();
+        let now_ns = unit.now.get().monotonic_ns;
+        if state.starved.is_empty() || now_ns < state.starved_until_ns {
+            return;
+        }
+        state.starved_until_ns = now_ns.saturating_add(STARVED_NS);
+        state.unwritten.extend(state.starved.drain(..));
+    }
+
     /// Goes on with connections that had to let others come first.
     pub(super) fn write_unwritten(&self, unit: &Unit) {
+        self.feed(unit);
         let count = self.state.borrow().unwritten.len();
         for _ in 0..count {
             let Some(session) = self.state.borrow_mut().unwritten.pop_front() else { return };
@@ -166,7 +182,7 @@ impl State {
 
     /// Writes what waits for a connection, as far as the socket takes it.
     pub(super) fn write_out(&mut self, unit: &Unit, session: SessionId) {
-        let State { peers, pool, broken, unwritten, levels, .. } = self;
+        let State { peers, pool, broken, unwritten, starved, levels, .. } = self;
         let Some(peer) = peers.get_mut(session) else { return };
         // Its turn comes.
         if peer.is_write_queued {
@@ -179,6 +195,12 @@ impl State {
                 return note_output(unit, peer, levels);
             }
             Moved::Bytes(_) | Moved::WouldBlock => return note_output(unit, peer, levels),
+            Moved::Broken(errno) if NO_DESCRIPTOR.contains(&errno) => {
+                peer.is_write_queued = true;
+                starved.push(session);
+                unit.set_timer(STARVED_NS, Timer::Deadline);
+                return note_output(unit, peer, levels);
+            }
             Moved::End => PEER_GONE,
             Moved::Broken(errno) => errno,
         };
