@@ -80,17 +80,30 @@ impl Reactor {
         for (session, reasons) in self.say_given(unit, worker) {
             self.resume(unit, session, reasons);
         }
+        for session in self.refused(unit) {
+            self.note_refused(unit, session);
+        }
+    }
+
+    /// Connections of which a send was refused, by whomever, and nobody may have said so here.
+    fn refused(&self, unit: &Unit) -> Vec<SessionId> {
+        let connections = &unit.runtime.control.connections;
+        let is_refused = |session: &SessionId| {
+            let record = connections.get(session.0);
+            record.is_some_and(|record| record.refused.load(Ordering::Relaxed) != 0)
+        };
+        self.state.borrow().peers.iter().map(|peer| peer.session).filter(is_refused).collect()
     }
 
     /// Tells a worker what it was given; the connections that were confirmed, or had enough taken
-    /// of them, without a word.
+    /// of them, without a word. Any process confirms, so those of other workers are looked at, too.
     fn say_given(&self, unit: &Unit, worker: UnitId) -> Vec<(SessionId, u8)> {
         let mut gone = Vec::new();
         let State { peers, .. } = &*self.state.borrow();
-        for peer in peers.iter().filter(|peer| peer.worker == worker && peer.life == Life::Open) {
+        for peer in peers.iter().filter(|peer| peer.life == Life::Open) {
             let session = peer.session;
             let Some(record) = unit.runtime.control.connections.get(session.0) else { continue };
-            if record.undelivered_bytes() > 0 {
+            if peer.worker == worker && record.undelivered_bytes() > 0 {
                 let given = peer.given_bytes(record);
                 unit.post(worker, MessageKind::Given, session, given, &[]);
             }
@@ -149,7 +162,11 @@ mod tests {
             reactor.pause(&unit, session, hold::FULL);
             reactor.ask_again(&unit, reactor.dispatch.worker(session));
         }
+        // Whoever confirms need not be its worker; it has died before it said so, too.
+        let (confirmed, _far, _) = claim();
+        reactor.pause(&unit, confirmed, hold::UNCONFIRMED);
+        reactor.ask_again(&unit, UnitId(77));
         let state = reactor.state.borrow();
-        assert_eq!(state.unfinished.iter().collect::<Vec<_>>(), [&told]);
+        assert_eq!(state.unfinished.iter().collect::<Vec<_>>(), [&told, &confirmed]);
     }
 }
