@@ -40,8 +40,8 @@ use peers::{Life, Peer, Peers};
 
 /// Bytes of one read, where it is not straight into a lane. More than the largest raw message, so
 /// that a read of one such message falls short, which says that nothing is left. Whole pages: some
-/// processors copy several times slower to an address 1 to 31 bytes past the source's, modulo the
-/// size of a page, and what the kernel copies from mostly begins at one.
+/// processors copy several times slower to an address up to 31 bytes before the source's, modulo
+/// the size of a page, and what the kernel copies from mostly begins at a multiple of 32.
 const READ_BYTES: usize = 2 * LARGEST_MESSAGE;
 
 /// What the reactor alone writes.
