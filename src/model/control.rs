@@ -10,7 +10,7 @@ use crate::ipc::{Wiring, WiringPlan};
 use crate::model::connection::Connection;
 use crate::model::plan::{Plan, Roles};
 use crate::model::settings::{InForce, CONNECTION_CEILING};
-use crate::model::worker::{write_off, PortCounters, UnitCounters, UnitRecord};
+use crate::model::worker::{write_off, UnitCounters, UnitRecord};
 use crate::model::UnitId;
 use crate::shm::{shared_record, Counter, Layout, Mapped, Place, Table, TableArea};
 
@@ -76,7 +76,7 @@ pub struct Control {
     units: Mapped<UnitRecord>,
     counters: Mapped<UnitCounters>,
     /// One row a unit for each port but the first.
-    port_counters: Mapped<PortCounters>,
+    port_counters: Mapped<UnitCounters>,
     retired: Mapped<RetiredSends>,
     port_count: usize,
     /// All connections.
@@ -106,7 +106,7 @@ impl Control {
         let units = layout.array::<UnitRecord>(count);
         let counters = layout.array::<UnitCounters>(count);
         let others = port_count.saturating_sub(1);
-        let port_counters = layout.array::<PortCounters>(count * others);
+        let port_counters = layout.array::<UnitCounters>(count * others);
         let retired = layout.array::<RetiredSends>(port_count);
         let connections = TableArea::<Connection>::new(&mut layout, slot_count(plan, settings));
         let wiring =
@@ -144,7 +144,7 @@ impl Control {
 
     /// What a unit counts for a port; `None` for the first one.
     #[inline]
-    pub fn port_counters(&self, id: UnitId, port: usize) -> Option<&PortCounters> {
+    pub fn port_counters(&self, id: UnitId, port: usize) -> Option<&UnitCounters> {
         let other = port.checked_sub(1).filter(|_| port < self.port_count)?;
         self.port_counters.get(id.index() * (self.port_count - 1) + other)
     }
@@ -160,7 +160,7 @@ impl Control {
     }
 
     /// The sum of one counter of a port, which is not the first, over all units.
-    pub fn sum_of_port(&self, port: usize, counter: impl Fn(&PortCounters) -> &Counter) -> u64 {
+    pub fn sum_of_port(&self, port: usize, counter: impl Fn(&UnitCounters) -> &Counter) -> u64 {
         let units = (0..self.units.len()).map(|index| UnitId(index as u16));
         let rows = units.filter_map(|id| self.port_counters(id, port));
         rows.map(|row| counter(row).get()).fold(0, u64::wrapping_add)

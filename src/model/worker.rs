@@ -241,8 +241,8 @@ impl UnitRecord {
 }
 
 shared_record! {
-    /// What a unit counts. It alone writes them; sums are made when they are read. A successor goes
-    /// on from the numbers of its predecessor, so no total ever falls.
+    /// What a unit counts, in all or for one port. It alone writes them; sums are made when they
+    /// are read. A successor goes on from the numbers of its predecessor, so no total ever falls.
     #[repr(align(64))]
     #[derive(Debug, Default)]
     pub struct UnitCounters {
@@ -264,30 +264,6 @@ shared_record! {
         pub sent_bytes: Counter,
         /// Messages with data that this worker took.
         pub taken: Counter,
-    }
-}
-
-shared_record! {
-    /// What a unit counts for one port, of what it counts for all.
-    #[repr(align(64))]
-    #[derive(Debug, Default)]
-    pub struct PortCounters {
-        /// See [`UnitCounters`].
-        pub accepted: Counter,
-        /// See [`UnitCounters`].
-        pub aborted: Counter,
-        /// See [`UnitCounters`].
-        pub closed: Counter,
-        /// See [`UnitCounters`].
-        pub dispatched: Counter,
-        /// See [`UnitCounters`].
-        pub received_bytes: Counter,
-        /// See [`UnitCounters`].
-        pub requests: Counter,
-        /// See [`UnitCounters`].
-        pub responses: Counter,
-        /// See [`UnitCounters`].
-        pub sent_bytes: Counter,
     }
 }
 

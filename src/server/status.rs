@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{code, Error, Result};
 use crate::model::control::RetiredSends;
-use crate::model::worker::{PortCounters, Status, UnitRecord};
+use crate::model::worker::{Status, UnitCounters, UnitRecord};
 use crate::model::UnitId;
 use crate::shm::Counter;
 use crate::unit::{self, Unit};
@@ -135,7 +135,7 @@ pub(super) fn stats_of_port(unit: &Unit, port: usize) -> Stats {
         0 => 1..control.port_count(),
         port => port..port + 1,
     };
-    let sum = |counter: fn(&PortCounters) -> &Counter| -> u64 {
+    let sum = |counter: fn(&UnitCounters) -> &Counter| -> u64 {
         ports.clone().map(|port| control.sum_of_port(port, counter)).fold(0, u64::wrapping_add)
     };
     let late = |of: fn(&RetiredSends) -> &AtomicU64| -> u64 {

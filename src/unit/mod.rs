@@ -50,7 +50,7 @@ use crate::model::port::Port;
 use crate::model::route;
 use crate::model::settings::{complete_heartbeat, InForce};
 use crate::model::user::UserProcess;
-use crate::model::worker::{Leave, PortCounters, Stage, UnitCounters, UnitRecord};
+use crate::model::worker::{Leave, Stage, UnitCounters, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::os::memory::Home;
 use crate::os::signal::Signals;
@@ -402,7 +402,7 @@ impl Unit {
     /// What this unit counts for a port that is not the first: the first has what is left of the
     /// totals, so that a server with one port counts everything once.
     #[inline]
-    pub fn port_counters(&self, port: usize) -> Option<&PortCounters> {
+    pub fn port_counters(&self, port: usize) -> Option<&UnitCounters> {
         match self.is_detached.get() || port == 0 {
             false => self.runtime.control.port_counters(self.plan.id, port),
             true => None,
@@ -412,13 +412,20 @@ impl Unit {
     /// Counts a send to a connection of a port.
     #[inline]
     pub fn count_send(&self, port: usize, bytes: u64) {
-        let Some(counters) = self.counters() else { return self.count_retired_send(port, bytes) };
-        counters.responses.add(1);
-        counters.sent_bytes.add(bytes);
-        if let Some(counters) = self.port_counters(port) {
+        if self.is_detached.get() {
+            return self.count_retired_send(port, bytes);
+        }
+        self.count(port, |counters| {
             counters.responses.add(1);
             counters.sent_bytes.add(bytes);
-        }
+        });
+    }
+
+    /// Counts something of a port, in all and for the port.
+    #[inline]
+    pub fn count(&self, port: usize, act: impl Fn(&UnitCounters)) {
+        self.counters().into_iter().for_each(&act);
+        self.port_counters(port).into_iter().for_each(&act);
     }
 
     #[cold]
@@ -433,12 +440,7 @@ impl Unit {
 
     /// Counts a connection that was dropped at accept.
     pub(super) fn count_aborted(&self, port: usize) {
-        if let Some(counters) = self.counters() {
-            counters.aborted.add(1);
-        }
-        if let Some(counters) = self.port_counters(port) {
-            counters.aborted.add(1);
-        }
+        self.count(port, |counters| counters.aborted.add(1));
     }
 
     /// Whether the callbacks of this connection run here.

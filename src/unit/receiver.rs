@@ -139,12 +139,7 @@ impl Receiver {
         let all = (0..batch.capacity()).map_while(|index| batch.get(index));
         for datagram in all.filter(is_whole) {
             let Ok(address) = sender(datagram.sender) else { continue };
-            if let Some(counters) = unit.counters() {
-                counters.dispatched.add(1);
-            }
-            if let Some(counters) = unit.port_counters(number) {
-                counters.dispatched.add(1);
-            }
+            unit.count(number, |counters| counters.dispatched.add(1));
             match &unit.worker {
                 Some(own) if self.is_own_worker => {
                     own.packet(unit, number, &address, unit.now.get().wall_ns, datagram.data);

@@ -256,10 +256,5 @@ fn give_slot_back(unit: &Unit, session: SessionId) -> usize {
 }
 
 fn count_closed(unit: &Unit, port: usize) {
-    if let Some(counters) = unit.counters() {
-        counters.closed.add(1);
-    }
-    if let Some(counters) = unit.port_counters(port) {
-        counters.closed.add(1);
-    }
+    unit.count(port, |counters| counters.closed.add(1));
 }

@@ -242,14 +242,10 @@ fn count_read(unit: &Unit, session: SessionId, count: usize) {
         record.dispatched_bytes.store(before.wrapping_add(count as u64), Ordering::Relaxed);
         record.last_recv_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
     }
-    if let Some(counters) = unit.counters() {
+    unit.count(port, |counters| {
         counters.received_bytes.add(count as u64);
         counters.dispatched.add(1);
-    }
-    if let Some(counters) = unit.port_counters(port) {
-        counters.received_bytes.add(count as u64);
-        counters.dispatched.add(1);
-    }
+    });
 }
 
 /// Stops reading a connection of whose bytes its worker has more than `limit`. Whoever takes them
