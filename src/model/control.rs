@@ -44,6 +44,8 @@ shared_record! {
         is_reloading: AtomicU32,
         /// Raised by whoever is told that the log file was moved away.
         log_round: AtomicU32,
+        /// Raised by whoever takes no more from sockets that others take from, too.
+        accept_round: AtomicU32,
     }
 }
 
@@ -282,6 +284,17 @@ impl Root {
     /// A number that changes when the log file is to be opened anew.
     pub fn log_round(&self) -> u32 {
         self.log_round.load(Ordering::Relaxed)
+    }
+
+    /// Everybody who takes from the same sockets looks at them once more.
+    pub fn renew_accept(&self) {
+        // Release pairs with the acquire below: who sees it finds what was left.
+        self.accept_round.fetch_add(1, Ordering::Release);
+    }
+
+    /// A number that changes when sockets are to be looked at.
+    pub fn accept_round(&self) -> u32 {
+        self.accept_round.load(Ordering::Acquire)
     }
 
     /// Unix seconds at which the server was started.

@@ -10,6 +10,7 @@ mod control;
 mod family;
 pub mod later;
 mod leaving;
+mod left_over;
 mod manager;
 pub mod notify;
 mod outgoing;
@@ -234,6 +235,8 @@ pub struct Unit {
     hasty: Cell<u32>,
     /// The round of log files that this unit writes to.
     log_round: Cell<u32>,
+    /// The round of looks at sockets that others have left.
+    accept_round: Cell<u32>,
     /// It accepts and reads no more.
     is_quiesced: Cell<bool>,
     /// When it is quiet although messages come and come.
@@ -329,6 +332,7 @@ impl Unit {
             untold: Cell::default(),
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),
+            accept_round: Cell::new(runtime.control.root().accept_round()),
             is_quiesced: Cell::new(false),
             quiet_by_ns: Cell::new(None),
             doubt_until_ns: Cell::new(0),

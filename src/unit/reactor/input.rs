@@ -240,7 +240,9 @@ fn count_read(unit: &Unit, session: SessionId, count: usize) {
         port = record.port();
         let before = record.dispatched_bytes.load(Ordering::Relaxed);
         record.dispatched_bytes.store(before.wrapping_add(count as u64), Ordering::Relaxed);
-        record.last_recv_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
+        let now = unit.now.get();
+        record.last_recv_ns.store(now.wall_ns, Ordering::Relaxed);
+        record.heard_ns.store(now.monotonic_ns, Ordering::Relaxed);
     }
     unit.count(port, |counters| {
         counters.received_bytes.add(count as u64);
