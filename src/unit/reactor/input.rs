@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::model::kind::{hold, MessageKind};
 use crate::model::{SessionId, UnitId};
 use crate::net::stream::Moved;
+use crate::net::tls::is_client_hello;
 use crate::proto::framer::{Framer, Verdict};
 use crate::proto::raw::LARGEST_MESSAGE;
 
@@ -83,14 +84,18 @@ impl Reactor {
             let moved = self.read_once(unit, session, &mut scratch);
             let stop = match moved {
                 Moved::Bytes(count) => {
-                    count_read(unit, session, count);
+                    let is_first = count_read(unit, session, count);
+                    if is_first {
+                        look_for_tls(unit, session, scratch.get(..count).unwrap_or_default());
+                    }
                     let is_whole = count == scratch.len();
                     if !self.cut(unit, session, scratch.get_mut(..count).unwrap_or_default()) {
                         Some(Stop::Ended(0))
                     } else if self.hold_if_full(unit, session) {
                         Some(Stop::Drained)
                     } else {
-                        (!is_whole && !is_final).then_some(Stop::Drained)
+                        (!is_whole && !is_final && !self.has_pending(session))
+                            .then_some(Stop::Drained)
                     }
                 }
                 Moved::WouldBlock => Some(Stop::Drained),
@@ -123,6 +128,12 @@ impl Reactor {
             }
             Some(_) | None => Moved::WouldBlock,
         }
+    }
+
+    /// Whether there is more to read although the socket has none.
+    fn has_pending(&self, session: SessionId) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.peers.get_mut(session).is_some_and(|peer| peer.stream.has_pending_input())
     }
 
     /// The worker of the connection, if its lane takes nothing now.
@@ -233,12 +244,14 @@ impl Reactor {
     }
 }
 
+/// Counts what was read; whether it is the first that was.
 #[inline]
-fn count_read(unit: &Unit, session: SessionId, count: usize) {
-    let mut port = 0;
+fn count_read(unit: &Unit, session: SessionId, count: usize) -> bool {
+    let (mut port, mut is_first) = (0, false);
     if let Some(record) = unit.runtime.control.connections.get(session.0) {
         port = record.port();
         let before = record.dispatched_bytes.load(Ordering::Relaxed);
+        is_first = before == 0;
         record.dispatched_bytes.store(before.wrapping_add(count as u64), Ordering::Relaxed);
         record.last_recv_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
     }
@@ -246,6 +259,22 @@ fn count_read(unit: &Unit, session: SessionId, count: usize) {
         counters.received_bytes.add(count as u64);
         counters.dispatched.add(1);
     });
+    is_first
+}
+
+/// A client that speaks TLS where nobody understands it waits for ever: somebody should know.
+fn look_for_tls(unit: &Unit, session: SessionId, bytes: &[u8]) {
+    if !is_client_hello(bytes) {
+        return;
+    }
+    let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
+    let Some(port) = unit.runtime.port_of(record).filter(|port| port.tls.is_none()) else { return };
+    let peer = record.peer().map(|peer| peer.host()).unwrap_or_default();
+    crate::warn_limited!(
+        "a client ({peer}) speaks TLS to {}:{}, a port without it",
+        port.listener.host(),
+        port.listener.port()
+    );
 }
 
 /// Stops reading a connection of whose bytes its worker has more than `limit`. Whoever takes them
@@ -269,13 +298,16 @@ fn read_all(unit: &Unit, peer: &mut Peer, is_final: bool) -> Stop {
         match peer.stream.read(&mut grant) {
             Moved::Bytes(count) => {
                 // Counted first: the worker must not have taken more than was handed over.
-                count_read(unit, peer.session, count);
+                if count_read(unit, peer.session, count) {
+                    look_for_tls(unit, peer.session, grant.get(..count).unwrap_or_default());
+                }
                 grant.publish(&unit.header(MessageKind::Receive, peer.session, 0), count);
                 peer.traffic.heard_ns = unit.now.get().monotonic_ns;
                 if limit > 0 && hold_full(unit, peer, limit) {
                     return Stop::Drained;
                 }
-                if count < LARGEST_MESSAGE && !is_final {
+                let is_short = count < LARGEST_MESSAGE && !is_final;
+                if is_short && !peer.stream.has_pending_input() {
                     return Stop::Drained;
                 }
             }
