@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Rounds of a hello that is cut at every byte.
-const ROUNDS: usize = 4;
-const GARBAGE: usize = 400;
+const ROUNDS: usize = 10;
+const GARBAGE: usize = 1000;
 const HEALTHY: usize = 10;
 
 /// Bytes that nobody means anything by.
