@@ -99,6 +99,9 @@ impl Unit {
             inbox.wake();
         }
         self.refresh_now();
+        // What was said before has been told: the first answer of this turn waits for the others.
+        self.told_others_ns.set(self.last_look_ns.get());
+        self.untold.set(0);
         self.renew_log();
         self.agenda.begin_round();
         for ready in events.ready() {
