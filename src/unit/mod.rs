@@ -341,7 +341,7 @@ impl Unit {
             root: has(Roles::ROOT).then(Root::default),
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
-            reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)).transpose()?,
+            reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
             receiver: has(Roles::REACTOR)
                 .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),
