@@ -103,6 +103,7 @@ impl Unit {
         self.told_others_ns.set(self.last_look_ns.get());
         self.untold.set(0);
         self.renew_log();
+        self.hear_of_terms();
         self.agenda.begin_round();
         for ready in events.ready() {
             self.take_event(ready);
@@ -219,6 +220,30 @@ impl Unit {
         }
     }
 
+    /// The process of the root has the connections, or forks who has them: it reads certificates for
+    /// all. Called by the manager, who knows that they may have been replaced.
+    pub(super) fn renew_terms(&self) {
+        if !self.runtime.ports.iter().any(|port| port.tls.is_some()) {
+            return;
+        }
+        if self.plan.start == Start::Fork {
+            self.runtime.control.root().ask_for_terms();
+            self.runtime.control.wiring.ring(UnitId::ROOT.0);
+        } else {
+            self.runtime.renew_terms();
+        }
+    }
+
+    fn hear_of_terms(&self) {
+        if self.root.is_none() {
+            return;
+        }
+        let round = self.runtime.control.root().terms_round();
+        if self.terms_round.replace(round) != round {
+            self.runtime.renew_terms();
+        }
+    }
+
     /// A worker says all it has to say before it takes the next message: whatever is lost with it
     /// when it is killed is then the one message in its hands.
     fn may_take_messages(&self) -> bool {
@@ -301,7 +326,9 @@ impl Unit {
             (MessageKind::Packet, Some(worker), _) => {
                 worker.packet_message(self, &header, &message.payload);
             }
-            (MessageKind::Connect, Some(worker), _) => worker.connect(self, session),
+            (MessageKind::Connect, Some(worker), _) => {
+                worker.connect(self, session, &message.payload);
+            }
             (MessageKind::Close, Some(worker), _) => worker.close_for_peer(self, session),
             (MessageKind::CloseFor, _, Some(reactor)) => {
                 reactor.close_for(self, session, header.extra != 0);
