@@ -1,9 +1,9 @@
 //! Messages between the processes of a server: who reaches whom, whole and in order, and what
 //! becomes of them when processes end.
 
-mod common;
 #[path = "messages/api.rs"]
 mod api;
+mod common;
 #[path = "messages/crossing.rs"]
 mod crossing;
 #[path = "messages/lives.rs"]
@@ -153,8 +153,7 @@ fn the_master_and_the_manager_send_as_nobody(server: &Running) -> Outcome {
         let others = (0..WORKERS).filter(|to| *to != from);
         expected.extend(others.map(|to| format!("starter{from} at {to} from {from} length 50")));
     }
-    let mut lines =
-        server.wait_lines(expected.len(), |line| line.contains(" from "), STEP)?;
+    let mut lines = server.wait_lines(expected.len(), |line| line.contains(" from "), STEP)?;
     lines.sort();
     expected.sort();
     assert_eq!(lines, expected);
@@ -164,29 +163,45 @@ fn the_master_and_the_manager_send_as_nobody(server: &Running) -> Outcome {
 
 /// Around the limits of one record in the lane, of what travels in memory elsewhere, and beyond.
 const LENGTHS: [usize; 12] = [
-    20, 8_151, 8_152, 65_535, 131_039, 131_040, 131_041, 262_144, 524_288, 800_000, 5 << 20,
+    20,
+    8_151,
+    8_152,
+    65_535,
+    131_039,
+    131_040,
+    131_041,
+    262_144,
+    524_288,
+    800_000,
+    5 << 20,
     64 << 20,
 ];
+
+/// What a user process sends, whose calls wait for room.
+const USER_LENGTHS: [usize; 4] = [20, 131_040, 131_041, 5 << 20];
 
 fn a_message_of_any_length_arrives_whole(server: &Running) -> Outcome {
     let (mut client, _) = connect_to(server, 1)?;
     for length in [0, 1, 2] {
         assert_eq!(ask(&mut client, &format!("bare 0 {length}"))?, "true");
     }
-    let bare: Vec<String> = (0..3).map(|length| format!("bare at 0 from 1 length {length}")).collect();
+    let bare: Vec<String> =
+        (0..3).map(|length| format!("bare at 0 from 1 length {length}")).collect();
     assert_eq!(letters(server, "bare ", 3)?, bare);
     for length in LENGTHS {
         assert_eq!(ask(&mut client, &format!("mail 0 w{length} {length}"))?, "true");
+        let line = letters(server, &format!("w{length} "), 1)?;
+        assert_eq!(line, [format!("w{length} at 0 from 1 length {length}")]);
+    }
+    for length in USER_LENGTHS {
         client.send(format!("!user mail 0 u{length} {length}").as_bytes())?;
         assert_eq!(client.receive(5)?, b"told\n");
-        for (letter, from) in [('w', 1), ('u', USER)] {
-            let tag = format!("{letter}{length} ");
-            let line = server.wait_line(|line| line.starts_with(&tag), STEP)?;
-            assert_eq!(line, format!("{tag}at 0 from {from} length {length}"));
-        }
+        let line = letters(server, &format!("u{length} "), 1)?;
+        assert_eq!(line, [format!("u{length} at 0 from {USER} length {length}")]);
     }
     // Only those are counted that needed several pieces.
-    let pieces = LENGTHS.iter().filter(|length| **length > 131_040).count() * 2;
+    let all = LENGTHS.iter().chain(&USER_LENGTHS);
+    let pieces = all.filter(|length| **length > 131_040).count();
     let stats = ask(&mut client, "pieces")?;
     assert_eq!(stats, (1 + pieces).to_string());
     Ok(())

@@ -29,6 +29,8 @@ pub(super) struct Parts {
     pub(super) are_open: Cell<bool>,
     /// Nobody begins another one.
     are_refused: Cell<bool>,
+    /// Until when what this unit has for other workers shall leave before its successor speaks.
+    order_until_ns: Cell<Option<u64>>,
 }
 
 impl Unit {
@@ -96,7 +98,9 @@ impl Unit {
             Command::Finish => self.finish(!inbox.is_empty()),
             Command::Run | Command::Quiesce if self.leaves_alone() && self.is_in_doubt() => false,
             Command::Run | Command::Quiesce if self.leaves_alone() => {
-                if !self.parts.are_open.get() || self.is_past_finish_deadline() {
+                if self.is_past_finish_deadline()
+                    || !(self.parts.are_open.get() || self.keeps_order())
+                {
                     self.detach();
                 }
                 self.finish(false)
@@ -185,6 +189,21 @@ impl Unit {
         if self.parts.are_refused.replace(refuses_pieces) != refuses_pieces {
             inbox.take_pieces(!refuses_pieces);
         }
+    }
+
+    /// Whether messages for other workers wait for room, which shall come before those of the
+    /// successor. Not for long: they may be for somebody who waits for this unit to go.
+    fn keeps_order(&self) -> bool {
+        if !self.outbox.borrow().has_pending() {
+            return false;
+        }
+        let now_ns = self.now.get().monotonic_ns;
+        let until_ns = self.parts.order_until_ns.get().unwrap_or_else(|| {
+            self.set_timer(HAND_OVER_NS, Timer::Deadline);
+            now_ns.saturating_add(HAND_OVER_NS)
+        });
+        self.parts.order_until_ns.set(Some(until_ns));
+        now_ns < until_ns
     }
 
     /// Leaves inbox, lanes and record to a successor, which starts at once, where the connections

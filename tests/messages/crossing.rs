@@ -30,8 +30,7 @@ pub fn serve_flood(setup: &Setup) -> Outcome {
 fn has_all(server: &Running, source: i32, to: i32) -> Outcome {
     let end = format!(" at {to} from {source} length {LENGTH}");
     let lines = server.wait_lines(LETTERS, |line| line.ends_with(&end), STEP)?;
-    let expected: Vec<String> =
-        (0..LETTERS).map(|index| format!("flood.{index}{end}")).collect();
+    let expected: Vec<String> = (0..LETTERS).map(|index| format!("flood.{index}{end}")).collect();
     assert_eq!(lines, expected);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::api::{letter, opened, send_message, told};
 use crate::common::api::Handle;
-use crate::common::{Event, Mode, Outcome, Running, Setup, STEP};
+use crate::common::{Event, Outcome, Running, Setup, STEP};
 use crate::process::{nth, Process};
 use crate::puppet::{self, ask, connect_to, hold_worker, kill, number, pid_now, pid_of};
 use crate::{letters, prepare, report, WORKERS};
@@ -160,6 +160,10 @@ pub fn kills_in_a_stream_lose_what_was_in_hands_only(server: &Running) -> Outcom
     let came = numbers(server);
     assert!(came.windows(2).all(|pair| pair[0] < pair[1]), "in order, each once: {came:?}");
     let missing = ROUNDS * PER_ROUND - came.len();
-    assert!(missing <= kills, "{missing} of {} are missing after {kills} kills", ROUNDS * PER_ROUND);
+    assert!(
+        missing <= kills,
+        "{missing} of {} are missing after {kills} kills",
+        ROUNDS * PER_ROUND
+    );
     Ok(())
 }
