@@ -181,11 +181,11 @@ pub struct sw_packet_t {
 pub struct sw_pipe_message_t {
     /// Which event it is.
     pub kind: sw_event_kind_t,
-    /// Worker id of the sender.
+    /// Worker id of the sender, -1 if it is the master or the manager.
     pub source_worker_id: i32,
     /// When it was sent, in seconds since 1970.
     pub dispatch_time: f64,
-    /// The bytes, valid until the callback returns.
+    /// The bytes, valid until the callback returns; NULL if there are none.
     pub data: *const u8,
     /// How many bytes `data` holds.
     pub len: usize,
@@ -298,6 +298,12 @@ pub type sw_callback_t = Option<
         user_data: *mut c_void,
     ),
 >;
+
+/// Tells the length of the message that begins `data`, with its header: above 0 the length, also one
+/// beyond `len`; 0 if more bytes are needed to tell; below 0 for bad data, which closes the
+/// connection. It runs where the connection is read, see `sw_port_set_length_func`.
+pub type sw_length_fn_t =
+    Option<extern "C-unwind" fn(data: *const u8, len: usize, user_data: *mut c_void) -> i64>;
 
 /// What became of a send of `sw_server_send_async`: `error` is 0, ETIMEDOUT or ECONNRESET.
 pub type sw_sent_fn_t = Option<

@@ -1,6 +1,7 @@
 //! Ports: add, set up, ask.
 
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 
 use crate::error::{code, Error, Result};
 use crate::model::hooks::{EventKind, Hook, Hooks};
@@ -9,6 +10,7 @@ use crate::model::settings::Settings;
 use crate::net::listener::{Listener, Manner};
 use crate::net::tls::TermsInForce;
 use crate::os::socket::SocketKind;
+use crate::proto::settings::LengthFn;
 
 use super::{event_of, warn_unknown, Server, Setup, TLS};
 
@@ -313,6 +315,14 @@ impl Server {
             let unknown = setup.change(index, |settings| settings.set_json_of_port(json))?;
             unknown.iter().for_each(|name| warn_unknown(name));
             setup.settle_addresses()
+        })
+    }
+
+    /// Has a function tell the lengths of the messages on a port, in place of an earlier one.
+    pub fn port_set_length_fn(&self, index: usize, length_fn: Arc<LengthFn>) -> Result<()> {
+        self.configure(|setup| {
+            setup.settings_of(index)?.set_length_fn(length_fn);
+            Ok(())
         })
     }
 

@@ -11,6 +11,7 @@ mod family;
 pub mod later;
 mod leaving;
 mod manager;
+mod message;
 pub mod notify;
 mod outgoing;
 mod parking;
@@ -60,6 +61,7 @@ use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
 use family::Family;
 use later::Later;
+use leaving::Parts;
 use manager::Manager;
 use outgoing::{HeldBack, OnWay};
 use parking::Parking;
@@ -271,6 +273,7 @@ pub struct Unit {
     /// Its inbox, its own lanes and its record are its successor's already.
     is_detached: Cell<bool>,
     stage: Cell<Stage>,
+    parts: Parts,
     finish_deadline_ns: Cell<Option<u64>>,
     has_announced_end: Cell<bool>,
     family: Family,
@@ -362,13 +365,14 @@ impl Unit {
             leave: Cell::new(Leave::Stay),
             is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),
+            parts: Parts::default(),
             finish_deadline_ns: Cell::new(None),
             has_announced_end: Cell::new(false),
             family: Family::default(),
             root: has(Roles::ROOT).then(Root::default),
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
-            reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)).transpose()?,
+            reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
             receiver: has(Roles::REACTOR)
                 .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),

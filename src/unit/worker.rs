@@ -9,7 +9,9 @@ use std::sync::atomic::Ordering;
 use crate::error::{clear_last, code};
 use crate::ipc::Header;
 use crate::model::connection::Connection;
-use crate::model::hooks::{ConnectionEvent, Event, EventKind, PacketEvent, WorkerEvent};
+use crate::model::hooks::{
+    ConnectionEvent, Event, EventKind, MessageEvent, PacketEvent, WorkerEvent,
+};
 use crate::model::kind::{hold, MessageKind};
 use crate::model::route::{self, Session};
 use crate::model::settings::InForce;
@@ -210,6 +212,13 @@ impl Worker {
             || unit.answer(event.socket, sender, || port.hooks.raise(&Event::Packet(event)));
         self.call(unit, Some(EventKind::Packet), SessionId(0), raise);
         self.count_handled(unit, counters, number);
+    }
+
+    /// A message of another process.
+    pub(super) fn pipe_message(&self, unit: &Unit, header: &Header, data: &[u8]) {
+        let source_worker = header.session as i32;
+        let event = MessageEvent { source_worker, sent_ns: header.time, data };
+        self.raise(unit, &Event::Message(event));
     }
 
     #[inline]

@@ -55,6 +55,22 @@ impl Reactor {
         self.tell_end(unit, session, worker);
     }
 
+    /// The peer has broken the protocol, of which `code` is the error, or taken its leave (0). What
+    /// was sent to it still goes out; what it sends is thrown away.
+    pub(super) fn end_of_protocol(&self, unit: &Unit, session: SessionId, code: i32) {
+        let worker = match self.state.borrow_mut().peers.get_mut(session) {
+            Some(peer) if peer.life == Life::Open => {
+                peer.life = Life::Closing;
+                peer.worker
+            }
+            Some(_) | None => return,
+        };
+        if let Some(record) = unit.runtime.control.connections.get(session.0) {
+            record.close_errno.store(code, Ordering::Relaxed);
+        }
+        self.tell_end(unit, session, worker);
+    }
+
     fn tell_end(&self, unit: &Unit, session: SessionId, worker: UnitId) {
         match &unit.worker {
             Some(own) if self.is_own_worker => own.close_for_peer(unit, session),

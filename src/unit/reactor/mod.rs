@@ -1,10 +1,12 @@
 //! The reactor: owns connections, reads and cuts what they send, writes what is sent to them.
 //!
 //! Bytes are read straight into the lane of the worker that will get them, and written straight
-//! from the lane in which they came; copied is only what the socket would not take. Small sends to
-//! one connection that follow each other leave as one write.
+//! from the lane in which they came; copied is only what the socket would not take. Where messages
+//! have to be cut, they go to the lane, or to the callback, from the buffer they were read into.
+//! Small sends to one connection that follow each other leave as one write.
 
 mod ending;
+mod framing;
 mod handshake;
 mod holding;
 mod idle;
@@ -25,11 +27,10 @@ use crate::model::hooks::EventKind;
 use crate::model::kind::{hold, MessageKind};
 use crate::model::plan::UnitPlan;
 use crate::model::{SessionId, UnitId};
+use crate::net::in_buffer::{Buffers, Kept};
 use crate::net::out_buffer::{OutBuffer, Pool};
 use crate::net::stream::Stream;
-use crate::os::memory::Pages;
 use crate::proto::framer::Choice;
-use crate::proto::raw::{Raw, LARGEST_MESSAGE};
 
 use super::acceptor::Accepted;
 use super::{Runtime, Unit};
@@ -39,12 +40,6 @@ use idle::{Idle, Traffic};
 use levels::Levels;
 use output::Burst;
 use peers::{Life, Peer, Peers};
-
-/// Bytes of one read, where it is not straight into a lane. More than the largest raw message, so
-/// that a read of one such message falls short, which says that nothing is left. Whole pages: some
-/// processors copy several times slower to an address up to 31 bytes before the source's, modulo
-/// the size of a page, and what the kernel copies from mostly begins at a multiple of 32.
-const READ_BYTES: usize = 2 * LARGEST_MESSAGE;
 
 /// What the reactor alone writes.
 struct State {
@@ -69,8 +64,8 @@ struct State {
     broken: Vec<(SessionId, i32)>,
     /// Connections that were closed and whose peers have to hear of it; while a unit leaves alone.
     parting: Option<Vec<Stream>>,
-    /// What one read brings, where it is not read straight into a lane; taken out while it is used.
-    scratch: Option<Pages>,
+    /// For what is not read straight into a lane.
+    buffers: Buffers,
 }
 
 /// The reactor role of a unit.
@@ -99,11 +94,9 @@ impl Queues {
 }
 
 impl Reactor {
-    pub(super) fn new(runtime: &Runtime, plan: &UnitPlan) -> Result<Self> {
+    pub(super) fn new(runtime: &Runtime, plan: &UnitPlan) -> Self {
         let is_own_worker = plan.worker.is_some();
-        let scratch = Pages::new(READ_BYTES)
-            .map_err(|error| Error::system("map the memory for reading", &error))?;
-        Ok(Self {
+        Self {
             number: plan.reactor.map_or(-1, i32::from),
             dispatch: Dispatch::new(&runtime.plan, plan.id),
             is_own_worker,
@@ -123,9 +116,9 @@ impl Reactor {
                 levels: Levels::default(),
                 broken: Vec::new(),
                 parting: None,
-                scratch: Some(scratch),
+                buffers: Buffers::default(),
             }),
-        })
+        }
     }
 
     /// The reactor's number, as users see it.
@@ -218,12 +211,15 @@ impl Reactor {
         let is_shaking = record.is_some_and(|record| unit.runtime.has_tls(record.port()));
         let is_delayed = record.is_some_and(|record| record.is_unconfirmed());
         let held = if is_delayed { hold::UNCONFIRMED } else { 0 };
+        let port = record.and_then(|record| unit.runtime.port_of(record));
         let peer = Peer {
             session,
             stream,
             out: OutBuffer::default(),
-            framer: Choice::Raw(Raw),
-            unread: Vec::new(),
+            framer: port.map_or_else(Choice::default, |port| Choice::new(&port.settings.framing)),
+            unread: Kept::default(),
+            until: 0,
+            is_in_hand: false,
             worker: self.dispatch.worker(session),
             life: if is_shaking { Life::Shaking } else { Life::Open },
             is_write_watched: is_shaking,

@@ -4,6 +4,7 @@ use slab::Slab;
 
 use super::idle::Traffic;
 use crate::model::{SessionId, UnitId};
+use crate::net::in_buffer::Kept;
 use crate::net::out_buffer::{OutBuffer, Pool};
 use crate::net::stream::{Moved, Stream};
 use crate::proto::framer::Choice;
@@ -30,8 +31,12 @@ pub(super) struct Peer {
     pub(super) stream: Stream,
     pub(super) out: OutBuffer,
     pub(super) framer: Choice,
-    /// Bytes that were read and are no whole message yet.
-    pub(super) unread: Vec<u8>,
+    /// Bytes that were read and are no whole message yet, or wait for room.
+    pub(super) unread: Kept,
+    /// The framer is asked again when there are so many of them.
+    pub(super) until: usize,
+    /// They are being cut, somewhere below in the stack.
+    pub(super) is_in_hand: bool,
     pub(super) worker: UnitId,
     pub(super) life: Life,
     /// The loop watches for room to write, too.
