@@ -12,6 +12,8 @@ mod datagrams;
 mod ports;
 #[path = "calls/table.rs"]
 mod table;
+#[path = "calls/tasks.rs"]
+mod tasks;
 
 mod common;
 
@@ -56,6 +58,7 @@ impl Function {
 /// Every function of the library.
 fn functions() -> impl Iterator<Item = &'static Function> {
     let more = ports::PORTS.iter().chain(control::CONTROL).chain(datagrams::DATAGRAMS);
+    let more = more.chain(tasks::TASKS);
     TABLE.iter().chain(more)
 }
 

@@ -339,7 +339,7 @@ impl Unit {
         let events = Loop::new().map_err(failed)?;
         let watcher = events.watcher().map_err(failed)?;
         let has = |role: Roles| plan.roles.has(role);
-        let worker = plan.worker.filter(|_| has(Roles::WORKER));
+        let worker = plan.worker.filter(|_| plan.roles.is_any_worker());
         let process = plan.user.and_then(|number| runtime.users.get(usize::from(number)));
         let unit = Rc::new(Self {
             home: Home::new().map_err(failed)?,
