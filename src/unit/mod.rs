@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod arrival;
+mod command;
 mod control;
 mod family;
 pub mod later;
@@ -42,6 +43,7 @@ use crate::error::{code, Error, Result};
 use crate::event::post::Post;
 use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Outbox;
+use crate::model::command::ProgramCommand;
 use crate::model::connection::Connection;
 use crate::model::control::{Control, Reload};
 use crate::model::dispatch::Dispatch;
@@ -59,6 +61,7 @@ use crate::os::{clock, process};
 
 use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
+use command::Commanding;
 use family::Family;
 use later::Later;
 use leaving::Parts;
@@ -94,6 +97,8 @@ pub struct Runtime {
     pub users: Vec<UserProcess>,
     /// The shared memory.
     pub control: Control,
+    /// The program's commands.
+    pub commands: Vec<ProgramCommand>,
     /// What worker 0 does every `stats_timer_interval`.
     pub write_stats: Option<fn(&Unit)>,
     arrival: Arrival,
@@ -133,6 +138,7 @@ impl Runtime {
             ports,
             users,
             control,
+            commands: Vec::new(),
             write_stats,
             arrival,
             handovers,
@@ -248,6 +254,7 @@ pub struct Unit {
     is_detached: Cell<bool>,
     stage: Cell<Stage>,
     parts: Parts,
+    commanding: Commanding,
     finish_deadline_ns: Cell<Option<u64>>,
     has_announced_end: Cell<bool>,
     family: Family,
@@ -317,7 +324,6 @@ impl Unit {
         let process = plan.user.and_then(|number| runtime.users.get(usize::from(number)));
         let unit = Rc::new(Self {
             home: Home::new().map_err(failed)?,
-            watcher,
             loop_descriptor: events.descriptor(),
             outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),
             held_back: RefCell::default(),
@@ -339,6 +345,7 @@ impl Unit {
             is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),
             parts: Parts::default(),
+            commanding: Commanding::new(&runtime, &watcher, id)?,
             finish_deadline_ns: Cell::new(None),
             has_announced_end: Cell::new(false),
             family: Family::default(),
@@ -350,6 +357,7 @@ impl Unit {
                 .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),
             user: process.cloned().map(User::new),
+            watcher,
             plan,
             runtime,
         });
@@ -358,8 +366,7 @@ impl Unit {
             unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
         }
         if plan.start == Start::Fork {
-            let root = unit.runtime.root_process.as_raw_fd();
-            unit.watcher.watch(root, Token::RootEnd).map_err(failed)?;
+            unit.watcher.watch(unit.root_descriptor(), Token::RootEnd).map_err(failed)?;
         }
         if let Some(reactor) = &unit.reactor {
             reactor.begin(&unit)?;
@@ -373,6 +380,11 @@ impl Unit {
             .map_err(|error| Error::system("watch for signals", &error))?;
         self.signals.replace(Some(signals));
         Ok(())
+    }
+
+    /// Becomes readable when the process of the root has ended.
+    fn root_descriptor(&self) -> RawFd {
+        self.runtime.root_process.as_raw_fd()
     }
 
     /// What the server's units all read.
