@@ -7,7 +7,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum MessageKind {
-    /// Reactor to worker: a connection was accepted.
+    /// Reactor to worker: a connection was accepted; the payload is the certificate of its peer,
+    /// as PEM, or empty.
     Connect = 1,
     /// Reactor to worker: bytes of a connection; `time` is when they arrived.
     Receive = 2,

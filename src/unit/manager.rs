@@ -218,6 +218,8 @@ impl Manager {
         unit.raise(&Event::Plain(EventKind::BeforeReload));
         // The callback may have taken long.
         unit.refresh_now();
+        // Before anybody is forked.
+        unit.renew_terms();
         let round = Round::begin(unit, self.targets(unit), true);
         self.round.replace(Some(round));
     }
