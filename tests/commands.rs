@@ -169,6 +169,32 @@ fn every_kind_of_process_answers(server: &Running) -> Outcome {
     Ok(())
 }
 
+fn serve_tasks(setup: &Setup) -> Outcome {
+    let server = prepare(setup, &[("task_worker_num", "2")])?;
+    server.on("task", |_, _| {})?;
+    puppet::run(&server)
+}
+
+fn task_workers_answer_by_their_own_numbers(server: &Running) -> Outcome {
+    let task = SW_COMMAND_TASK_WORKER;
+    for id in 0..2 {
+        let worker = WORKERS + id;
+        let pid = pid_of(server, worker, 1)?;
+        assert_eq!(order(server, &format!("who {id} {task}"))?, format!("{pid} {worker} 0"));
+        assert_eq!(order(server, &format!("echo {id} {task} 800000"))?, "800000 bytes");
+        assert_eq!(order(server, &format!("fail {id} {task}"))?, "9010");
+        assert_eq!(order(server, &format!("nested {id} {task}"))?, "509");
+        assert_eq!(order(server, &format!("die {id} {task}"))?, "9003");
+        assert_ne!(pid_of(server, worker, 2)?, pid);
+    }
+    for id in [2, -1, 65_536, i32::MAX] {
+        assert_eq!(order(server, &format!("who {id} {task}"))?, "505");
+    }
+    assert_eq!(order(server, &format!("who 2 {SW_COMMAND_EVENT_WORKER}"))?, "505");
+    assert_eq!(order(server, &format!("worker 0 {task}"))?, "507");
+    Ok(())
+}
+
 fn data_and_answers_have_any_length(server: &Running) -> Outcome {
     let worker = SW_COMMAND_EVENT_WORKER;
     for length in [1, 8_151, 8_152, 131_041, 800_000, 16 << 20] {
@@ -330,6 +356,7 @@ fn what_is_no_command_is_not_registered() -> Outcome {
 
 server_tests! {
     every_kind_of_process_answers: serve, in [Mode::Process, Mode::Base];
+    task_workers_answer_by_their_own_numbers: serve_tasks, in [Mode::Process, Mode::Base];
     data_and_answers_have_any_length: serve, in [Mode::Process, Mode::Base];
     what_cannot_be_is_refused: serve, in [Mode::Process, Mode::Base];
     only_the_one_that_stands_for_the_master_calls: serve_curious_manager,

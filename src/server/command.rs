@@ -94,7 +94,7 @@ fn target(plan: &Plan, place: Office, id: i32) -> Result<UnitId> {
     match place {
         Office::Master => Ok(plan.face()),
         Office::EventWorker => nth(plan.workers()),
-        Office::TaskWorker => nth(&[]),
+        Office::TaskWorker => nth(plan.tasks()),
         Office::Manager | Office::Reactor => plan.manager().ok_or_else(|| {
             let text = "there is no manager, the only worker is all there is";
             Error::new(code::OPERATION_NOT_SUPPORT, text)

@@ -177,7 +177,7 @@ impl Server {
             if plan.manager().is_none() {
                 return refused("there is no manager that could replace the only worker");
             }
-            if only_tasks && plan.has_manager_thread() {
+            if only_tasks && plan.has_manager_thread() && plan.tasks().is_empty() {
                 return refused("there are no task workers to reload");
             }
             let is_known = is_manager || plan.has_manager_thread();

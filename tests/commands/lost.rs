@@ -14,7 +14,7 @@ const WORKER: i32 = SW_COMMAND_EVENT_WORKER;
 const LENGTH: usize = 3_000_000;
 
 pub fn register(server: Handle) -> api_result::Result {
-    let places = WORKER | SW_COMMAND_MANAGER;
+    let places = WORKER | SW_COMMAND_MANAGER | SW_COMMAND_TASK_WORKER;
     add_command(server, "hold", places, |_, data, reply| {
         hold(number(std::str::from_utf8(data).expect("a port")));
         reply.answer(&vec![7; 3_000_000]).is_ok()
