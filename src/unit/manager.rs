@@ -316,7 +316,7 @@ impl Manager {
         unit.hear_signals();
         let is_ending = self.is_ending.get() || unit.runtime.control.root().is_ending();
         let is_wanted = |plan: &UnitPlan| {
-            !is_ending || (has_work_left(unit, plan) && is_served_to_the_end(unit, plan))
+            !is_ending || (unread_bytes(unit, plan) > 0 && is_served_to_the_end(unit, plan))
         };
         let missing: Vec<UnitPlan> = children_of(unit)
             .filter(|plan| unit.family.life_of(plan.id).is_none())
@@ -373,6 +373,17 @@ fn children_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
     children.filter(|plan| plan.roles.is_managed()).copied()
 }
 
+/// What a worker that has ended leaves unread, and owes somebody. Of an event worker that is what
+/// reactors gave: for messages that workers send each other while they end they would be started
+/// again and again.
+fn unread_bytes(unit: &Unit, plan: &UnitPlan) -> u64 {
+    let wiring = &unit.runtime.control.wiring;
+    match plan.roles.is_task() {
+        true => wiring.unread_bytes(plan.id.0),
+        false => wiring.unread_own_bytes(plan.id.0),
+    }
+}
+
 /// Whether what a worker has not read when the server ends is for a successor. What comes to an
 /// event worker when all of them have ended are results of tasks; and a task worker that has ended
 /// in order had all the time that there is.
@@ -384,16 +395,6 @@ fn is_served_to_the_end(unit: &Unit, plan: &UnitPlan) -> bool {
     match plan.roles {
         roles if roles.is_task() => !was_in_order,
         roles => roles.is_worker() && !roles.is_reactor() && !has_told_tasks,
-    }
-}
-
-/// Whether somebody waits for what lies in the inbox of a unit. Of a worker's it is what reactors
-/// gave: messages that workers send each other while they end would have them started for ever.
-fn has_work_left(unit: &Unit, plan: &UnitPlan) -> bool {
-    let wiring = &unit.runtime.control.wiring;
-    match plan.roles.is_task() {
-        true => wiring.unread_bytes(plan.id.0) > 0,
-        false => wiring.unread_own_bytes(plan.id.0) > 0,
     }
 }
 
