@@ -6,7 +6,7 @@ use crate::{expect, next_unit, Fallible, Lab};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-const BODIES: [&[u8]; 3] = [b"first", b"b", b"the third of them"];
+const BODIES: [&[u8]; 3] = [b"first", b"b", b"the_third_of_them"];
 
 fn stream_of(name: &str) -> Bytes {
     BODIES.iter().flat_map(|body| frame(name, body)).collect()

@@ -109,6 +109,11 @@ fn fill(client: &Client, bytes: &[u8]) -> io::Result<usize> {
     Ok(at)
 }
 
+/// No send is refused.
+pub fn patient(setup: &Setup) -> Outcome {
+    polyglot_with(setup, &[("socket_buffer_size", "0")])
+}
+
 pub fn a_worker_that_stands_still_stops_its_own_connections_alone(server: &Running) -> Outcome {
     const COUNT: usize = 40_000;
     let lab = Lab::new(server)?;

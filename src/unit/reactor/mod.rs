@@ -33,6 +33,7 @@ use crate::proto::framer::Choice;
 
 use super::acceptor::Accepted;
 use super::{Runtime, Unit};
+use framing::Complaints;
 pub(super) use idle::Look;
 use idle::{Idle, Traffic};
 use levels::Levels;
@@ -63,6 +64,7 @@ struct State {
     parting: Option<Vec<Stream>>,
     /// For what is not read straight into a lane.
     buffers: Buffers,
+    complaints: Complaints,
 }
 
 /// The reactor role of a unit.
@@ -113,6 +115,7 @@ impl Reactor {
                 broken: Vec::new(),
                 parting: None,
                 buffers: Buffers::default(),
+                complaints: Complaints::default(),
             }),
         }
     }
