@@ -42,6 +42,8 @@ pub mod control;
 
 pub mod datagram;
 
+pub mod message;
+
 pub mod status;
 
 pub mod timer;

@@ -89,14 +89,14 @@ fn with_port<R>(
 /// - `server`: the server.
 /// - `host`: as in sw_server_new, but for "SYSTEMD"; not NULL.
 /// - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
-/// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
+/// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM; a stream type may have `| SW_SSL`, and
+///   needs a certificate at start then. SW_SSL with a datagram type is refused at start.
 ///
 /// Returns: the port, or NULL.
 ///
 /// Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 /// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (SW_SSL),
-/// SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
+/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
 /// port of the server has the address.
 ///
 /// Where: before start, any thread.

@@ -181,11 +181,11 @@ pub struct sw_packet_t {
 pub struct sw_pipe_message_t {
     /// Which event it is.
     pub kind: sw_event_kind_t,
-    /// Worker id of the sender.
+    /// Worker id of the sender, -1 if it is the master or the manager.
     pub source_worker_id: i32,
     /// When it was sent, in seconds since 1970.
     pub dispatch_time: f64,
-    /// The bytes, valid until the callback returns.
+    /// The bytes, valid until the callback returns; NULL if there are none.
     pub data: *const u8,
     /// How many bytes `data` holds.
     pub len: usize,

@@ -44,6 +44,8 @@ shared_record! {
         is_reloading: AtomicU32,
         /// Raised by whoever is told that the log file was moved away.
         log_round: AtomicU32,
+        /// Raised by the manager: certificates may have been replaced.
+        terms_round: AtomicU32,
     }
 }
 
@@ -282,6 +284,16 @@ impl Root {
     /// A number that changes when the log file is to be opened anew.
     pub fn log_round(&self) -> u32 {
         self.log_round.load(Ordering::Relaxed)
+    }
+
+    /// Asks the root to read certificates again.
+    pub fn ask_for_terms(&self) {
+        self.terms_round.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often certificates were to be read again.
+    pub fn terms_round(&self) -> u32 {
+        self.terms_round.load(Ordering::Relaxed)
     }
 
     /// Unix seconds at which the server was started.

@@ -7,7 +7,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum MessageKind {
-    /// Reactor to worker: a connection was accepted.
+    /// Reactor to worker: a connection was accepted; the payload is the certificate of its peer,
+    /// as PEM, or empty.
     Connect = 1,
     /// Reactor to worker: bytes of a connection; `time` is when they arrived.
     Receive = 2,
@@ -47,6 +48,9 @@ pub enum MessageKind {
     AwaitRoom = 17,
     /// Reactor to whoever waits: now.
     Room = 18,
+    /// To a worker: a message of the program; `session` is the worker id of the sender or -1,
+    /// `time` when it was sent.
+    Message = 32,
 }
 
 /// Why a connection is not read. The numbers are bits: it is read when there is no reason left.
@@ -81,6 +85,7 @@ impl MessageKind {
             16 => Self::BufferEmpty,
             17 => Self::AwaitRoom,
             18 => Self::Room,
+            32 => Self::Message,
             _ => return None,
         })
     }

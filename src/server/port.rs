@@ -8,6 +8,7 @@ use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::port::{check_hooks, Port, MOST_PORTS};
 use crate::model::settings::Settings;
 use crate::net::listener::{Listener, Manner};
+use crate::net::tls::TermsInForce;
 use crate::os::socket::SocketKind;
 use crate::proto::settings::LengthFn;
 
@@ -19,6 +20,9 @@ pub(super) struct PortSetup {
     /// Its own settings; `None`: it was never set and has those of the server.
     pub(super) settings: Option<Settings>,
     pub(super) hooks: Hooks,
+    is_tls: bool,
+    /// Made when its settings are known.
+    terms: Option<TermsInForce>,
 }
 
 /// What never changes.
@@ -36,11 +40,27 @@ impl PortFacts {
 }
 
 impl PortSetup {
-    pub(super) fn new(listener: Listener) -> Self {
-        Self { listener, settings: None, hooks: Hooks::default() }
+    pub(super) fn new(listener: Listener, is_tls: bool) -> Self {
+        Self { listener, settings: None, hooks: Hooks::default(), is_tls, terms: None }
+    }
+
+    /// Reads what its TLS needs; `of_server`: what holds where it has no settings of its own.
+    fn make_terms(&mut self, of_server: &Settings) -> Result<()> {
+        if !self.is_tls {
+            return Ok(());
+        }
+        let settings = self.settings.as_ref().unwrap_or(of_server).tls()?;
+        let terms = TermsInForce::new(settings).map_err(|error| {
+            let (host, number) = (self.listener.host(), self.listener.port());
+            let text = format!("port {host}:{number}: {}", error.message());
+            Error::new(error.code(), text)
+        })?;
+        self.terms = Some(terms);
+        Ok(())
     }
 }
 
+/// The kind of socket that C names by a number, which has no bit for TLS.
 fn kind_of(number: i32) -> Result<SocketKind> {
     match number {
         1 => Ok(SocketKind::Tcp),
@@ -49,10 +69,6 @@ fn kind_of(number: i32) -> Result<SocketKind> {
         2 => Ok(SocketKind::Udp),
         4 => Ok(SocketKind::Udp6),
         6 => Ok(SocketKind::UnixDgram),
-        tls if (1..=6).contains(&(tls ^ TLS)) => Err(Error::new(
-            code::OPERATION_NOT_SUPPORT,
-            format!("socket type {number} asks for TLS, which this version does not offer"),
-        )),
         _ => Err(Error::new(
             code::BAD_SOCKET_TYPE,
             format!("{number} is no socket type, take one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM"),
@@ -72,17 +88,25 @@ pub(super) fn number_of(kind: SocketKind) -> i32 {
     }
 }
 
+/// What a listener can be asked for.
+pub(super) struct Wanted {
+    pub(super) kind: SocketKind,
+    pub(super) number: u16,
+    pub(super) is_tls: bool,
+}
+
 /// A socket type and a port number that a listener can have.
-pub(super) fn checked(kind: i32, port: i32) -> Result<(SocketKind, u16)> {
-    let kind = kind_of(kind)?;
+pub(super) fn checked(kind: i32, port: i32) -> Result<Wanted> {
+    let is_tls = (1..=6).contains(&(kind ^ TLS));
+    let kind = kind_of(if is_tls { kind ^ TLS } else { kind })?;
     if kind.is_unix() {
-        return Ok((kind, 0));
+        return Ok(Wanted { kind, number: 0, is_tls });
     }
     let number = u16::try_from(port).map_err(|_| {
         let text = format!("port {port} is not in the range 0 to 65535");
         Error::new(code::SERVER_INVALID_LISTEN_PORT, text)
     })?;
-    Ok((kind, number))
+    Ok(Wanted { kind, number, is_tls })
 }
 
 /// Takes the file of a unix socket away, if it is still the one that was bound here.
@@ -92,21 +116,51 @@ pub(super) fn unlink(listener: &Listener) {
     }
 }
 
+/// Refuses TLS on datagrams.
+fn check_stream(port: &PortSetup) -> Result<()> {
+    if !port.is_tls || port.listener.kind().is_stream() {
+        return Ok(());
+    }
+    let text = format!(
+        "port {}:{} has SW_SSL with a datagram type, which would be DTLS and is not offered: take \
+         SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM with it, or leave SW_SSL out",
+        port.listener.host(),
+        port.listener.port()
+    );
+    Err(Error::new(code::OPERATION_NOT_SUPPORT, text))
+}
+
 fn no_port(index: usize) -> Error {
     Error::new(code::INVALID_PARAMS, format!("the server has no port {index}"))
 }
 
 impl Setup {
     /// Refuses what this build does not offer, and a port that nobody would serve.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(&mut self) -> Result<()> {
         self.settings.check_offered()?;
         let own = self.ports.iter().filter_map(|port| port.settings.as_ref());
         own.into_iter().try_for_each(Settings::check_offered)?;
+        self.ports.iter().try_for_each(check_stream)?;
         let Some(first) = self.ports.first() else { return Ok(()) };
         let check = |port: &PortSetup| {
             check_hooks(port.listener.kind().is_stream(), &port.hooks.or(&first.hooks))
         };
-        self.ports.iter().try_for_each(check)
+        self.ports.iter().try_for_each(check)?;
+        let Setup { ports, settings, .. } = self;
+        ports.iter_mut().try_for_each(|port| port.make_terms(settings))
+    }
+
+    /// Refuses values for TLS that were not there `before` and cannot be used. They are none of the
+    /// business of ports without it.
+    pub(super) fn check_server_tls(&self, before: &Settings) -> Result<()> {
+        let mut ports = self.ports.iter().enumerate();
+        let is_meant = |(index, port): (usize, &PortSetup)| {
+            port.is_tls && (index == 0 || port.settings.is_none())
+        };
+        match ports.any(is_meant) {
+            true => self.settings.check_tls(before),
+            false => Ok(()),
+        }
     }
 
     /// The ports as units see them; none is left here.
@@ -117,6 +171,7 @@ impl Setup {
             settings: port.settings.as_ref().unwrap_or(server).port_in_force(),
             hooks: port.hooks.or(&fallback),
             listener: port.listener,
+            tls: port.terms,
         };
         std::mem::take(&mut self.ports).into_iter().map(make).collect()
     }
@@ -150,6 +205,27 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// Changes the settings of a port, or nothing of them.
+    fn change<R>(
+        &mut self,
+        index: usize,
+        act: impl FnOnce(&mut Settings) -> Result<R>,
+    ) -> Result<R> {
+        let is_tls = self.ports.get(index).is_some_and(|port| port.is_tls);
+        let settings = self.settings_of(index)?;
+        if !is_tls {
+            return act(settings);
+        }
+        let before = settings.clone();
+        let result = act(settings).and_then(|value| settings.check_tls(&before).map(|()| value));
+        if result.is_err() {
+            *settings = before;
+        }
+        result
+    }
+}
+
 impl Server {
     /// Adds a port, which is bound here; its index.
     pub fn add_listener(&self, host: &str, port: i32, kind: i32) -> Result<usize> {
@@ -158,14 +234,14 @@ impl Server {
                 let text = format!("a server has at most {MOST_PORTS} ports");
                 return Err(Error::new(code::SERVER_TOO_MANY_LISTEN_PORT, text));
             }
-            let (kind, number) = checked(kind, port)?;
+            let Wanted { kind, number, is_tls } = checked(kind, port)?;
             let is_shared = setup.settings.in_force().shares_new_ports;
             let manner = Manner { is_shared, is_v6_only: setup.settings.is_v6_only() };
             let listener = Listener::bind(kind, host, number, manner)?;
             listener.check_apart(setup.ports.iter().map(|port| &port.listener))?;
             setup.settings.note_port(listener.as_raw_fd());
             self.facts.write().push(PortFacts::of(&listener));
-            setup.ports.push(PortSetup::new(listener));
+            setup.ports.push(PortSetup::new(listener, is_tls));
             Ok(setup.ports.len() - 1)
         })
     }
@@ -225,7 +301,7 @@ impl Server {
         act: impl FnOnce(&mut Settings) -> Result<bool>,
     ) -> Result<()> {
         self.configure(|setup| {
-            let is_known = act(setup.settings_of(index)?)? && Settings::is_per_port(name);
+            let is_known = setup.change(index, act)? && Settings::is_per_port(name);
             if !is_known {
                 warn_unknown(name);
             }
@@ -236,7 +312,7 @@ impl Server {
     /// Takes a JSON object of settings of a port, all or none.
     pub fn port_set_json(&self, index: usize, json: &[u8]) -> Result<()> {
         self.configure(|setup| {
-            let unknown = setup.settings_of(index)?.set_json_of_port(json)?;
+            let unknown = setup.change(index, |settings| settings.set_json_of_port(json))?;
             unknown.iter().for_each(|name| warn_unknown(name));
             setup.settle_addresses()
         })

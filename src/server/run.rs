@@ -234,6 +234,9 @@ fn begin(plan: &Plan, settings: &InForce, ports: &[Port]) -> Result<()> {
     for warning in &settings.warnings {
         log::warn!("{warning}");
     }
+    for tls in ports.iter().filter_map(|port| port.tls.as_ref()) {
+        tls.with(|terms| terms.warnings.iter().for_each(|warning| log::warn!("{warning}")));
+    }
     for port in ports {
         match settings.opens_own_listeners {
             true => port.listener.prepare(&port.settings.socket)?,

@@ -218,6 +218,8 @@ impl Manager {
         unit.raise(&Event::Plain(EventKind::BeforeReload));
         // The callback may have taken long.
         unit.refresh_now();
+        // Before anybody is forked.
+        unit.renew_terms();
         let round = Round::begin(unit, self.targets(unit), true);
         self.round.replace(Some(round));
     }
@@ -297,7 +299,9 @@ impl Manager {
         unit.hear_signals();
         let is_ending = self.is_ending.get() || unit.runtime.control.root().is_ending();
         let is_wanted = |plan: &UnitPlan| {
-            let unread_bytes = unit.runtime.control.wiring.unread_bytes(plan.id.0);
+            // Of what reactors gave: messages that workers send each other while they end would
+            // have them started again and again.
+            let unread_bytes = unit.runtime.control.wiring.unread_own_bytes(plan.id.0);
             let is_served = plan.roles.is_worker() && !plan.roles.is_reactor();
             !is_ending || (is_served && unread_bytes > 0)
         };

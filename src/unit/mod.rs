@@ -11,6 +11,7 @@ mod family;
 pub mod later;
 mod leaving;
 mod manager;
+mod message;
 pub mod notify;
 mod outgoing;
 mod parking;
@@ -60,6 +61,7 @@ use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
 use family::Family;
 use later::Later;
+use leaving::Parts;
 use manager::Manager;
 use outgoing::{HeldBack, OnWay};
 use parking::Parking;
@@ -188,8 +190,32 @@ impl Runtime {
     /// Whether connections of a port are looked after while nothing happens to them.
     pub fn ends_idle(&self, port: usize) -> bool {
         self.ports.get(port).is_some_and(|port| {
-            port.settings.heartbeat_idle_time_s > 0 || port.settings.max_idle_time_ms > 0
+            let settings = &port.settings;
+            // A handshake has its time.
+            settings.heartbeat_idle_time_s > 0
+                || settings.max_idle_time_ms > 0
+                || port.tls.is_some()
         })
+    }
+
+    /// Whether connections of a port have TLS.
+    #[inline]
+    pub fn has_tls(&self, port: usize) -> bool {
+        self.ports.get(port).is_some_and(|port| port.tls.is_some())
+    }
+
+    /// Reads certificates and keys again, in this process and those that it forks from now on.
+    fn renew_terms(&self) {
+        for port in &self.ports {
+            let Some(tls) = &port.tls else { continue };
+            let (host, number) = (port.listener.host(), port.listener.port());
+            match tls.renew() {
+                Ok(()) => log::info!("the certificates of port {host}:{number} were read again"),
+                Err(error) => log::error!(
+                    "the certificates of port {host}:{number} stay as they were: {error}"
+                ),
+            }
+        }
     }
 
     /// The worker that runs the callbacks of a connection.
@@ -234,6 +260,8 @@ pub struct Unit {
     hasty: Cell<u32>,
     /// The round of log files that this unit writes to.
     log_round: Cell<u32>,
+    /// The round of certificates that this unit has read, if it reads them for others.
+    terms_round: Cell<u32>,
     /// It accepts and reads no more.
     is_quiesced: Cell<bool>,
     /// When it is quiet although messages come and come.
@@ -245,6 +273,7 @@ pub struct Unit {
     /// Its inbox, its own lanes and its record are its successor's already.
     is_detached: Cell<bool>,
     stage: Cell<Stage>,
+    parts: Parts,
     finish_deadline_ns: Cell<Option<u64>>,
     has_announced_end: Cell<bool>,
     family: Family,
@@ -329,12 +358,14 @@ impl Unit {
             untold: Cell::default(),
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),
+            terms_round: Cell::new(runtime.control.root().terms_round()),
             is_quiesced: Cell::new(false),
             quiet_by_ns: Cell::new(None),
             doubt_until_ns: Cell::new(0),
             leave: Cell::new(Leave::Stay),
             is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),
+            parts: Parts::default(),
             finish_deadline_ns: Cell::new(None),
             has_announced_end: Cell::new(false),
             family: Family::default(),

@@ -121,8 +121,8 @@ pub fn a_worker_that_stands_still_stops_its_own_connections_alone(server: &Runni
     let (mut client, _) = connect_speaker(&lab, "length", 0)?;
     let (mut other, _) = connect_speaker(&lab, "length", 1)?;
     let body = |number: usize| format!("{number:01000}").into_bytes();
-    let frames: Vec<Bytes> = (0..COUNT).map(|number| frame("length", &body(number))).collect();
-    let bytes = frames.concat();
+    let all: Vec<Bytes> = (0..COUNT).map(|number| frame("length", &body(number))).collect();
+    let bytes = all.concat();
     let before = memory_bytes(server)?;
     let held = hold_worker(&mut holder)?;
     let sent = fill(&client, &bytes)?;

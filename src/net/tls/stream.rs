@@ -12,8 +12,10 @@
 //! ([`TlsStream::wants_write`]).
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use rustls::server::UnbufferedServerConnection;
@@ -43,6 +45,9 @@ const RECORD_OVERHEAD: usize = 64;
 const MOST_SEALED: usize = 4 * (RECORD + RECORD_OVERHEAD);
 /// Bytes that a thread has for all its connections.
 const SHARED_BYTES: usize = MOST_READ + MOST_KEPT;
+/// Bytes of a file that are read at once: those of whole records, behind where they are encrypted.
+const FILE_CHUNK: usize = 4 * RECORD;
+const _: () = assert!(MOST_SEALED + FILE_CHUNK <= SHARED_BYTES);
 
 thread_local! {
     /// Made when the first connection of a thread needs it.
@@ -94,6 +99,8 @@ pub struct TlsStream {
     /// Encrypted, not taken by the socket yet.
     outgoing: Waiting,
     writing: Writing,
+    /// Bytes that the socket has taken.
+    written: u64,
     has_begun: bool,
     peer_has_ended: bool,
     broken: Option<Error>,
@@ -131,6 +138,7 @@ impl TlsStream {
             plain: Waiting::default(),
             outgoing: Waiting::default(),
             writing: Writing::Open,
+            written: 0,
             has_begun: false,
             peer_has_ended: false,
             broken: None,
@@ -262,13 +270,8 @@ impl TlsStream {
     /// Writes as much of the parts, in order, as is taken. Some of that may wait here, until
     /// [`TlsStream::flush`]; as long as it does, nothing more is taken.
     pub fn write_parts(&mut self, parts: &[IoSlice<'_>]) -> Moved {
-        match self.flush() {
-            Ok(true) => {}
-            Ok(false) => return Moved::WouldBlock,
-            Err(errno) => return Moved::Broken(errno),
-        }
-        if self.writing != Writing::Open {
-            return Moved::Broken(libc::EPIPE);
+        if let Some(refusal) = self.refuses_output() {
+            return refusal;
         }
         let whole: usize = parts.iter().map(|part| part.len()).sum();
         let mut total = 0;
@@ -286,6 +289,38 @@ impl TlsStream {
             }
         }
         Moved::Bytes(total)
+    }
+
+    /// Why nothing can be written now.
+    fn refuses_output(&mut self) -> Option<Moved> {
+        match self.flush() {
+            Ok(true) if self.writing == Writing::Open => None,
+            Ok(true) => Some(Moved::Broken(libc::EPIPE)),
+            Ok(false) => Some(Moved::WouldBlock),
+            Err(errno) => Some(Moved::Broken(errno)),
+        }
+    }
+
+    /// Writes at most `count` bytes of a file from `offset` on, and no more than a few records.
+    /// `End` means that the file ends before.
+    pub fn write_file(&mut self, file: &File, offset: u64, count: usize) -> Moved {
+        if let Some(refusal) = self.refuses_output() {
+            return refusal;
+        }
+        let sent = with_shared(|shared| {
+            let (sealed, plain) = shared.split_at_mut(MOST_SEALED);
+            let room = plain.get_mut(..count.min(FILE_CHUNK)).unwrap_or_default();
+            let read = file.read_at(room, offset);
+            let read = read.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+            let bytes = room.get(..read).unwrap_or_default();
+            if bytes.is_empty() {
+                return Ok(Moved::End);
+            }
+            let (taken, length) = self.seal(&[IoSlice::new(bytes)], 0, sealed)?;
+            self.send_now(sealed.get(..length).unwrap_or_default())?;
+            Ok(Moved::Bytes(taken))
+        });
+        sent.unwrap_or_else(Moved::Broken)
     }
 
     /// Encrypts what is behind the first `done` bytes of the parts, as much as fits at once. Gives
@@ -357,6 +392,7 @@ impl TlsStream {
             Err(error) if is_not_now(&error) => 0,
             Err(error) => return Err(error.raw_os_error().unwrap_or(libc::EIO)),
         };
+        self.written = self.written.wrapping_add(count as u64);
         self.outgoing.push(bytes.get(count..).unwrap_or_default());
         Ok(())
     }
@@ -371,12 +407,27 @@ impl TlsStream {
         self.outgoing.len()
     }
 
+    /// Bytes that the socket has taken since it was connected.
+    pub fn written_bytes(&self) -> u64 {
+        self.written
+    }
+
+    /// Throws away what waits for the socket. The peer gets no orderly end any more: what it has
+    /// may be a part.
+    pub fn cut(&mut self) {
+        self.outgoing = Waiting::default();
+        self.writing = Writing::Ended;
+    }
+
     /// Writes what waits, as far as the socket takes it: whether nothing waits any more, or the
     /// `errno` of a broken connection.
     pub fn flush(&mut self) -> std::result::Result<bool, i32> {
         while !self.outgoing.is_empty() {
             match socket::send(self.socket.as_raw_fd(), self.outgoing.rest()) {
-                Ok(count) => self.outgoing.consume(count),
+                Ok(count) => {
+                    self.written = self.written.wrapping_add(count as u64);
+                    self.outgoing.consume(count);
+                }
                 Err(error) if is_not_now(&error) => return Ok(false),
                 Err(error) => return Err(error.raw_os_error().unwrap_or(libc::EIO)),
             }
@@ -430,13 +481,6 @@ impl TlsStream {
         // Where that cannot be known, nobody waits for it.
         let has_left = || socket::undelivered_bytes(self.as_raw_fd()).map_or(true, |n| n == 0);
         !self.wants_write() && has_left()
-    }
-
-    /// Closes with a reset: what the system still holds for the peer is thrown away.
-    pub fn reset(self) {
-        if socket::reset_on_close(self.as_raw_fd()).is_err() {
-            log::debug!("descriptor {} is closed without a reset", self.as_raw_fd());
-        }
     }
 
     /// The certificate of the client, as PEM; `None` if it gave none.

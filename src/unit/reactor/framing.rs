@@ -177,7 +177,7 @@ impl Reactor {
         peer.framer = framer;
         match peer.life {
             Life::Open => Ok(verdict),
-            Life::Closing | Life::Draining => Err(Stop::Drained),
+            Life::Shaking | Life::Closing | Life::Draining => Err(Stop::Drained),
         }
     }
 

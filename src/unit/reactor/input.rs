@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::model::kind::{hold, MessageKind};
 use crate::model::{SessionId, UnitId};
 use crate::net::stream::{Moved, NO_MEMORY};
+use crate::net::tls::is_client_hello;
 use crate::proto::raw::LARGEST_MESSAGE;
 
 use super::framing::Batch;
@@ -114,10 +115,14 @@ impl Reactor {
             Moved::End => return Some(Stop::Ended(0)),
             Moved::Broken(errno) => return Some(Stop::Ended(errno)),
         };
-        count_read(unit, session, count);
+        let is_full = count == most;
+        if count_read(unit, session, count) {
+            look_for_tls(unit, session, room.get(..count).unwrap_or_default());
+        }
         batch.unread.add(count);
         let stop = if batch.is_due() { self.cut(unit, session, batch) } else { None };
-        stop.or_else(|| (count < most && !is_final).then_some(Stop::Drained))
+        let is_drained = || !is_full && !is_final && !self.has_pending(session);
+        stop.or_else(|| is_drained().then_some(Stop::Drained))
     }
 
     fn read_once(&self, unit: &Unit, session: SessionId, into: &mut [u8]) -> Moved {
@@ -131,6 +136,12 @@ impl Reactor {
             }
             Some(_) | None => Moved::WouldBlock,
         }
+    }
+
+    /// Whether there is more to read although the socket has none.
+    fn has_pending(&self, session: SessionId) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.peers.get_mut(session).is_some_and(|peer| peer.stream.has_pending_input())
     }
 
     /// The worker of the connection, if its lane takes nothing now.
@@ -179,15 +190,17 @@ impl Reactor {
     }
 }
 
-/// Bytes have come.
+/// Counts what was read; whether no message was made of what came before.
 #[inline]
-fn count_read(unit: &Unit, session: SessionId, count: usize) {
-    let mut port = 0;
+fn count_read(unit: &Unit, session: SessionId, count: usize) -> bool {
+    let (mut port, mut is_first) = (0, false);
     if let Some(record) = unit.runtime.control.connections.get(session.0) {
         port = record.port();
+        is_first = record.dispatched_bytes.load(Ordering::Relaxed) == 0;
         record.last_recv_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
     }
     unit.count(port, |counters| counters.received_bytes.add(count as u64));
+    is_first
 }
 
 /// A message goes to its worker. Counted first: the worker must not have taken more than it was
@@ -201,6 +214,21 @@ pub(super) fn count_given(unit: &Unit, session: SessionId, count: usize) {
         record.dispatched_bytes.store(before.wrapping_add(count as u64), Ordering::Relaxed);
     }
     unit.count(port, |counters| counters.dispatched.add(1));
+}
+
+/// A client that speaks TLS where nobody understands it waits for ever: somebody should know.
+fn look_for_tls(unit: &Unit, session: SessionId, bytes: &[u8]) {
+    if !is_client_hello(bytes) {
+        return;
+    }
+    let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
+    let Some(port) = unit.runtime.port_of(record).filter(|port| port.tls.is_none()) else { return };
+    let peer = record.peer().map(|peer| peer.host()).unwrap_or_default();
+    crate::warn_limited!(
+        "a client ({peer}) speaks TLS to {}:{}, a port without it",
+        port.listener.host(),
+        port.listener.port()
+    );
 }
 
 /// Stops reading a connection of whose bytes its worker has more than `limit`. Whoever takes them
@@ -223,14 +251,17 @@ fn read_all(unit: &Unit, peer: &mut Peer, is_final: bool) -> Stop {
         let Some(mut grant) = reserved else { return Stop::Full(peer.worker) };
         match peer.stream.read(&mut grant) {
             Moved::Bytes(count) => {
-                count_read(unit, peer.session, count);
+                if count_read(unit, peer.session, count) {
+                    look_for_tls(unit, peer.session, grant.get(..count).unwrap_or_default());
+                }
                 count_given(unit, peer.session, count);
                 grant.publish(&unit.header(MessageKind::Receive, peer.session, 0), count);
                 peer.traffic.heard_ns = unit.now.get().monotonic_ns;
                 if limit > 0 && hold_full(unit, peer, limit) {
                     return Stop::Drained;
                 }
-                if count < LARGEST_MESSAGE && !is_final {
+                let is_short = count < LARGEST_MESSAGE && !is_final;
+                if is_short && !peer.stream.has_pending_input() {
                     return Stop::Drained;
                 }
             }

@@ -7,6 +7,7 @@
 
 mod ending;
 mod framing;
+mod handshake;
 mod holding;
 mod idle;
 mod input;
@@ -34,6 +35,7 @@ use crate::proto::framer::Choice;
 use super::acceptor::Accepted;
 use super::{Runtime, Unit};
 use framing::Complaints;
+use handshake::Shaking;
 pub(super) use idle::Look;
 use idle::{Idle, Traffic};
 use levels::Levels;
@@ -47,6 +49,7 @@ struct State {
     burst: Burst,
     /// Connections that were taken in and whose worker has not been told.
     ungreeted: VecDeque<SessionId>,
+    shaking: Shaking,
     /// Connections with more to read than their turn allowed.
     unfinished: VecDeque<SessionId>,
     /// Connections that are not read because the lane of their worker is full, by worker.
@@ -106,6 +109,7 @@ impl Reactor {
                 pool: Pool::default(),
                 burst: Burst::default(),
                 ungreeted: VecDeque::new(),
+                shaking: Shaking::default(),
                 unfinished: VecDeque::new(),
                 stalled: Queues::default(),
                 unwritten: VecDeque::new(),
@@ -205,7 +209,9 @@ impl Reactor {
                 return;
             }
         }
+        let Some(stream) = self.secured(unit, session, stream) else { return };
         let record = unit.runtime.control.connections.get(session.0);
+        let is_shaking = record.is_some_and(|record| unit.runtime.has_tls(record.port()));
         let is_delayed = record.is_some_and(|record| record.is_unconfirmed());
         let held = if is_delayed { hold::UNCONFIRMED } else { 0 };
         let port = record.and_then(|record| unit.runtime.port_of(record));
@@ -218,8 +224,8 @@ impl Reactor {
             until: 0,
             is_in_hand: false,
             worker: self.dispatch.worker(session),
-            life: Life::Open,
-            is_write_watched: false,
+            life: if is_shaking { Life::Shaking } else { Life::Open },
+            is_write_watched: is_shaking,
             is_cut: false,
             has_ended: false,
             is_queued: false,
@@ -234,7 +240,9 @@ impl Reactor {
             record.is_some_and(|record| unit.runtime.has_hook(record.port(), EventKind::Connect));
         let state = &mut *self.state.borrow_mut();
         state.peers.insert(peer);
-        if is_greeted {
+        if is_shaking {
+            state.shaking.begin(unit, session);
+        } else if is_greeted {
             state.ungreeted.push_back(session);
         }
         self.idle.begin(unit);
@@ -244,14 +252,15 @@ impl Reactor {
     fn greet(&self, unit: &Unit) {
         loop {
             let Some(session) = self.state.borrow_mut().ungreeted.pop_front() else { return };
+            let certificate = self.certificate(unit, session).unwrap_or_default();
             match &unit.worker {
                 Some(own) if self.is_own_worker => {
-                    own.connect(unit, session);
+                    own.connect(unit, session, certificate.as_bytes());
                     self.flush_burst(unit);
                 }
                 Some(_) | None => {
                     let worker = self.dispatch.worker(session);
-                    unit.post(worker, MessageKind::Connect, session, 0, &[]);
+                    unit.post(worker, MessageKind::Connect, session, 0, certificate.as_bytes());
                 }
             }
         }
@@ -259,19 +268,31 @@ impl Reactor {
 
     /// Something has happened to a connection.
     pub(super) fn take_event(&self, unit: &Unit, session: SessionId, ready: Ready) {
-        if !self.knows(session) {
+        let mut life = self.life_of(session);
+        if life.is_none() {
             self.take_in_post(unit);
+            life = self.life_of(session);
+        }
+        // What was decrypted with the end of a handshake is read as if an event had come.
+        let is_shaken = life == Some(Life::Shaking);
+        if is_shaken && !self.shake(unit, session) {
+            return;
         }
         self.greet(unit);
         if ready.is_writable {
             self.write_waiting(unit, session);
         }
-        if ready.is_readable {
-            self.read(unit, session, ready.is_final);
+        if ready.is_readable || is_shaken {
+            self.read(unit, session, ready.is_final || is_shaken);
         }
         if ready.is_final {
             self.end_if_output_fails(session);
         }
+    }
+
+    #[inline]
+    fn life_of(&self, session: SessionId) -> Option<Life> {
+        self.state.borrow_mut().peers.get_mut(session).map(|peer| peer.life)
     }
 
     #[inline]

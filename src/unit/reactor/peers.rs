@@ -6,7 +6,7 @@ use super::idle::Traffic;
 use crate::model::{SessionId, UnitId};
 use crate::net::in_buffer::Kept;
 use crate::net::out_buffer::{OutBuffer, Pool};
-use crate::net::stream::Stream;
+use crate::net::stream::{Moved, Stream};
 use crate::proto::framer::Choice;
 
 /// In the index by slot: no connection. Zero, so that memory is touched only where there is one.
@@ -15,6 +15,8 @@ const NONE: u32 = 0;
 /// How far the life of a connection is; see LIFECYCLE.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
+    /// The handshake of TLS runs: nobody else knows of the connection.
+    Shaking,
     /// Bytes flow both ways.
     Open,
     /// The worker was told, or tells, that it ends; output still goes out.
@@ -72,9 +74,34 @@ impl Peer {
         self.life != Life::Draining && !self.is_cut
     }
 
+    /// Whether something waits for the socket.
+    #[inline]
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.out.is_empty() || self.stream.wants_write()
+    }
+
+    /// Bytes in memory that wait for the socket.
+    #[inline]
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        (self.out.len() + self.stream.queued_bytes()) as u64
+    }
+
+    /// Writes what waits, as far as the socket takes it, but not much more than `most` bytes.
+    #[inline]
+    pub(super) fn write_waiting(&mut self, pool: &mut Pool, most: usize) -> Moved {
+        match self.stream.flush() {
+            Ok(true) => self.out.write_to(&mut self.stream, pool, most),
+            Ok(false) => Moved::WouldBlock,
+            Err(errno) => Moved::Broken(errno),
+        }
+    }
+
     /// Drops what waits for it, and all that will be sent to it.
     pub(super) fn cut(&mut self, pool: &mut Pool) {
         self.is_cut = true;
+        if self.has_waiting() {
+            self.stream.cut();
+        }
         self.out.clear(pool);
     }
 }

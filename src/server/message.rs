@@ -1,0 +1,34 @@
+//! Messages between the processes of a server.
+
+use crate::error::{code, Error, Result};
+use crate::model::hooks::EventKind;
+use crate::model::WorkerId;
+
+use super::status::unknown_worker;
+use super::Server;
+
+impl Server {
+    /// Sends a message to another worker.
+    pub fn send_message(&self, worker: i32, data: &[u8]) -> Result<()> {
+        self.with_unit(|unit| {
+            let runtime = unit.runtime();
+            if !runtime.hooks.has(EventKind::PipeMessage) {
+                let text = "nobody takes messages, register a callback for \"pipeMessage\" first";
+                return Err(Error::new(code::SERVER_INVALID_CALLBACK, text));
+            }
+            let index = usize::try_from(worker).map_err(|_| unknown_worker(worker))?;
+            if unit.plan().worker.map(WorkerId::index) == Some(index) {
+                let text = format!("can't send messages to self, which worker {worker} is");
+                return Err(Error::new(code::INVALID_PARAMS, text));
+            }
+            match runtime.plan.workers().get(index) {
+                Some(target) => unit.send_message(*target, data),
+                None if runtime.plan.by_worker_id(index).is_some() => {
+                    let text = format!("{worker} is a user process, which takes no messages");
+                    Err(Error::new(code::INVALID_PARAMS, text))
+                }
+                None => Err(unknown_worker(worker)),
+            }
+        })
+    }
+}
