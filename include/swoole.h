@@ -605,6 +605,11 @@ typedef union {
 // callback, the process that it runs in ends with exit code 255.
 typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void *user_data);
 
+// Tells the length of the message that begins `data`, with its header: above 0 the length, also one
+// beyond `len`; 0 if more bytes are needed to tell; below 0 for bad data, which closes the
+// connection. It runs where the connection is read, see `sw_port_set_length_func`.
+typedef int64_t (*sw_length_fn_t)(const uint8_t *data, size_t len, void *user_data);
+
 // The counters of a server. They are read one by one while the server runs, so that two of them
 // may differ by what is under way.
 typedef struct {
@@ -1116,6 +1121,29 @@ bool sw_port_set_int(sw_port_t *port, const char *name, int64_t value);
 //
 // Memory: the text is copied.
 bool sw_port_set_json(sw_port_t *port, const char *json, size_t len);
+
+// Has a function tell the lengths of the messages on a port. It stands for the settings
+// `package_length_type`, `package_length_offset` and `package_body_offset`, and is used if
+// `open_length_check` is on.
+//
+// - `port`: the port. Set for the first port it holds for all ports that have the settings of the
+//   server, see sw_port_set.
+// - `callback`: what is asked, with the bytes that were received and not handed over, 8152 at the
+//   most. If it cannot tell with so many the connection is closed. Not NULL.
+// - `user_data`: handed to the callback as it is; may be NULL.
+//
+// The callback runs where connections are read: in SW_PROCESS mode in a reactor thread of the
+// master, in several at the same time; else in the worker. All connections of that thread wait
+// for it, so it should look at the bytes and return. An exception that leaves it ends its process.
+//
+// Returns: true if it was set.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: `user_data` stays the caller's and must live as long as the server.
+bool sw_port_set_length_func(sw_port_t *port, sw_length_fn_t callback, void *user_data);
 
 // Registers the callback of an event of a port, in place of an earlier one. For an event without
 // a callback of its own, a port has that of the first port, which is that of the server.
