@@ -998,7 +998,7 @@ bool sw_server_reload(sw_server_t *server, bool only_task_workers);
 // Ends one worker, which is replaced. Without a manager, SW_BASE with one worker, the server ends.
 //
 // - `server`: the server.
-// - `worker_id`: 0 to `worker_num` - 1; -1 for the calling worker.
+// - `worker_id`: 0 to `worker_num` + `task_worker_num` - 1; -1 for the calling worker.
 // - `wait_event`: for the calling worker: true lets it finish what it has begun, its timers and
 //   descriptors, for `max_wait_time` seconds at most, and raises "workerExit" meanwhile; false
 //   ends it after the callback that runs, and drops its timers and descriptors. Another worker
@@ -1677,7 +1677,7 @@ int sw_server_get_worker_status(const sw_server_t *server, int worker_id);
 // - `server`: the server.
 //
 // Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or
-// SW_BASE mode with one worker, no `max_request` and no user process).
+// SW_BASE mode with one worker, no task workers, no `max_request` and no user process).
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL).
 //
@@ -1694,6 +1694,17 @@ pid_t sw_server_get_manager_pid(const sw_server_t *server);
 //
 // Where: any process, phase and thread.
 pid_t sw_server_get_master_pid(const sw_server_t *server);
+
+// Tells whether the caller is a task worker.
+//
+// - `server`: the server.
+//
+// Returns: true in a task worker; false elsewhere, and when the server does not run.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+bool sw_server_is_task_worker(const sw_server_t *server);
 
 // The mode that the server was made with.
 //

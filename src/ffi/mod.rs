@@ -44,6 +44,8 @@ pub mod datagram;
 
 pub mod message;
 
+pub mod command;
+
 pub mod status;
 
 pub mod timer;

@@ -323,7 +323,7 @@ pub extern "C" fn sw_server_reload(server: *mut sw_server_t, only_task_workers: 
 /// Ends one worker, which is replaced. Without a manager, SW_BASE with one worker, the server ends.
 ///
 /// - `server`: the server.
-/// - `worker_id`: 0 to `worker_num` - 1; -1 for the calling worker.
+/// - `worker_id`: 0 to `worker_num` + `task_worker_num` - 1; -1 for the calling worker.
 /// - `wait_event`: for the calling worker: true lets it finish what it has begun, its timers and
 ///   descriptors, for `max_wait_time` seconds at most, and raises "workerExit" meanwhile; false
 ///   ends it after the callback that runs, and drops its timers and descriptors. Another worker
@@ -415,7 +415,8 @@ fn packet_event(kind: sw_event_kind_t, told: &PacketEvent<'_>) -> sw_packet_t {
 }
 
 fn worker_event(kind: sw_event_kind_t, told: &WorkerEvent) -> sw_worker_event_t {
-    sw_worker_event_t { kind, worker_id: told.worker, worker_pid: told.pid, is_task_worker: false }
+    let WorkerEvent { worker: worker_id, pid: worker_pid, is_task_worker } = *told;
+    sw_worker_event_t { kind, worker_id, worker_pid, is_task_worker }
 }
 
 #[inline]

@@ -38,6 +38,8 @@ shared_record! {
         start_time_s: AtomicI64,
         /// Next id of a message that travels in pieces; begins at 1.
         pub message_round: AtomicU64,
+        /// The number of the last request for a command. Whoever stands for the master raises it.
+        pub command_round: AtomicU64,
         /// Bits of [`Reload`] that somebody has asked for and the manager has not taken.
         reload_wish: AtomicU32,
         /// Written by the manager: a round is running.
@@ -111,8 +113,9 @@ impl Control {
         let port_counters = layout.array::<UnitCounters>(count * others);
         let retired = layout.array::<RetiredSends>(port_count);
         let connections = TableArea::<Connection>::new(&mut layout, slot_count(plan, settings));
-        let wiring =
-            WiringPlan::new(&mut layout, count, &plan.lanes(), LANE_BYTES, SHARED_LANE_BYTES)?;
+        // One inbox more than there are units: the desk.
+        let (lanes, inboxes) = (plan.lanes(), count + 1);
+        let wiring = WiringPlan::new(&mut layout, inboxes, &lanes, LANE_BYTES, SHARED_LANE_BYTES)?;
         let region = layout.map()?;
         let control = Self {
             root: region.view(&root).place(0).ok_or_else(no_root)?,
@@ -137,6 +140,11 @@ impl Control {
     /// The record of a unit.
     pub fn unit(&self, id: UnitId) -> Option<&UnitRecord> {
         self.units.get(id.index())
+    }
+
+    /// The inbox for answers to commands, which is not that of a unit.
+    pub fn desk(&self) -> UnitId {
+        UnitId(self.units.len() as u16)
     }
 
     /// The counters of a unit.

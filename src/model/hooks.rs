@@ -139,6 +139,8 @@ pub struct WorkerEvent {
     pub worker: i32,
     /// Its process id, or thread id where workers are threads.
     pub pid: i32,
+    /// It runs tasks.
+    pub is_task_worker: bool,
 }
 
 /// What a pipe message event tells.

@@ -51,6 +51,11 @@ pub enum MessageKind {
     /// To a worker: a message of the program; `session` is the worker id of the sender or -1,
     /// `time` when it was sent.
     Message = 32,
+    /// To whom a command is for: `session` is the number of the request, `extra` the command.
+    Command = 33,
+    /// To the desk: the request with the number in `session` is answered; `extra` is the number of
+    /// an error, or 0.
+    Reply = 34,
 }
 
 /// Why a connection is not read. The numbers are bits: it is read when there is no reason left.
@@ -86,6 +91,8 @@ impl MessageKind {
             17 => Self::AwaitRoom,
             18 => Self::Room,
             32 => Self::Message,
+            33 => Self::Command,
+            34 => Self::Reply,
             _ => return None,
         })
     }

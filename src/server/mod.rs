@@ -2,6 +2,7 @@
 //!
 //! A server is configured, run once, and finished. What may be called when is decided here.
 
+mod command;
 pub mod connection;
 pub mod control;
 pub mod datagram;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{code, Error, Result};
+use crate::model::command::ProgramCommand;
 use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::plan::Mode;
 use crate::model::settings::{Machine, Settings, Value};
@@ -71,6 +73,7 @@ struct Setup {
     hooks: Hooks,
     ports: Vec<PortSetup>,
     processes: Vec<Added>,
+    commands: Vec<ProgramCommand>,
 }
 
 /// One server.
@@ -126,7 +129,8 @@ impl Server {
             PortSetup::new(listener, has_tls)
         };
         let ports = listeners.into_iter().map(setup_of).collect();
-        let setup = Setup { settings, hooks, ports, processes: Vec::new() };
+        let (processes, commands) = (Vec::new(), Vec::new());
+        let setup = Setup { settings, hooks, ports, processes, commands };
         Ok(Self {
             mode,
             phase: AtomicU8::new(CONFIGURING),

@@ -141,6 +141,11 @@ impl Setup {
         let own = self.ports.iter().filter_map(|port| port.settings.as_ref());
         own.into_iter().try_for_each(Settings::check_offered)?;
         self.ports.iter().try_for_each(check_stream)?;
+        if self.settings.in_force().task_worker_count > 0 && !self.hooks.has(EventKind::Task) {
+            let text = "require 'onTask' callback: task_worker_num is set, and nobody would run \
+                        what is handed to the task workers";
+            return Err(Error::new(code::SERVER_INVALID_CALLBACK, text));
+        }
         let Some(first) = self.ports.first() else { return Ok(()) };
         let check = |port: &PortSetup| {
             check_hooks(port.listener.kind().is_stream(), &port.hooks.or(&first.hooks))

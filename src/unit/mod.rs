@@ -6,7 +6,9 @@
 
 mod acceptor;
 mod arrival;
+mod command;
 mod control;
+mod counting;
 mod family;
 pub mod later;
 mod leaving;
@@ -33,7 +35,6 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -42,6 +43,7 @@ use crate::error::{code, Error, Result};
 use crate::event::post::Post;
 use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Outbox;
+use crate::model::command::ProgramCommand;
 use crate::model::connection::Connection;
 use crate::model::control::{Control, Reload};
 use crate::model::dispatch::Dispatch;
@@ -51,7 +53,7 @@ use crate::model::port::Port;
 use crate::model::route;
 use crate::model::settings::{complete_heartbeat, InForce};
 use crate::model::user::UserProcess;
-use crate::model::worker::{Leave, Stage, UnitCounters, UnitRecord};
+use crate::model::worker::{Leave, Stage, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::os::memory::Home;
 use crate::os::signal::Signals;
@@ -59,6 +61,7 @@ use crate::os::{clock, process};
 
 use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
+use command::Commanding;
 use family::Family;
 use later::Later;
 use leaving::Parts;
@@ -94,6 +97,8 @@ pub struct Runtime {
     pub users: Vec<UserProcess>,
     /// The shared memory.
     pub control: Control,
+    /// The program's commands.
+    pub commands: Vec<ProgramCommand>,
     /// What worker 0 does every `stats_timer_interval`.
     pub write_stats: Option<fn(&Unit)>,
     arrival: Arrival,
@@ -133,6 +138,7 @@ impl Runtime {
             ports,
             users,
             control,
+            commands: Vec::new(),
             write_stats,
             arrival,
             handovers,
@@ -274,6 +280,7 @@ pub struct Unit {
     is_detached: Cell<bool>,
     stage: Cell<Stage>,
     parts: Parts,
+    commanding: Commanding,
     finish_deadline_ns: Cell<Option<u64>>,
     has_announced_end: Cell<bool>,
     family: Family,
@@ -339,11 +346,10 @@ impl Unit {
         let events = Loop::new().map_err(failed)?;
         let watcher = events.watcher().map_err(failed)?;
         let has = |role: Roles| plan.roles.has(role);
-        let worker = plan.worker.filter(|_| has(Roles::WORKER));
+        let worker = plan.worker.filter(|_| plan.roles.is_any_worker());
         let process = plan.user.and_then(|number| runtime.users.get(usize::from(number)));
         let unit = Rc::new(Self {
             home: Home::new().map_err(failed)?,
-            watcher,
             loop_descriptor: events.descriptor(),
             outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),
             held_back: RefCell::default(),
@@ -366,6 +372,7 @@ impl Unit {
             is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),
             parts: Parts::default(),
+            commanding: Commanding::new(&runtime, &watcher, id)?,
             finish_deadline_ns: Cell::new(None),
             has_announced_end: Cell::new(false),
             family: Family::default(),
@@ -377,6 +384,7 @@ impl Unit {
                 .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),
             user: process.cloned().map(User::new),
+            watcher,
             plan,
             runtime,
         });
@@ -385,8 +393,7 @@ impl Unit {
             unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
         }
         if plan.start == Start::Fork {
-            let root = unit.runtime.root_process.as_raw_fd();
-            unit.watcher.watch(root, Token::RootEnd).map_err(failed)?;
+            unit.watcher.watch(unit.root_descriptor(), Token::RootEnd).map_err(failed)?;
         }
         if let Some(reactor) = &unit.reactor {
             reactor.begin(&unit)?;
@@ -400,6 +407,11 @@ impl Unit {
             .map_err(|error| Error::system("watch for signals", &error))?;
         self.signals.replace(Some(signals));
         Ok(())
+    }
+
+    /// Becomes readable when the process of the root has ended.
+    fn root_descriptor(&self) -> RawFd {
+        self.runtime.root_process.as_raw_fd()
     }
 
     /// What the server's units all read.
@@ -419,59 +431,6 @@ impl Unit {
             false => self.runtime.control.unit(self.plan.id),
             true => None,
         }
-    }
-
-    /// The unit's counters, as long as they are not its successor's.
-    #[inline]
-    pub fn counters(&self) -> Option<&UnitCounters> {
-        match self.is_detached.get() {
-            false => self.runtime.control.counters(self.plan.id),
-            true => None,
-        }
-    }
-
-    /// What this unit counts for a port that is not the first: the first has what is left of the
-    /// totals, so that a server with one port counts everything once.
-    #[inline]
-    pub fn port_counters(&self, port: usize) -> Option<&UnitCounters> {
-        match self.is_detached.get() || port == 0 {
-            false => self.runtime.control.port_counters(self.plan.id, port),
-            true => None,
-        }
-    }
-
-    /// Counts a send to a connection of a port.
-    #[inline]
-    pub fn count_send(&self, port: usize, bytes: u64) {
-        if self.is_detached.get() {
-            return self.count_retired_send(port, bytes);
-        }
-        self.count(port, |counters| {
-            counters.responses.add(1);
-            counters.sent_bytes.add(bytes);
-        });
-    }
-
-    /// Counts something of a port, in all and for the port.
-    #[inline]
-    pub fn count(&self, port: usize, act: impl Fn(&UnitCounters)) {
-        self.counters().into_iter().for_each(&act);
-        self.port_counters(port).into_iter().for_each(&act);
-    }
-
-    #[cold]
-    fn count_retired_send(&self, port: usize, bytes: u64) {
-        let control = &self.runtime.control;
-        let retired = control.retired(0).into_iter().chain(control.retired(port));
-        for sends in retired.take(if port == 0 { 1 } else { 2 }) {
-            sends.responses.fetch_add(1, Ordering::Relaxed);
-            sends.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts a connection that was dropped at accept.
-    pub(super) fn count_aborted(&self, port: usize) {
-        self.count(port, |counters| counters.aborted.add(1));
     }
 
     /// Whether the callbacks of this connection run here.

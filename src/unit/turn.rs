@@ -66,6 +66,7 @@ impl Unit {
         if self.plan.start != Start::Thread {
             self.begin_life();
         }
+        self.fail_lost_request();
         if let Some(root) = &self.root {
             root.begin(self)?;
         }
@@ -166,13 +167,14 @@ impl Unit {
             Token::Child(unit) => self.family.note_end(UnitId(unit)),
             Token::Signal => self.take_signals(),
             Token::RootEnd => self.end_orphaned(),
+            Token::Desk => self.clear_desk(),
             Token::Program(fd) => self.take_io(fd, ready),
         }
     }
 
     /// The root's process is gone. Nothing orderly can be done without it, and the port has to be
     /// free for a restart: this process ends at once, after its children.
-    fn end_orphaned(&self) {
+    pub(super) fn end_orphaned(&self) {
         self.family.kill_all();
         process::exit_at_once(ORPHANED);
     }
@@ -338,6 +340,7 @@ impl Unit {
             (MessageKind::Message, Some(worker), _) => {
                 worker.pipe_message(self, &header, &message.payload);
             }
+            (MessageKind::Command, _, _) => self.answer_command(&header, &message.payload),
             (MessageKind::Connect, Some(worker), _) => {
                 worker.connect(self, session, &message.payload);
             }

@@ -1,4 +1,5 @@
-//! The worker: runs the program's data callbacks, one at a time.
+//! The worker: runs the program's data callbacks, one at a time. A task worker begins, ends and is
+//! seen to be busy like any other; what it runs is in `task.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::{HashMap, RandomState};
@@ -70,7 +71,8 @@ impl Worker {
         self.raise(unit, &Event::Worker(EventKind::WorkerStart, self.event(unit)));
         unit.begin_stats();
         let owns_reactor = unit.reactor.is_some();
-        for reactor in unit.runtime.plan.reactors().iter().filter(|_| !owns_reactor) {
+        let is_awaited = !owns_reactor && !unit.plan.roles.is_task();
+        for reactor in unit.runtime.plan.reactors().iter().filter(|_| is_awaited) {
             unit.post(*reactor, MessageKind::WorkerReady, SessionId(0), 0, &[]);
         }
     }
@@ -90,7 +92,8 @@ impl Worker {
     }
 
     fn event(&self, unit: &Unit) -> WorkerEvent {
-        WorkerEvent { worker: i32::from(self.id.0), pid: unit.own_id() }
+        let is_task_worker = unit.plan.roles.is_task();
+        WorkerEvent { worker: i32::from(self.id.0), pid: unit.own_id(), is_task_worker }
     }
 
     /// Runs the callback of an event of the server.
