@@ -48,6 +48,8 @@ shared_record! {
         log_round: AtomicU32,
         /// Raised by the manager: certificates may have been replaced.
         terms_round: AtomicU32,
+        /// Raised by whoever takes no more from sockets that others take from, too.
+        accept_round: AtomicU32,
     }
 }
 
@@ -302,6 +304,17 @@ impl Root {
     /// How often certificates were to be read again.
     pub fn terms_round(&self) -> u32 {
         self.terms_round.load(Ordering::Relaxed)
+    }
+
+    /// Everybody who takes from the same sockets looks at them once more.
+    pub fn renew_accept(&self) {
+        // Release pairs with the acquire below: who sees it finds what was left.
+        self.accept_round.fetch_add(1, Ordering::Release);
+    }
+
+    /// A number that changes when sockets are to be looked at.
+    pub fn accept_round(&self) -> u32 {
+        self.accept_round.load(Ordering::Acquire)
     }
 
     /// Unix seconds at which the server was started.

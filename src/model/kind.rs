@@ -24,7 +24,8 @@ pub enum MessageKind {
     /// To the reactor of a connection, and from there to its worker: close it for somebody else;
     /// `extra` as for `Closed`.
     CloseFor = 7,
-    /// Worker to reactor: this worker has started and reads on; the session is unused.
+    /// Worker to reactor: this worker has started and reads on; the session is unused. From the
+    /// manager: a process has died that may have done something and not said so.
     WorkerReady = 8,
     /// Reactor to worker: a datagram; `time` is when it arrived. `session` is the index of its
     /// port, `extra` how many bytes of the payload, in front, are the address of its sender.

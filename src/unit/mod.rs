@@ -12,6 +12,7 @@ mod counting;
 mod family;
 pub mod later;
 mod leaving;
+mod left_over;
 mod manager;
 mod message;
 pub mod notify;
@@ -268,6 +269,8 @@ pub struct Unit {
     log_round: Cell<u32>,
     /// The round of certificates that this unit has read, if it reads them for others.
     terms_round: Cell<u32>,
+    /// The round of looks at sockets that others have left.
+    accept_round: Cell<u32>,
     /// It accepts and reads no more.
     is_quiesced: Cell<bool>,
     /// When it is quiet although messages come and come.
@@ -365,6 +368,7 @@ impl Unit {
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),
             terms_round: Cell::new(runtime.control.root().terms_round()),
+            accept_round: Cell::new(runtime.control.root().accept_round()),
             is_quiesced: Cell::new(false),
             quiet_by_ns: Cell::new(None),
             doubt_until_ns: Cell::new(0),

@@ -110,6 +110,7 @@ impl Unit {
             self.take_event(ready);
             self.look_up();
         }
+        self.take_left_over();
         self.tell_others();
         self.take_messages(inbox);
         self.take_timers(self.last_look_ns.get());

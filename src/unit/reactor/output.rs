@@ -177,7 +177,7 @@ impl State {
             match kept {
                 Ok(()) => note_output(unit, peer, levels),
                 Err(errno) => {
-                    peer.cut(pool);
+                    peer.cut(&unit.runtime.control.connections, pool);
                     broken.push((session, errno));
                 }
             }
@@ -209,7 +209,7 @@ impl State {
             Moved::End => PEER_GONE,
             Moved::Broken(errno) => errno,
         };
-        peer.cut(pool);
+        peer.cut(&unit.runtime.control.connections, pool);
         broken.push((session, errno));
     }
 }
