@@ -33,8 +33,8 @@ const NS_PER_S: f64 = 1e9;
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 /// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as EADDRINUSE, that
-/// a path gives also if nobody listens at the file there.
+/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as
+/// EADDRINUSE, that a path gives also if nobody listens at the file there.
 ///
 /// Where: any thread. Many servers may be made in a process; one at a time can run.
 ///

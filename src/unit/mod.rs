@@ -26,6 +26,7 @@ mod respawn;
 mod root;
 mod spawn;
 mod successors;
+mod terms;
 pub mod timer;
 mod turn;
 pub mod user;
@@ -209,20 +210,6 @@ impl Runtime {
     #[inline]
     pub fn has_tls(&self, port: usize) -> bool {
         self.ports.get(port).is_some_and(|port| port.tls.is_some())
-    }
-
-    /// Reads certificates and keys again, in this process and those that it forks from now on.
-    fn renew_terms(&self) {
-        for port in &self.ports {
-            let Some(tls) = &port.tls else { continue };
-            let (host, number) = (port.listener.host(), port.listener.port());
-            match tls.renew() {
-                Ok(()) => log::info!("the certificates of port {host}:{number} were read again"),
-                Err(error) => log::error!(
-                    "the certificates of port {host}:{number} stay as they were: {error}"
-                ),
-            }
-        }
     }
 
     /// The worker that runs the callbacks of a connection.

@@ -223,30 +223,6 @@ impl Unit {
         }
     }
 
-    /// The process of the root has the connections, or forks who has them: it reads certificates for
-    /// all. Called by the manager, who knows that they may have been replaced.
-    pub(super) fn renew_terms(&self) {
-        if !self.runtime.ports.iter().any(|port| port.tls.is_some()) {
-            return;
-        }
-        if self.plan.start == Start::Fork {
-            self.runtime.control.root().ask_for_terms();
-            self.runtime.control.wiring.ring(UnitId::ROOT.0);
-        } else {
-            self.runtime.renew_terms();
-        }
-    }
-
-    fn hear_of_terms(&self) {
-        if self.root.is_none() {
-            return;
-        }
-        let round = self.runtime.control.root().terms_round();
-        if self.terms_round.replace(round) != round {
-            self.runtime.renew_terms();
-        }
-    }
-
     /// A worker answers before it takes the next message: whatever is lost with it when it is
     /// killed is then the one message in its hands. It does not wait for other workers to take what
     /// it has for them, who may wait for this one.
