@@ -119,7 +119,7 @@ server_tests! {
     a_callback_that_closes_gets_nothing_more: polyglot;
     a_callback_that_pauses_gets_nothing_before_it_is_resumed: polyglot;
     what_is_not_whole_at_the_end_is_thrown_away: polyglot;
-    a_worker_that_stands_still_stops_its_own_connections_alone: polyglot, in [Mode::Process];
+    a_worker_that_stands_still_stops_its_own_connections_alone: patient, in [Mode::Process];
     half_a_message_outlives_the_worker: polyglot, in [Mode::Process];
     no_more_than_the_limit_waits_for_a_worker: limited, in [Mode::Process];
     nothing_is_cut_before_it_is_confirmed: delayed;

@@ -304,9 +304,9 @@ pub type sw_callback_t = Option<
     ),
 >;
 
-/// Tells the length of the message that begins `data`, with its header: above 0 the length, also one
-/// beyond `len`; 0 if more bytes are needed to tell; below 0 for bad data, which closes the
-/// connection. It runs where the connection is read, see `sw_port_set_length_func`.
+/// Tells the length of the message at the beginning of `data`, with its header: above 0 the length,
+/// also one beyond `len`; 0 if more bytes are needed to tell; below 0 for bad data, which closes
+/// the connection. It runs where the connection is read, see `sw_port_set_length_func`.
 pub type sw_length_fn_t =
     Option<extern "C-unwind" fn(data: *const u8, len: usize, user_data: *mut c_void) -> i64>;
 

@@ -6,7 +6,7 @@ use crate::{expect, next_unit, Fallible, Lab};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-const BODIES: [&[u8]; 3] = [b"first", b"b", b"the third of them"];
+const BODIES: [&[u8]; 3] = [b"first", b"b", b"the_third_of_them"];
 
 fn stream_of(name: &str) -> Bytes {
     BODIES.iter().flat_map(|body| frame(name, body)).collect()
@@ -96,7 +96,10 @@ fn exchange(client: &mut Client, bytes: &[u8], unit: &[u8]) -> Outcome {
 }
 
 fn letters(count: usize) -> Bytes {
-    (0..count).map(|index| b'a' + (index / 7 % 26) as u8).collect()
+    let alphabet: Bytes = (0..26 * 7).map(|index| b'a' + (index / 7) as u8).collect();
+    let mut letters = alphabet.repeat(count.div_ceil(alphabet.len()));
+    letters.truncate(count);
+    letters
 }
 
 pub fn large_messages_arrive_whole(server: &Running) -> Outcome {
@@ -112,8 +115,12 @@ pub fn large_messages_arrive_whole(server: &Running) -> Outcome {
         }
         // Behind a large one in the same segment.
         let bodies = [letters(MIB), letters(10), letters(70_000), letters(20)];
-        let bytes: Bytes = bodies.iter().flat_map(|body| frame(name, body)).collect();
-        let answers: Bytes = bodies.iter().flat_map(|body| answer_to(&unit(name, body))).collect();
+        let all = |of: &dyn Fn(&[u8]) -> Bytes| -> Bytes {
+            let parts: Vec<Bytes> = bodies.iter().map(|body| of(body)).collect();
+            parts.concat()
+        };
+        let bytes = all(&|body| frame(name, body));
+        let answers = all(&|body| answer_to(&unit(name, body)));
         let mut writer = client.stream.try_clone()?;
         let back = std::thread::scope(|scope| {
             scope.spawn(move || writer.write_all(&bytes));

@@ -107,15 +107,10 @@ pub fn frame(name: &str, body: &[u8]) -> Bytes {
 
 /// A message of exactly so many bytes, and what of it is handed over.
 pub fn frame_of(name: &str, bytes: usize) -> (Bytes, Bytes) {
-    let mut body = bytes;
-    loop {
-        let whole = frame(name, &vec![b'a'; body]);
-        if whole.len() == bytes {
-            let unit = unit(name, &vec![b'a'; body]);
-            return (whole, unit);
-        }
-        body -= whole.len().abs_diff(bytes).max(1);
-    }
+    let body = |overhead| vec![b'a'; bytes - overhead];
+    let fits = |overhead: &usize| frame(name, &body(*overhead)).len() == bytes;
+    let body = body((0..100).find(fits).expect("some overhead is right"));
+    (frame(name, &body), unit(name, &body))
 }
 
 /// What is handed over of it.

@@ -22,6 +22,33 @@ const ANSWER_NS: u64 = 100_000;
 /// How long one connection has its turn.
 const TURN_NS: u64 = 10_000_000;
 
+/// How many lines a second tell of peers that break their protocols.
+const COMPLAINTS_PER_S: u32 = 64;
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// Every peer is worth a line, but no crowd of them fills the disk.
+#[derive(Default)]
+pub(super) struct Complaints {
+    since_ns: u64,
+    told: u32,
+    untold: u64,
+}
+
+impl Complaints {
+    /// `None` if there were enough in this second, else how many were left out before.
+    fn pass(&mut self, now_ns: u64) -> Option<u64> {
+        if now_ns.saturating_sub(self.since_ns) >= NS_PER_S {
+            (self.since_ns, self.told) = (now_ns, 0);
+        }
+        if self.told >= COMPLAINTS_PER_S {
+            self.untold += 1;
+            return None;
+        }
+        self.told += 1;
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 /// The unread bytes of a connection, taken out while they are being cut.
 pub(super) struct Batch {
     pub(super) unread: InBuffer,
@@ -202,8 +229,15 @@ impl Reactor {
     #[cold]
     fn break_off(&self, unit: &Unit, session: SessionId, violation: &Violation, unread: &[u8]) {
         let framer = self.state.borrow_mut().peers.get_mut(session).map(|peer| peer.framer.name());
-        let line = violation.line(&peer_name(unit, session), framer.unwrap_or_default(), unread);
-        crate::warn_limited!("{line}");
+        let untold = self.state.borrow_mut().complaints.pass(unit.now.get().monotonic_ns);
+        if let Some(untold) = untold {
+            let peer = peer_name(unit, session);
+            let line = violation.line(&peer, framer.unwrap_or_default(), unread);
+            match untold {
+                0 => log::warn!("{line}"),
+                more => log::warn!("{line} (and {more} more like this)"),
+            }
+        }
         if !violation.farewell.is_empty() {
             self.send(unit, session, violation.farewell);
         }
@@ -217,4 +251,19 @@ fn peer_name(unit: &Unit, session: SessionId) -> String {
     let record = unit.runtime.control.connections.get(session.0);
     let address = record.and_then(|record| record.peer());
     address.map_or_else(|| format!("connection {}", session.0), |address| address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_told_of_in_so_many_lines_a_second_and_counted_beyond() {
+        let mut complaints = Complaints::default();
+        let told = (0..100).filter(|_| complaints.pass(5 * NS_PER_S).is_some()).count();
+        assert_eq!(told, COMPLAINTS_PER_S as usize);
+        assert_eq!(complaints.pass(6 * NS_PER_S - 1), None);
+        assert_eq!(complaints.pass(6 * NS_PER_S), Some(100 - told as u64 + 1));
+        assert_eq!(complaints.pass(6 * NS_PER_S), Some(0));
+    }
 }

@@ -203,7 +203,8 @@ fn count_read(unit: &Unit, session: SessionId, count: usize) -> bool {
     is_first
 }
 
-/// A message goes to its worker. Said before: the worker must not have taken more than it was given.
+/// A message goes to its worker. Counted first: the worker must not have taken more than it was
+/// given.
 #[inline]
 pub(super) fn count_given(unit: &Unit, session: SessionId, count: usize) {
     let mut port = 0;

@@ -34,6 +34,7 @@ use crate::proto::framer::Choice;
 
 use super::acceptor::Accepted;
 use super::{Runtime, Unit};
+use framing::Complaints;
 use handshake::Shaking;
 pub(super) use idle::Look;
 use idle::{Idle, Traffic};
@@ -66,6 +67,7 @@ struct State {
     parting: Option<Vec<Stream>>,
     /// For what is not read straight into a lane.
     buffers: Buffers,
+    complaints: Complaints,
 }
 
 /// The reactor role of a unit.
@@ -117,6 +119,7 @@ impl Reactor {
                 broken: Vec::new(),
                 parting: None,
                 buffers: Buffers::default(),
+                complaints: Complaints::default(),
             }),
         }
     }
