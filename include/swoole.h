@@ -608,9 +608,9 @@ typedef union {
 // callback, the process that it runs in ends with exit code 255.
 typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void *user_data);
 
-// Tells the length of the message that begins `data`, with its header: above 0 the length, also one
-// beyond `len`; 0 if more bytes are needed to tell; below 0 for bad data, which closes the
-// connection. It runs where the connection is read, see `sw_port_set_length_func`.
+// Tells the length of the message at the beginning of `data`, with its header: above 0 the length,
+// also one beyond `len`; 0 if more bytes are needed to tell; below 0 for bad data, which closes
+// the connection. It runs where the connection is read, see `sw_port_set_length_func`.
 typedef int64_t (*sw_length_fn_t)(const uint8_t *data, size_t len, void *user_data);
 
 // The counters of a server. They are read one by one while the server runs, so that two of them
@@ -1665,7 +1665,8 @@ bool sw_server_add_command(sw_server_t *server,
 // manager; SW_THREAD mode), SW_ERROR_DATA_LENGTH_TOO_LARGE (`len`, for the manager),
 // SW_ERROR_TASK_TIMEOUT (no answer in time), SW_ERROR_SERVER_WORKER_TERMINATED (the process has
 // died in the command), SW_ERROR_SERVER_INVALID_REQUEST (the command returned false),
-// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (inside of a command, or not running).
+// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (inside of a command, or not
+// running).
 //
 // Where: in callbacks of the master, also "start"; in SW_BASE mode in those of worker 0.
 //
