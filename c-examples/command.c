@@ -1,5 +1,5 @@
 /*
- * The master asks its processes what they have done. SW_THREAD mode has no commands.
+ * The master asks its processes what they know. SW_THREAD mode has no commands.
  * Usage: command [mode 1|2] [port]
  */
 #include <stdio.h>
@@ -9,16 +9,17 @@
 
 enum { WORKERS = 2 };
 
-static int greetings; /* of this process */
-
 /* Runs in the process that is asked. */
 static bool tell(sw_server_t *server, const uint8_t *data, size_t len, sw_reply_t *reply,
                  void *user_data)
 {
     char text[128];
-    int size = snprintf(text, sizeof text, "%.*s %d: %d", (int)len, (const char *)data,
-                        sw_server_get_worker_id(server), greetings);
+    sw_stats_t stats;
     (void)user_data;
+    if (!sw_server_stats(server, &stats))
+        return false; /* the call for the command fails, too */
+    int size = snprintf(text, sizeof text, "%.*s %d: %d workers", (int)len, (const char *)data,
+                        sw_server_get_worker_id(server), (int)stats.worker_num);
     return sw_command_reply(reply, text, (size_t)size);
 }
 
@@ -38,8 +39,8 @@ static void ask_all(sw_server_t *server, const sw_event_t *event, void *user_dat
 {
     (void)event, (void)user_data;
     for (int worker = 0; worker < WORKERS; worker++)
-        ask(server, "tell", worker, SW_COMMAND_EVENT_WORKER, "greetings of worker");
-    ask(server, "tell", 0, SW_COMMAND_MANAGER, "greetings of the manager, who is no worker");
+        ask(server, "tell", worker, SW_COMMAND_EVENT_WORKER, "worker");
+    ask(server, "tell", 0, SW_COMMAND_MANAGER, "the manager, who is no worker,");
     ask(server, "tell", WORKERS, SW_COMMAND_EVENT_WORKER, "a worker that there is not");
     ask(server, "shout", 0, SW_COMMAND_EVENT_WORKER, "a command that there is not");
 }
@@ -47,7 +48,6 @@ static void ask_all(sw_server_t *server, const sw_event_t *event, void *user_dat
 static void greet(sw_server_t *server, const sw_event_t *event, void *user_data)
 {
     (void)user_data;
-    greetings++;
     sw_server_send(server, event->receive.fd, "welcome\n", 8);
 }
 
