@@ -35,6 +35,7 @@ static void on_connect(sw_server_t *server, const sw_event_t *event, void *user_
     (void)server, (void)user_data;
     if (count < MEMBERS)
         members[count++] = event->connect.fd;
+    printf("%lld came\n", (long long)event->connect.fd);
 }
 
 static void on_receive(sw_server_t *server, const sw_event_t *event, void *user_data)
@@ -70,6 +71,7 @@ int main(int argc, char **argv)
 {
     int mode = argc > 1 ? atoi(argv[1]) : SW_PROCESS;
     int port = argc > 2 ? atoi(argv[2]) : 9501;
+    setvbuf(stdout, NULL, _IOLBF, 0); /* lines of several processes do not mix */
     sw_server_t *server = sw_server_new("127.0.0.1", port, mode, SW_SOCK_TCP);
     bool done = server != NULL
         && sw_server_set_int(server, "worker_num", WORKERS)
