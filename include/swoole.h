@@ -835,13 +835,16 @@ void sw_buffer_free(sw_buffer_t *buffer);
 //
 // Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as
-// EADDRINUSE, that a path gives also if nobody listens at the file there.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as EADDRINUSE, that
+// a path gives also if nobody listens at the file there.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
 // Memory: the server belongs to the caller, who gives it to sw_server_free.
-sw_server_t *sw_server_new(const char *host, int port, int mode, int sock_type);
+sw_server_t *sw_server_new(const char *host,
+                           int port,
+                           int mode,
+                           int sock_type);
 
 // Frees a server that does not run.
 //
@@ -1047,13 +1050,16 @@ bool sw_server_is_running(const sw_server_t *server);
 //
 // Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or
-// the errno of the system, such as EADDRINUSE, also if another port of the server has the address.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
+// port of the server has the address.
 //
 // Where: before start, any thread.
 //
 // Memory: the port belongs to the server and is valid until sw_server_free.
-sw_port_t *sw_server_add_listener(sw_server_t *server, const char *host, int port, int sock_type);
+sw_port_t *sw_server_add_listener(sw_server_t *server,
+                                  const char *host,
+                                  int port,
+                                  int sock_type);
 
 // The same as sw_server_add_listener.
 //
@@ -1659,7 +1665,8 @@ bool sw_server_add_command(sw_server_t *server,
 // manager; SW_THREAD mode), SW_ERROR_DATA_LENGTH_TOO_LARGE (`len`, for the manager),
 // SW_ERROR_TASK_TIMEOUT (no answer in time), SW_ERROR_SERVER_WORKER_TERMINATED (the process has
 // died in the command), SW_ERROR_SERVER_INVALID_REQUEST (the command returned false),
-// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (inside of a command, or not running).
+// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (inside of a command, or not
+// running).
 //
 // Where: in callbacks of the master, also "start"; in SW_BASE mode in those of worker 0.
 //
