@@ -19,6 +19,9 @@ pub const NOTIFIED: u32 = 1;
 pub const DONE: u32 = 2;
 /// A bit of `closed`: the server closed, not the peer.
 pub const BY_SERVER: u32 = 4;
+/// A bit of `closed`: the handshake of TLS is not finished, nobody sees the connection yet. Set
+/// before the record is published, cleared by the reactor.
+pub const UNFINISHED: u32 = 8;
 
 /// A mark: it is not closed for being idle. Anybody sets and clears it.
 const PROTECTED: u64 = 1 << 32;
@@ -177,6 +180,16 @@ impl Connection {
         self.said.fetch_or(UNCONFIRMED, Ordering::Relaxed);
     }
 
+    /// Nobody sees it before its handshake is finished. Said before the record is published.
+    pub fn hide(&self) {
+        self.closed.store(UNFINISHED, Ordering::Relaxed);
+    }
+
+    /// The handshake is finished.
+    pub fn show(&self) {
+        self.closed.fetch_and(!UNFINISHED, Ordering::AcqRel);
+    }
+
     /// Whether it waits to be confirmed.
     pub fn is_unconfirmed(&self) -> bool {
         self.said.load(Ordering::Relaxed) & UNCONFIRMED != 0
@@ -331,9 +344,13 @@ impl Connection {
         self.closed.fetch_or(DONE, Ordering::AcqRel);
     }
 
-    /// Remembers, in a slot about to be freed, which session it was and who closed it.
+    /// Remembers, in a slot about to be freed, which session it was and who closed it. One that
+    /// nobody has seen is not remembered.
     pub fn bury(&self, session: SessionId) {
         let closed = self.closed.load(Ordering::Acquire);
+        if closed & UNFINISHED != 0 {
+            return;
+        }
         self.former_closed.store(closed, Ordering::Relaxed);
         self.former_session.store(session.0, Ordering::Release);
     }

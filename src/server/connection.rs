@@ -89,6 +89,17 @@ impl Server {
         })
     }
 
+    /// The certificate that the peer of a connection has shown, as PEM, where its connect callback
+    /// has run.
+    pub fn client_certificate(&self, session: SessionId) -> Result<Vec<u8>> {
+        self.with_unit(|unit| {
+            unit.certificate_of(session).ok_or_else(|| {
+                let text = format!("no certificate of connection {} is known here", session.0);
+                Error::new(code::SSL_EMPTY_PEER_CERTIFICATE, text)
+            })
+        })
+    }
+
     /// Fills `ids` with open connections above `start`, ascending; how many there were.
     pub fn client_list(&self, start: SessionId, ids: &mut [i64]) -> Result<usize> {
         self.with_unit(|unit| list_from(unit, start, ids, |_| true))

@@ -1,13 +1,16 @@
 //! Ports: add, set up, ask.
 
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 
 use crate::error::{code, Error, Result};
 use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::port::{check_hooks, Port, MOST_PORTS};
 use crate::model::settings::Settings;
 use crate::net::listener::{Listener, Manner};
+use crate::net::tls::TermsInForce;
 use crate::os::socket::SocketKind;
+use crate::proto::settings::LengthFn;
 
 use super::{event_of, warn_unknown, Server, Setup, TLS};
 
@@ -17,6 +20,9 @@ pub(super) struct PortSetup {
     /// Its own settings; `None`: it was never set and has those of the server.
     pub(super) settings: Option<Settings>,
     pub(super) hooks: Hooks,
+    is_tls: bool,
+    /// Made when its settings are known.
+    terms: Option<TermsInForce>,
 }
 
 /// What never changes.
@@ -34,11 +40,27 @@ impl PortFacts {
 }
 
 impl PortSetup {
-    pub(super) fn new(listener: Listener) -> Self {
-        Self { listener, settings: None, hooks: Hooks::default() }
+    pub(super) fn new(listener: Listener, is_tls: bool) -> Self {
+        Self { listener, settings: None, hooks: Hooks::default(), is_tls, terms: None }
+    }
+
+    /// Reads what its TLS needs; `of_server`: what holds where it has no settings of its own.
+    fn make_terms(&mut self, of_server: &Settings) -> Result<()> {
+        if !self.is_tls {
+            return Ok(());
+        }
+        let settings = self.settings.as_ref().unwrap_or(of_server).tls()?;
+        let terms = TermsInForce::new(settings).map_err(|error| {
+            let (host, number) = (self.listener.host(), self.listener.port());
+            let text = format!("port {host}:{number}: {}", error.message());
+            Error::new(error.code(), text)
+        })?;
+        self.terms = Some(terms);
+        Ok(())
     }
 }
 
+/// The kind of socket that C names by a number, which has no bit for TLS.
 fn kind_of(number: i32) -> Result<SocketKind> {
     match number {
         1 => Ok(SocketKind::Tcp),
@@ -47,10 +69,6 @@ fn kind_of(number: i32) -> Result<SocketKind> {
         2 => Ok(SocketKind::Udp),
         4 => Ok(SocketKind::Udp6),
         6 => Ok(SocketKind::UnixDgram),
-        tls if (1..=6).contains(&(tls ^ TLS)) => Err(Error::new(
-            code::OPERATION_NOT_SUPPORT,
-            format!("socket type {number} asks for TLS, which this version does not offer"),
-        )),
         _ => Err(Error::new(
             code::BAD_SOCKET_TYPE,
             format!("{number} is no socket type, take one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM"),
@@ -70,17 +88,25 @@ pub(super) fn number_of(kind: SocketKind) -> i32 {
     }
 }
 
+/// What a listener can be asked for.
+pub(super) struct Wanted {
+    pub(super) kind: SocketKind,
+    pub(super) number: u16,
+    pub(super) is_tls: bool,
+}
+
 /// A socket type and a port number that a listener can have.
-pub(super) fn checked(kind: i32, port: i32) -> Result<(SocketKind, u16)> {
-    let kind = kind_of(kind)?;
+pub(super) fn checked(kind: i32, port: i32) -> Result<Wanted> {
+    let is_tls = (1..=6).contains(&(kind ^ TLS));
+    let kind = kind_of(if is_tls { kind ^ TLS } else { kind })?;
     if kind.is_unix() {
-        return Ok((kind, 0));
+        return Ok(Wanted { kind, number: 0, is_tls });
     }
     let number = u16::try_from(port).map_err(|_| {
         let text = format!("port {port} is not in the range 0 to 65535");
         Error::new(code::SERVER_INVALID_LISTEN_PORT, text)
     })?;
-    Ok((kind, number))
+    Ok(Wanted { kind, number, is_tls })
 }
 
 /// Refuses one port more than a server can have. Where every port has a descriptor of its own, the
@@ -100,21 +126,56 @@ pub(super) fn unlink(listener: &Listener) {
     }
 }
 
+/// Refuses TLS on datagrams.
+fn check_stream(port: &PortSetup) -> Result<()> {
+    if !port.is_tls || port.listener.kind().is_stream() {
+        return Ok(());
+    }
+    let text = format!(
+        "port {}:{} has SW_SSL with a datagram type, which would be DTLS and is not offered: take \
+         SW_SOCK_TCP, SW_SOCK_TCP6 or SW_SOCK_UNIX_STREAM with it, or leave SW_SSL out",
+        port.listener.host(),
+        port.listener.port()
+    );
+    Err(Error::new(code::OPERATION_NOT_SUPPORT, text))
+}
+
 fn no_port(index: usize) -> Error {
     Error::new(code::INVALID_PARAMS, format!("the server has no port {index}"))
 }
 
 impl Setup {
     /// Refuses what this build does not offer, and a port that nobody would serve.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(&mut self) -> Result<()> {
         self.settings.check_offered()?;
         let own = self.ports.iter().filter_map(|port| port.settings.as_ref());
         own.into_iter().try_for_each(Settings::check_offered)?;
+        self.ports.iter().try_for_each(check_stream)?;
+        if self.settings.in_force().task_worker_count > 0 && !self.hooks.has(EventKind::Task) {
+            let text = "require 'onTask' callback: task_worker_num is set, and nobody would run \
+                        what is handed to the task workers";
+            return Err(Error::new(code::SERVER_INVALID_CALLBACK, text));
+        }
         let Some(first) = self.ports.first() else { return Ok(()) };
         let check = |port: &PortSetup| {
             check_hooks(port.listener.kind().is_stream(), &port.hooks.or(&first.hooks))
         };
-        self.ports.iter().try_for_each(check)
+        self.ports.iter().try_for_each(check)?;
+        let Setup { ports, settings, .. } = self;
+        ports.iter_mut().try_for_each(|port| port.make_terms(settings))
+    }
+
+    /// Refuses values for TLS that were not there `before` and cannot be used. They are none of the
+    /// business of ports without it.
+    pub(super) fn check_server_tls(&self, before: &Settings) -> Result<()> {
+        let mut ports = self.ports.iter().enumerate();
+        let is_meant = |(index, port): (usize, &PortSetup)| {
+            port.is_tls && (index == 0 || port.settings.is_none())
+        };
+        match ports.any(is_meant) {
+            true => self.settings.check_tls(before),
+            false => Ok(()),
+        }
     }
 
     /// The ports as units see them; none is left here.
@@ -125,6 +186,7 @@ impl Setup {
             settings: port.settings.as_ref().unwrap_or(server).port_in_force(),
             hooks: port.hooks.or(&fallback),
             listener: port.listener,
+            tls: port.terms,
         };
         std::mem::take(&mut self.ports).into_iter().map(make).collect()
     }
@@ -160,7 +222,9 @@ impl Setup {
             (None, 0) => self.settings.clone(),
             (None, _) => self.settings.blank(),
         };
+        let before = port.is_tls.then(|| changed.clone());
         let result = act(&mut changed)?;
+        before.map_or(Ok(()), |before| changed.check_tls(&before))?;
         port.settings = Some(changed);
         Ok(result)
     }
@@ -171,14 +235,14 @@ impl Server {
     pub fn add_listener(&self, host: &str, port: i32, kind: i32) -> Result<usize> {
         self.configure(|setup| {
             check_room(setup.ports.len())?;
-            let (kind, number) = checked(kind, port)?;
+            let Wanted { kind, number, is_tls } = checked(kind, port)?;
             let is_shared = setup.settings.in_force().shares_new_ports;
             let manner = Manner { is_shared, is_v6_only: setup.settings.is_v6_only() };
             let listener = Listener::bind(kind, host, number, manner)?;
             listener.check_apart(setup.ports.iter().map(|port| &port.listener))?;
             setup.settings.note_port(listener.as_raw_fd());
             self.facts.write().push(PortFacts::of(&listener));
-            setup.ports.push(PortSetup::new(listener));
+            setup.ports.push(PortSetup::new(listener, is_tls));
             Ok(setup.ports.len() - 1)
         })
     }
@@ -266,6 +330,16 @@ impl Server {
             let unknown = setup.set_of_port(index, |settings| settings.set_json_of_port(json))?;
             unknown.iter().for_each(|name| warn_unknown(name));
             setup.settle_addresses()
+        })
+    }
+
+    /// Has a function tell the lengths of the messages on a port, in place of an earlier one.
+    pub fn port_set_length_fn(&self, index: usize, length_fn: Arc<LengthFn>) -> Result<()> {
+        self.configure(|setup| {
+            setup.set_of_port(index, |settings| {
+                settings.set_length_fn(length_fn);
+                Ok(())
+            })
         })
     }
 

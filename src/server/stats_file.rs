@@ -30,7 +30,7 @@ fn fields_of(stats: &Stats) -> [(&'static str, i128); FIELDS] {
         ("accept_count", stats.accepted.into()),
         ("close_count", stats.closed.into()),
         ("worker_num", stats.workers.into()),
-        ("task_worker_num", 0),
+        ("task_worker_num", stats.task_workers.into()),
         ("user_worker_num", stats.users.into()),
         ("idle_worker_num", stats.idle_workers.into()),
         ("dispatch_count", stats.dispatched.into()),
@@ -46,7 +46,7 @@ fn fields_of(stats: &Stats) -> [(&'static str, i128); FIELDS] {
         ("worker_response_count", stats.own_responses.into()),
         ("worker_dispatch_count", stats.own_dispatched.into()),
         // Features that this version does not have yet.
-        ("task_idle_worker_num", 0),
+        ("task_idle_worker_num", stats.idle_task_workers.into()),
         ("tasking_num", 0),
         ("task_count", 0),
         ("concurrency", 0),

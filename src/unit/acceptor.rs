@@ -154,6 +154,9 @@ impl Acceptor {
         if unit.runtime.settings.is_receive_delayed {
             claimed.delay();
         }
+        if unit.runtime.has_tls(port) {
+            claimed.hide();
+        }
         let session = SessionId(claimed.publish());
         counters.accepted.add(1);
         if let Some(counters) = unit.port_counters(port) {
@@ -237,7 +240,7 @@ mod tests {
         let settings_of_port = settings_of_server.port_in_force();
         listener.listen(&settings_of_port.socket).unwrap();
         let hooks = Hooks::default();
-        let port = Port { listener, settings: settings_of_port, hooks };
+        let port = Port { listener, settings: settings_of_port, hooks, tls: None };
         let runtime =
             Runtime::new(plan, settings, Hooks::default(), Vec::new(), vec![port]).unwrap();
         let (unit, events) = Unit::new(Arc::new(runtime), UnitId::ROOT).unwrap();
