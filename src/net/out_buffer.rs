@@ -13,8 +13,8 @@ use crate::net::pool::{Block, Pool};
 use crate::net::stream::{Moved, Stream};
 use crate::os::memory::Pages;
 
-/// What is less than this stands in blocks. A process can have 65,530 mappings, if nobody has changed
-/// that: 16 GiB of such parts.
+/// What is less than this stands in blocks. A process can have 65,530 mappings, if nobody has
+/// changed that: 16 GiB of such parts.
 const LEAST_MAPPED: usize = 256 * 1024;
 /// The most bytes of a mapped segment.
 const LARGE: usize = 1024 * 1024;
