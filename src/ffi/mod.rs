@@ -44,6 +44,8 @@ pub mod datagram;
 
 pub mod status;
 
+pub mod task;
+
 pub mod timer;
 
 pub mod process;

@@ -26,7 +26,8 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// Adds one piece; the whole message when this was the last one.
+    /// Adds one piece; the whole message when this was the last one. `None`: more pieces are to
+    /// come, or the message is lost.
     pub fn add(&mut self, header: &Header, payload: &[u8]) -> Option<Pages> {
         let Some((piece, part)) = Piece::decode(payload) else {
             self.lose();

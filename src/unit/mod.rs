@@ -22,6 +22,8 @@ mod respawn;
 mod root;
 mod spawn;
 mod successors;
+mod task;
+pub mod tasks;
 pub mod timer;
 mod turn;
 pub mod user;
@@ -67,6 +69,8 @@ use reactor::Reactor;
 use receiver::Receiver;
 use replies::Replies;
 use root::Root;
+use task::TaskWorker;
+use tasks::Tasks;
 use timer::{Agenda, Timer};
 use user::User;
 use worker::Worker;
@@ -223,6 +227,8 @@ pub struct Unit {
     /// Sends that wait for room.
     later: Later,
     replies: Replies,
+    /// What was handed to the task workers.
+    tasks: Tasks,
     signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
     /// When this unit last looked up between two callbacks, and last told others what it had said.
@@ -254,6 +260,7 @@ pub struct Unit {
     reactor: Option<Reactor>,
     receiver: Option<Receiver>,
     worker: Option<Worker>,
+    task: Option<TaskWorker>,
     user: Option<User>,
 }
 
@@ -322,6 +329,7 @@ impl Unit {
             agenda: Agenda::default(),
             later: Later::default(),
             replies: Replies::default(),
+            tasks: Tasks::default(),
             signals: RefCell::default(),
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),
@@ -345,11 +353,17 @@ impl Unit {
             receiver: has(Roles::REACTOR)
                 .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),
+            task: has(Roles::TASK).then(|| TaskWorker::new(&runtime.settings)),
             user: process.cloned().map(User::new),
             plan,
             runtime,
         });
         unit.refresh_now();
+        // A pool that is slow fills memory, but never keeps a worker from its results.
+        let tasks = unit.runtime.plan.tasks();
+        if let (Some(first), Some(last)) = (tasks.first(), tasks.last()) {
+            unit.outbox.borrow_mut().leave_waiting(first.0..last.0 + 1);
+        }
         if let Some(doorbell) = unit.runtime.control.wiring.doorbell_fd(id.0) {
             unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
         }
