@@ -8,6 +8,8 @@
 mod control;
 #[path = "calls/datagrams.rs"]
 mod datagrams;
+#[path = "calls/dispatching.rs"]
+mod dispatching;
 #[path = "calls/ports.rs"]
 mod ports;
 #[path = "calls/table.rs"]
@@ -56,6 +58,7 @@ impl Function {
 /// Every function of the library.
 fn functions() -> impl Iterator<Item = &'static Function> {
     let more = ports::PORTS.iter().chain(control::CONTROL).chain(datagrams::DATAGRAMS);
+    let more = more.chain(dispatching::DISPATCHING);
     TABLE.iter().chain(more)
 }
 

@@ -5,6 +5,7 @@
 pub mod connection;
 pub mod control;
 pub mod datagram;
+mod dispatching;
 pub mod port;
 pub mod process;
 mod run;

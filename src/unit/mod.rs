@@ -10,6 +10,7 @@ mod control;
 mod family;
 pub mod later;
 mod leaving;
+mod load;
 mod manager;
 pub mod notify;
 mod outgoing;
@@ -47,7 +48,6 @@ use crate::model::dispatch::Dispatch;
 use crate::model::hooks::{Event, EventKind, Hooks};
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::port::Port;
-use crate::model::route;
 use crate::model::settings::{complete_heartbeat, InForce};
 use crate::model::user::UserProcess;
 use crate::model::worker::{Leave, Stage, UnitCounters, UnitRecord};
@@ -119,7 +119,8 @@ impl Runtime {
         let root_process = process::open_pidfd(process::pid())
             .map_err(|error| Error::system("open a descriptor of the own process", &error))?;
         let ids = plan.units().iter().map(|unit| unit.id);
-        let dispatches = ids.map(|id| Dispatch::new(&plan, id)).collect();
+        let dispatch = |id| Dispatch::new(&plan, &settings, hooks.chooser.as_ref(), id);
+        let dispatches = ids.map(dispatch).collect();
         let handovers = plan.units().iter().map(|_| Handover::default()).collect();
         let arrival = Arrival::look_up(&plan, &settings);
         let write_stats = None;
@@ -191,13 +192,6 @@ impl Runtime {
             port.settings.heartbeat_idle_time_s > 0 || port.settings.max_idle_time_ms > 0
         })
     }
-
-    /// The worker that runs the callbacks of a connection.
-    #[inline]
-    pub fn bound_worker(&self, record: &Connection, session: SessionId) -> UnitId {
-        let reactor = route::reactor_of(record);
-        self.dispatches.get(reactor.index()).map_or(reactor, |dispatch| dispatch.worker(session))
-    }
 }
 
 /// Monotonic and wall-clock time of the present turn, in nanoseconds.
@@ -246,6 +240,10 @@ pub struct Unit {
     is_detached: Cell<bool>,
     stage: Cell<Stage>,
     finish_deadline_ns: Cell<Option<u64>>,
+    /// Reactors count what they give this worker.
+    counts_load: bool,
+    /// Requests that the program has begun here and not ended.
+    declared: Cell<u64>,
     has_announced_end: Cell<bool>,
     family: Family,
     root: Option<Root>,
@@ -343,8 +341,10 @@ impl Unit {
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)).transpose()?,
             receiver: has(Roles::REACTOR)
-                .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
-            worker: worker.map(|id| Worker::new(id, &runtime.settings)),
+                .then(|| Receiver::new(runtime.dispatch(id), plan.worker.is_some())),
+            worker: worker.map(|id| Worker::new(id, &runtime)),
+            counts_load: runtime.counts_load(&plan),
+            declared: Cell::default(),
             user: process.cloned().map(User::new),
             plan,
             runtime,
@@ -443,10 +443,12 @@ impl Unit {
         self.count(port, |counters| counters.aborted.add(1));
     }
 
-    /// Whether the callbacks of this connection run here.
+    /// Whether the close callback of this connection runs here if this unit closes it.
     #[inline]
     pub fn is_bound(&self, record: &Connection, session: SessionId) -> bool {
-        !self.is_detached.get() && self.runtime.bound_worker(record, session) == self.plan.id
+        let dispatch = self.runtime.dispatch_of(record);
+        !self.is_detached.get()
+            && dispatch.is_some_and(|dispatch| dispatch.closes(self.plan.id, session, record))
     }
 
     fn refresh_now(&self) {

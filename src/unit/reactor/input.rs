@@ -34,8 +34,10 @@ impl Reactor {
         if self.is_quiet.get() {
             return;
         }
-        let into_lane =
-            if self.is_own_worker { None } else { self.read_into_lane(unit, session, is_final) };
+        let into_lane = match self.is_own_worker || !self.dispatch.is_for_life() {
+            true => None,
+            false => self.read_into_lane(unit, session, is_final),
+        };
         let stop = into_lane.unwrap_or_else(|| self.read_through_framer(unit, session, is_final));
         match stop {
             Stop::Drained => {}
@@ -66,7 +68,8 @@ impl Reactor {
         if !peer.framer.takes_anything() {
             return None;
         }
-        Some(read_all(unit, peer, is_final))
+        self.settle_worker(unit, peer);
+        Some(self.read_all(unit, peer, is_final))
     }
 
     fn read_through_framer(&self, unit: &Unit, session: SessionId, is_final: bool) -> Stop {
@@ -125,15 +128,6 @@ impl Reactor {
         }
     }
 
-    /// The worker of the connection, if its lane takes nothing now.
-    fn blocked_worker(&self, unit: &Unit, session: SessionId) -> Option<UnitId> {
-        if self.is_own_worker {
-            return None;
-        }
-        let worker = self.state.borrow_mut().peers.get_mut(session)?.worker;
-        unit.outbox.borrow().is_blocked(worker.0).then_some(worker)
-    }
-
     /// Cuts messages and hands each over. False if the bytes break the protocol.
     fn cut(&self, unit: &Unit, session: SessionId, bytes: &mut [u8]) -> bool {
         let Some(kept) = self.take_unread(session) else { return true };
@@ -155,7 +149,9 @@ impl Reactor {
             };
             match verdict {
                 Verdict::Message(message) => {
-                    self.hand_over(unit, session, message.bytes(rest));
+                    if !self.hand_over(unit, session, message.bytes(rest)) {
+                        return false;
+                    }
                     rest = rest.get_mut(message.used..).unwrap_or_default();
                 }
                 Verdict::More { .. } => {
@@ -182,17 +178,16 @@ impl Reactor {
         }
     }
 
+    /// False: the connection has to be closed.
     #[inline]
-    fn hand_over(&self, unit: &Unit, session: SessionId, message: &[u8]) {
+    fn hand_over(&self, unit: &Unit, session: SessionId, message: &[u8]) -> bool {
         match &unit.worker {
             Some(own) if self.is_own_worker => {
-                own.receive(unit, session, unit.now.get().wall_ns, message);
+                own.receive(unit, session, unit.now.get().wall_ns, message, None);
                 self.flush_burst(unit);
+                true
             }
-            Some(_) | None => {
-                let worker = self.dispatch.worker(session);
-                unit.post(worker, MessageKind::Receive, session, 0, message);
-            }
+            Some(_) | None => self.give(unit, session, message),
         }
     }
 
@@ -219,9 +214,10 @@ impl Reactor {
         let State { stalled, .. } = &mut *self.state.borrow_mut();
         let (worker, queue) = stalled.rows.get_mut(index)?;
         queue.front()?;
-        let mut outbox = unit.outbox.borrow_mut();
-        outbox.reserve(worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE)?;
-        queue.pop_front()
+        match self.has_room(unit, *worker) {
+            true => queue.pop_front(),
+            false => None,
+        }
     }
 
     fn read_queued(&self, unit: &Unit, session: SessionId) {
@@ -230,6 +226,38 @@ impl Reactor {
         }
         // Events may have come and gone while it waited: only reading tells whether it has ended.
         self.read(unit, session, true);
+    }
+
+    /// Reads a connection into the lane of its worker, message by message.
+    fn read_all(&self, unit: &Unit, peer: &mut Peer, is_final: bool) -> Stop {
+        let limit = unit.runtime.settings.max_queued_bytes;
+        let outbox = &mut *unit.outbox.borrow_mut();
+        for _ in 0..READS_PER_TURN {
+            if unit.is_full(peer.worker, self.dispatch.limit()) {
+                return Stop::Full(peer.worker);
+            }
+            let reserved = outbox.reserve(peer.worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE);
+            let Some(mut grant) = reserved else { return Stop::Full(peer.worker) };
+            match peer.stream.read(&mut grant) {
+                Moved::Bytes(count) => {
+                    // Counted first: the worker must not have taken more than was handed over.
+                    count_read(unit, peer.session, count);
+                    grant.publish(&unit.header(MessageKind::Receive, peer.session, 0), count);
+                    self.count_given(unit, peer.worker);
+                    peer.traffic.heard_ns = unit.now.get().monotonic_ns;
+                    if limit > 0 && hold_full(unit, peer, limit) {
+                        return Stop::Drained;
+                    }
+                    if count < LARGEST_MESSAGE && !is_final {
+                        return Stop::Drained;
+                    }
+                }
+                Moved::WouldBlock => return Stop::Drained,
+                Moved::End => return Stop::Ended(0),
+                Moved::Broken(errno) => return Stop::Ended(errno),
+            }
+        }
+        Stop::Turn
     }
 }
 
@@ -257,32 +285,4 @@ fn hold_full(unit: &Unit, peer: &mut Peer, limit: u64) -> bool {
         peer.hold(hold::FULL);
     }
     is_full
-}
-
-/// Reads a connection into the lane of its worker, message by message.
-fn read_all(unit: &Unit, peer: &mut Peer, is_final: bool) -> Stop {
-    let limit = unit.runtime.settings.max_queued_bytes;
-    let outbox = &mut *unit.outbox.borrow_mut();
-    for _ in 0..READS_PER_TURN {
-        let reserved = outbox.reserve(peer.worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE);
-        let Some(mut grant) = reserved else { return Stop::Full(peer.worker) };
-        match peer.stream.read(&mut grant) {
-            Moved::Bytes(count) => {
-                // Counted first: the worker must not have taken more than was handed over.
-                count_read(unit, peer.session, count);
-                grant.publish(&unit.header(MessageKind::Receive, peer.session, 0), count);
-                peer.traffic.heard_ns = unit.now.get().monotonic_ns;
-                if limit > 0 && hold_full(unit, peer, limit) {
-                    return Stop::Drained;
-                }
-                if count < LARGEST_MESSAGE && !is_final {
-                    return Stop::Drained;
-                }
-            }
-            Moved::WouldBlock => return Stop::Drained,
-            Moved::End => return Stop::Ended(0),
-            Moved::Broken(errno) => return Stop::Ended(errno),
-        }
-    }
-    Stop::Turn
 }

@@ -4,6 +4,7 @@
 //! from the lane in which they came; copied is only what the socket would not take. Small sends to
 //! one connection that follow each other leave as one write.
 
+mod choice;
 mod ending;
 mod holding;
 mod idle;
@@ -19,7 +20,7 @@ use std::os::fd::AsRawFd;
 
 use crate::error::{Error, Result};
 use crate::event::{Ready, Token};
-use crate::model::dispatch::Dispatch;
+use crate::model::dispatch::{Dispatch, Subject};
 use crate::model::hooks::EventKind;
 use crate::model::kind::{hold, MessageKind};
 use crate::model::plan::UnitPlan;
@@ -75,6 +76,7 @@ pub(super) struct Reactor {
     number: i32,
     dispatch: Dispatch,
     is_own_worker: bool,
+    counts_load: bool,
     is_quiet: Cell<bool>,
     idle: Idle,
     state: RefCell<State>,
@@ -100,10 +102,12 @@ impl Reactor {
         let is_own_worker = plan.worker.is_some();
         let scratch = Pages::new(READ_BYTES)
             .map_err(|error| Error::system("map the memory for reading", &error))?;
+        let dispatch = runtime.dispatch(plan.id);
         Ok(Self {
             number: plan.reactor.map_or(-1, i32::from),
-            dispatch: Dispatch::new(&runtime.plan, plan.id),
             is_own_worker,
+            counts_load: dispatch.counts_load(),
+            dispatch,
             is_quiet: Cell::new(false),
             idle: Idle::new(runtime),
             state: RefCell::new(State {
@@ -218,7 +222,8 @@ impl Reactor {
             out: OutBuffer::default(),
             framer: Choice::Raw(Raw),
             unread: Vec::new(),
-            worker: self.dispatch.worker(session),
+            worker: self.first_worker(unit, session),
+            turn: None,
             life: Life::Open,
             is_write_watched: false,
             is_cut: false,
@@ -251,8 +256,10 @@ impl Reactor {
                     self.flush_burst(unit);
                 }
                 Some(_) | None => {
-                    let worker = self.dispatch.worker(session);
-                    unit.post(worker, MessageKind::Connect, session, 0, &[]);
+                    if let Some(worker) = self.worker_for(unit, session, Subject::Connect) {
+                        unit.post(worker, MessageKind::Connect, session, 0, &[]);
+                        self.count_given(unit, worker);
+                    }
                 }
             }
         }

@@ -30,7 +30,10 @@ pub(super) struct Peer {
     pub(super) framer: Choice,
     /// Bytes that were read and are no whole message yet.
     pub(super) unread: Vec<u8>,
+    /// Who has it for life, or has heard last of it.
     pub(super) worker: UnitId,
+    /// Whose turn it is to get its next message, if that was decided before that came.
+    pub(super) turn: Option<UnitId>,
     pub(super) life: Life,
     /// The loop watches for room to write, too.
     pub(super) is_write_watched: bool,
