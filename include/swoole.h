@@ -716,10 +716,10 @@ typedef struct {
 typedef void (*sw_sent_fn_t)(sw_server_t *server, int64_t fd, int error, void *user_data);
 
 // Chooses the worker for an event of a connection, or for a datagram. `fd` is the session id; for
-// a datagram it is the number that dispatch mode 2 makes of the sender's address. `event_type` is 0
-// for data, 1 for a datagram, 4 for the end of a connection, 5 for a new one, 13 and 14 for its send
-// buffer, full or empty. `data` are the first bytes, at most 8152, valid until it returns; NULL
-// where there are none. It returns 0 to worker_num - 1, or `SW_DISPATCH_DISCARD`,
+// a datagram it is the number that dispatch mode 2 makes of the sender's address. `event_type` is
+// 0 for data, 1 for a datagram, 4 for the end of a connection, 5 for a new one, 13 and 14 for its
+// send buffer, full or empty. `data` are the first bytes, at most 8152, valid until it returns;
+// NULL where there are none. It returns 0 to worker_num - 1, or `SW_DISPATCH_DISCARD`,
 // `SW_DISPATCH_CLOSE` or `SW_DISPATCH_DEFAULT`; any other number discards. The end of a connection
 // cannot be discarded, the setting `dispatch_mode` decides then. It runs in the threads that read,
 // several at a time.

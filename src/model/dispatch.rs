@@ -18,6 +18,7 @@ use crate::model::control::Control;
 use crate::model::hooks::EventKind;
 use crate::model::plan::Plan;
 use crate::model::settings::InForce;
+use crate::model::worker::UnitRecord;
 use crate::model::{SessionId, UnitId};
 use crate::os::address::Address;
 use crate::os::address_text::AddressText;
@@ -257,15 +258,16 @@ impl Dispatch {
         }
     }
 
-    /// The worker that has its turn, or has the least to do. Of those that are `shut` one is taken
-    /// only if all are, but for the turns: those are strict.
-    pub fn next(&self, control: &Control, is_shut: impl Fn(UnitId) -> bool) -> UnitId {
+    /// The worker that has its turn, or has the least to do. One that is shut, or stuck in a
+    /// callback, is taken only if all are; but turns are strict.
+    pub fn next(&self, control: &Control, now_ns: u64, is_shut: impl Fn(UnitId) -> bool) -> UnitId {
         let turn = || control.root().dispatch_round.fetch_add(1, Ordering::Relaxed);
         match self.rule {
             Rule::LeastLoaded | Rule::LeastLoadedForLife => {
                 let load = |id: &&UnitId| {
-                    let load = control.unit(**id).map_or(u64::MAX, |record| record.load());
-                    (is_shut(**id), load)
+                    let record = control.unit(**id);
+                    let is_stuck = record.is_some_and(|record| record.is_stuck(now_ns));
+                    (is_shut(**id), is_stuck, record.map_or(u64::MAX, UnitRecord::load))
                 };
                 self.workers.iter().min_by_key(load).copied().unwrap_or(UnitId::ROOT)
             }
@@ -273,11 +275,12 @@ impl Dispatch {
                 let mut last = None;
                 for _ in 0..=self.workers.len() {
                     let worker = nth(&self.workers, turn());
+                    let Some(record) = control.unit(worker) else { continue };
                     let is_shut = is_shut(worker);
-                    if !is_shut && control.unit(worker).is_some_and(|record| record.has_nothing()) {
+                    if !is_shut && record.has_nothing() {
                         return worker;
                     }
-                    if !is_shut || last.is_none() {
+                    if !(is_shut || record.is_stuck(now_ns)) || last.is_none() {
                         last = Some(worker);
                     }
                 }
@@ -354,6 +357,7 @@ mod tests {
     use super::*;
     use crate::model::plan::Mode;
     use crate::model::settings::{Machine, Settings};
+    use crate::model::worker::{InHand, Status};
     use crate::os::address::Family;
 
     fn made(mode: u8, workers: i64, chooser: Option<Chooser>) -> (Dispatch, Control) {
@@ -411,7 +415,7 @@ mod tests {
         };
         assert_ne!(record(&control, &dispatch, 0), record(&control, &dispatch, 1));
         let turns: Vec<usize> =
-            (0..7).map(|_| index(&dispatch, dispatch.next(&control, nobody))).collect();
+            (0..7).map(|_| index(&dispatch, dispatch.next(&control, 0, nobody))).collect();
         assert_eq!(turns, [0, 1, 2, 0, 1, 2, 0]);
 
         let begin = |dispatch: &Dispatch, control: &Control| {
@@ -422,7 +426,7 @@ mod tests {
         for mode in [3, 7, 0] {
             let (dispatch, control) = made(mode, 3, None);
             begin(&dispatch, &control);
-            let next = || index(&dispatch, dispatch.next(&control, nobody));
+            let next = || index(&dispatch, dispatch.next(&control, 0, nobody));
             control.unit(dispatch.workers()[1]).unwrap().give();
             assert_eq!([next(), next(), next(), next()], [0, 2, 0, 2], "mode {mode}");
             control.unit(dispatch.workers()[0]).unwrap().give();
@@ -435,7 +439,7 @@ mod tests {
             let (dispatch, control) = made(mode, 3, None);
             begin(&dispatch, &control);
             let of = |worker: usize| control.unit(dispatch.workers()[worker]).unwrap();
-            let next = || index(&dispatch, dispatch.next(&control, nobody));
+            let next = || index(&dispatch, dispatch.next(&control, 0, nobody));
             assert_eq!(next(), 0, "mode {mode}: the lowest of equals");
             of(0).give();
             of(1).set_declared(2);
@@ -446,7 +450,14 @@ mod tests {
             of(2).finish_one();
             assert_eq!(next(), 2, "mode {mode}");
             let is_shut = |id: UnitId| id == dispatch.workers()[2];
-            assert_eq!(index(&dispatch, dispatch.next(&control, is_shut)), 0, "mode {mode}");
+            assert_eq!(index(&dispatch, dispatch.next(&control, 0, is_shut)), 0, "mode {mode}");
+            let hand =
+                InHand { event: Some(EventKind::Receive), session: SessionId(1), since_ns: 9 };
+            of(2).set_in_hand(Status::Busy, hand);
+            assert_eq!(next(), 2, "mode {mode}");
+            let much_later = 1_000_000_000;
+            let next = dispatch.next(&control, much_later, nobody);
+            assert_eq!(index(&dispatch, next), 0, "mode {mode}: it has been busy for too long");
         }
     }
 

@@ -68,6 +68,9 @@ pub struct InHand {
     pub since_ns: u64,
 }
 
+/// A worker is passed over whose callback takes longer, if there are others.
+const STUCK_NS: u64 = 5_000_000;
+
 /// Where the number of the event in hand stands in the word of the status, plus one.
 const EVENT_SHIFT: u32 = 8;
 /// In its place: a timer, a deferred call or a descriptor of the program.
@@ -272,6 +275,11 @@ impl UnitRecord {
     pub fn load(&self) -> u64 {
         let is_elsewhere = self.unfinished() == 0 && !self.is_idle();
         self.progress().saturating_add(u64::from(is_elsewhere))
+    }
+
+    /// Whether a callback runs for so long that nobody should wait behind it.
+    pub fn is_stuck(&self, now_ns: u64) -> bool {
+        self.in_hand().is_some_and(|hand| now_ns.saturating_sub(hand.since_ns) > STUCK_NS)
     }
 
     /// Whether it waits for work and there is none on the way.

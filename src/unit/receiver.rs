@@ -195,8 +195,10 @@ impl Receiver {
                 Answer::Rule => {}
             }
         }
-        let next =
-            || self.dispatch.next(&unit.runtime.control, |worker| self.is_shut(unit, worker));
+        let next = || {
+            let (control, now_ns) = (&unit.runtime.control, unit.now.get().monotonic_ns);
+            self.dispatch.next(control, now_ns, |worker| self.is_shut(unit, worker))
+        };
         Some(self.dispatch.of_sender(address).unwrap_or_else(next))
     }
 

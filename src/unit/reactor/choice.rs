@@ -64,7 +64,8 @@ impl Reactor {
     }
 
     fn next_worker(&self, unit: &Unit) -> UnitId {
-        self.dispatch.next(&unit.runtime.control, |worker| self.is_shut(unit, worker))
+        let now_ns = unit.now.get().monotonic_ns;
+        self.dispatch.next(&unit.runtime.control, now_ns, |worker| self.is_shut(unit, worker))
     }
 
     /// The turn that was taken for the next message of a connection.
