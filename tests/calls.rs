@@ -10,10 +10,14 @@ mod control;
 mod datagrams;
 #[path = "calls/dispatching.rs"]
 mod dispatching;
+#[path = "calls/messages.rs"]
+mod messages;
 #[path = "calls/ports.rs"]
 mod ports;
 #[path = "calls/table.rs"]
 mod table;
+#[path = "calls/tasks.rs"]
+mod tasks;
 
 mod common;
 
@@ -58,6 +62,7 @@ impl Function {
 /// Every function of the library.
 fn functions() -> impl Iterator<Item = &'static Function> {
     let more = ports::PORTS.iter().chain(control::CONTROL).chain(datagrams::DATAGRAMS);
+    let more = more.chain(tasks::TASKS).chain(messages::MESSAGES);
     let more = more.chain(dispatching::DISPATCHING);
     TABLE.iter().chain(more)
 }

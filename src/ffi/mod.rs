@@ -44,6 +44,10 @@ pub mod datagram;
 
 pub mod dispatching;
 
+pub mod message;
+
+pub mod command;
+
 pub mod status;
 
 pub mod timer;

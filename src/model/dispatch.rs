@@ -233,7 +233,7 @@ impl Dispatch {
                 let peer = record.and_then(Connection::peer);
                 Some(nth(&self.workers, peer.map_or(0, |peer| hash_of(&peer))))
             }
-            Rule::ByUid => match record.and_then(Connection::uid) {
+            Rule::ByUid => match record.and_then(|record| record.uid(session)) {
                 Some(uid) => Some(nth(&self.workers, u64::from(uid))),
                 None => Some(self.home(session)),
             },
@@ -355,6 +355,7 @@ fn crc_32(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::connection::Wish;
     use crate::model::plan::Mode;
     use crate::model::settings::{Machine, Settings};
     use crate::model::worker::{InHand, Status};
@@ -380,7 +381,7 @@ mod tests {
     fn connected(ip: &str) -> Connection {
         let record = Connection::default();
         let family = if ip.contains(':') { Family::V6 } else { Family::V4 };
-        record.open(9, 0, &Address::parse(family, ip, 4000).unwrap(), 1);
+        record.open(SessionId(12), 9, 0, &Address::parse(family, ip, 4000).unwrap(), 1);
         record
     }
 
@@ -396,7 +397,7 @@ mod tests {
         assert_eq!(name(4, &four), Some(0x0102_0304 % 7));
         assert_eq!(name(4, &connected("::1")), name(4, &connected("::1")));
         assert_eq!(name(5, &four), Some(5));
-        assert!(four.bind(u32::MAX - 9));
+        assert_eq!(four.bind(session, u32::MAX - 9), Wish::Done);
         assert_eq!(name(5, &four), Some((u32::MAX - 9) as usize % 7));
         assert_eq!(name(8, &four), None);
         four.set_worker(3);

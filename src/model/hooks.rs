@@ -140,6 +140,19 @@ pub struct WorkerEvent {
     pub worker: i32,
     /// Its process id, or thread id where workers are threads.
     pub pid: i32,
+    /// It runs tasks.
+    pub is_task_worker: bool,
+}
+
+/// What a pipe message event tells.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageEvent<'a> {
+    /// The worker id of the sender, -1 if it has none.
+    pub source_worker: i32,
+    /// When it was sent, nanoseconds of wall-clock time.
+    pub sent_ns: u64,
+    /// What it holds.
+    pub data: &'a [u8],
 }
 
 /// How a worker ended.
@@ -170,6 +183,8 @@ pub enum Event<'a> {
     Worker(EventKind, WorkerEvent),
     /// Worker error.
     Error(WorkerError),
+    /// A message from another process.
+    Message(MessageEvent<'a>),
 }
 
 impl Event<'_> {
@@ -179,6 +194,7 @@ impl Event<'_> {
             Event::Plain(kind) | Event::Connection(kind, _) | Event::Worker(kind, _) => *kind,
             Event::Packet(_) => EventKind::Packet,
             Event::Error(_) => EventKind::WorkerError,
+            Event::Message(_) => EventKind::PipeMessage,
         }
     }
 }

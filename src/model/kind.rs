@@ -7,7 +7,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum MessageKind {
-    /// Reactor to worker: a connection was accepted.
+    /// Reactor to worker: a connection was accepted; the payload is the certificate of its peer,
+    /// as PEM, or empty.
     Connect = 1,
     /// Reactor to worker: bytes of a connection; `time` is when they arrived.
     Receive = 2,
@@ -23,7 +24,8 @@ pub enum MessageKind {
     /// To the reactor of a connection, and from there to its worker: close it for somebody else;
     /// `extra` as for `Closed`.
     CloseFor = 7,
-    /// Worker to reactor: this worker has started and reads on; the session is unused.
+    /// Worker to reactor: this worker has started and reads on; the session is unused. From the
+    /// manager: a process has died that may have done something and not said so.
     WorkerReady = 8,
     /// Reactor to worker: a datagram; `time` is when it arrived. `session` is the index of its
     /// port, `extra` how many bytes of the payload, in front, are the address of its sender.
@@ -47,6 +49,14 @@ pub enum MessageKind {
     AwaitRoom = 17,
     /// Reactor to whoever waits: now.
     Room = 18,
+    /// To a worker: a message of the program; `session` is the worker id of the sender or -1,
+    /// `time` when it was sent.
+    Message = 32,
+    /// To whom a command is for: `session` is the number of the request, `extra` the command.
+    Command = 33,
+    /// To the desk: the request with the number in `session` is answered; `extra` is the number of
+    /// an error, or 0.
+    Reply = 34,
 }
 
 /// Why a connection is not read. The numbers are bits: it is read when there is no reason left.
@@ -81,6 +91,9 @@ impl MessageKind {
             16 => Self::BufferEmpty,
             17 => Self::AwaitRoom,
             18 => Self::Room,
+            32 => Self::Message,
+            33 => Self::Command,
+            34 => Self::Reply,
             _ => return None,
         })
     }

@@ -113,10 +113,11 @@ impl Server {
     }
 
     fn run(&self) -> Result<()> {
-        let (mut settings, hooks, mut ports, processes) = {
+        let (mut settings, hooks, mut ports, processes, commands) = {
             let setup = &mut *self.setup.lock();
-            let ports = setup.take_ports();
-            (setup.settings.in_force(), setup.hooks.clone(), ports, take(&mut setup.processes))
+            let (ports, commands) = (setup.take_ports(), take(&mut setup.commands));
+            let processes = take(&mut setup.processes);
+            (setup.settings.in_force(), setup.hooks.clone(), ports, processes, commands)
         };
         keep_paths(&mut settings);
         let plan = Plan::new(self.mode, &settings, processes.len());
@@ -136,6 +137,7 @@ impl Server {
             files.iter().for_each(|file| file.remove().unwrap_or_default());
         }
         let mut runtime = made?;
+        runtime.commands = commands;
         if !runtime.settings.stats_file.is_empty() {
             runtime.write_stats = Some(stats_file::write);
         }
@@ -176,7 +178,7 @@ impl Server {
             if plan.manager().is_none() {
                 return refused("there is no manager that could replace the only worker");
             }
-            if only_tasks && plan.has_manager_thread() {
+            if only_tasks && plan.has_manager_thread() && plan.tasks().is_empty() {
                 return refused("there are no task workers to reload");
             }
             let is_known = is_manager || plan.has_manager_thread();
@@ -235,6 +237,9 @@ fn begin(plan: &Plan, settings: &InForce, ports: &[Port]) -> Result<()> {
     for warning in &settings.warnings {
         log::warn!("{warning}");
     }
+    for tls in ports.iter().filter_map(|port| port.tls.as_ref()) {
+        tls.with(|terms| terms.warnings.iter().for_each(|warning| log::warn!("{warning}")));
+    }
     for port in ports {
         match settings.opens_own_listeners {
             true => port.listener.prepare(&port.settings.socket)?,
@@ -269,7 +274,7 @@ fn keep_paths(settings: &mut InForce) {
     let InForce { log_file, pid_file, stats_file, chroot, .. } = settings;
     for path in [log_file, pid_file, stats_file, chroot] {
         if let (false, Ok(absolute)) =
-            (path.is_empty(), file::absolute(path).into_os_string().into_string())
+            (path.is_empty(), file::absolute(path.as_str()).into_os_string().into_string())
         {
             *path = absolute;
         }

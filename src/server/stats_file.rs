@@ -30,7 +30,7 @@ fn fields_of(stats: &Stats) -> [(&'static str, i128); FIELDS] {
         ("accept_count", stats.accepted.into()),
         ("close_count", stats.closed.into()),
         ("worker_num", stats.workers.into()),
-        ("task_worker_num", 0),
+        ("task_worker_num", stats.task_workers.into()),
         ("user_worker_num", stats.users.into()),
         ("idle_worker_num", stats.idle_workers.into()),
         ("dispatch_count", stats.dispatched.into()),
@@ -48,7 +48,7 @@ fn fields_of(stats: &Stats) -> [(&'static str, i128); FIELDS] {
         ("concurrency", stats.in_progress.into()),
         ("worker_concurrency", stats.own_in_progress.into()),
         // Features that this version does not have yet.
-        ("task_idle_worker_num", 0),
+        ("task_idle_worker_num", stats.idle_task_workers.into()),
         ("tasking_num", 0),
         ("task_count", 0),
         ("task_queue_num", 0),

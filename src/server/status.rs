@@ -27,10 +27,14 @@ pub struct Stats {
     pub closed: u64,
     /// Event workers.
     pub workers: u64,
+    /// Task workers.
+    pub task_workers: u64,
     /// User processes.
     pub users: u64,
     /// Event workers that wait for work.
     pub idle_workers: u64,
+    /// Task workers that wait for work.
+    pub idle_task_workers: u64,
     /// Messages with data handed to workers.
     pub dispatched: u64,
     /// Receive callbacks that have returned.
@@ -73,6 +77,11 @@ impl Server {
         self.with_unit(|unit| Ok(stats_of(unit)))
     }
 
+    /// Whether the caller is a task worker.
+    pub fn is_task_worker(&self) -> bool {
+        unit::with_current(|unit| unit.plan().roles.is_task()).unwrap_or(false)
+    }
+
     /// The id of the worker that calls, `None` outside of workers.
     pub fn worker_id(&self) -> Option<i32> {
         unit::with_current(|unit| unit.worker_id().map(|id| i32::from(id.0))).flatten()
@@ -105,8 +114,9 @@ impl Server {
             }
             let runtime = unit.runtime();
             let index = usize::try_from(worker).ok();
-            let id = index.and_then(|index| runtime.plan.workers().get(index));
-            let record = id.and_then(|id| runtime.control.unit(*id));
+            let id = index.and_then(|index| runtime.plan.by_worker_id(index));
+            let id = id.filter(|id| !runtime.plan.users().contains(id));
+            let record = id.and_then(|id| runtime.control.unit(id));
             record.map(UnitRecord::status).ok_or_else(|| unknown_worker(worker))
         })
     }
@@ -197,8 +207,10 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
         accepted,
         closed,
         workers: runtime.plan.workers().len() as u64,
+        task_workers: runtime.plan.tasks().len() as u64,
         users: runtime.plan.users().len() as u64,
-        idle_workers: idle_workers(unit),
+        idle_workers: idle_of(unit, runtime.plan.workers()),
+        idle_task_workers: idle_of(unit, runtime.plan.tasks()),
         dispatched: control.sum(|counters| &counters.dispatched),
         requests: control.sum(|counters| &counters.requests),
         responses: control.sum(|counters| &counters.responses) + retired(|sends| &sends.responses),
@@ -220,12 +232,12 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
     }
 }
 
-fn idle_workers(unit: &Unit) -> u64 {
+fn idle_of(unit: &Unit, workers: &[UnitId]) -> u64 {
     let runtime = unit.runtime();
     let is_idle = |id: &&UnitId| {
         **id != unit.plan().id && runtime.control.unit(**id).is_some_and(UnitRecord::is_idle)
     };
-    runtime.plan.workers().iter().filter(is_idle).count() as u64
+    workers.iter().filter(is_idle).count() as u64
 }
 
 fn in_progress(unit: &Unit) -> u64 {

@@ -66,6 +66,7 @@ impl Unit {
         if self.plan.start != Start::Thread {
             self.begin_life();
         }
+        self.fail_lost_request();
         if let Some(root) = &self.root {
             root.begin(self)?;
         }
@@ -99,12 +100,17 @@ impl Unit {
             inbox.wake();
         }
         self.refresh_now();
+        // What was said before has been told: the first answer of this turn waits for the others.
+        self.told_others_ns.set(self.last_look_ns.get());
+        self.untold.set(0);
         self.renew_log();
+        self.hear_of_terms();
         self.agenda.begin_round();
         for ready in events.ready() {
             self.take_event(ready);
             self.look_up();
         }
+        self.take_left_over();
         self.tell_others();
         self.take_messages(inbox);
         self.take_timers(self.last_look_ns.get());
@@ -162,13 +168,14 @@ impl Unit {
             Token::Child(unit) => self.family.note_end(UnitId(unit)),
             Token::Signal => self.take_signals(),
             Token::RootEnd => self.end_orphaned(),
+            Token::Desk => self.clear_desk(),
             Token::Program(fd) => self.take_io(fd, ready),
         }
     }
 
     /// The root's process is gone. Nothing orderly can be done without it, and the port has to be
     /// free for a restart: this process ends at once, after its children.
-    fn end_orphaned(&self) {
+    pub(super) fn end_orphaned(&self) {
         self.family.kill_all();
         process::exit_at_once(ORPHANED);
     }
@@ -216,14 +223,47 @@ impl Unit {
         }
     }
 
-    /// A worker says all it has to say before it takes the next message: whatever is lost with it
-    /// when it is killed is then the one message in its hands.
+    /// The process of the root has the connections, or forks who has them: it reads certificates for
+    /// all. Called by the manager, who knows that they may have been replaced.
+    pub(super) fn renew_terms(&self) {
+        if !self.runtime.ports.iter().any(|port| port.tls.is_some()) {
+            return;
+        }
+        if self.plan.start == Start::Fork {
+            self.runtime.control.root().ask_for_terms();
+            self.runtime.control.wiring.ring(UnitId::ROOT.0);
+        } else {
+            self.runtime.renew_terms();
+        }
+    }
+
+    fn hear_of_terms(&self) {
+        if self.root.is_none() {
+            return;
+        }
+        let round = self.runtime.control.root().terms_round();
+        if self.terms_round.replace(round) != round {
+            self.runtime.renew_terms();
+        }
+    }
+
+    /// A worker answers before it takes the next message: whatever is lost with it when it is
+    /// killed is then the one message in its hands. It does not wait for other workers to take what
+    /// it has for them, who may wait for this one.
     fn may_take_messages(&self) -> bool {
         if self.reactor.is_some() {
             return true;
         }
         // A worker that leaves alone leaves the rest to its successor.
-        !self.leaves_alone() && !self.outbox.borrow().has_pending()
+        (!self.leaves_alone() || self.parts.are_open.get()) && !self.owes_answers()
+    }
+
+    /// Whether something waits for room at a reactor.
+    fn owes_answers(&self) -> bool {
+        let plan = &self.runtime.plan;
+        let is_reactor =
+            |to: u16| plan.unit(UnitId(to)).is_some_and(|unit| unit.roles.is_reactor_only());
+        self.outbox.borrow().has_pending_to(is_reactor)
     }
 
     fn take_messages(&self, inbox: &mut Inbox) {
@@ -298,7 +338,13 @@ impl Unit {
             (MessageKind::Packet, Some(worker), _) => {
                 worker.packet_message(self, &header, &message.payload);
             }
-            (MessageKind::Connect, Some(worker), _) => worker.connect(self, session),
+            (MessageKind::Message, Some(worker), _) => {
+                worker.pipe_message(self, &header, &message.payload);
+            }
+            (MessageKind::Command, _, _) => self.answer_command(&header, &message.payload),
+            (MessageKind::Connect, Some(worker), _) => {
+                worker.connect(self, session, &message.payload);
+            }
             (MessageKind::Close, Some(worker), _) => worker.close_for_peer(self, session),
             (MessageKind::CloseFor, _, Some(reactor)) => {
                 reactor.close_for(self, session, header.extra != 0);

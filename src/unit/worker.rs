@@ -1,7 +1,8 @@
-//! The worker: runs the program's data callbacks, one at a time.
+//! The worker: runs the program's data callbacks, one at a time. A task worker begins, ends and is
+//! seen to be busy like any other; what it runs is in `task.rs`.
 
-use std::cell::Cell;
-use std::collections::hash_map::RandomState;
+use std::cell::{Cell, RefCell};
+use std::collections::hash_map::{HashMap, RandomState};
 use std::hash::BuildHasher;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
@@ -9,7 +10,9 @@ use std::sync::atomic::Ordering;
 use crate::error::{clear_last, code};
 use crate::ipc::Header;
 use crate::model::connection::{Connection, Former};
-use crate::model::hooks::{ConnectionEvent, Event, EventKind, PacketEvent, WorkerEvent};
+use crate::model::hooks::{
+    ConnectionEvent, Event, EventKind, MessageEvent, PacketEvent, WorkerEvent,
+};
 use crate::model::kind::{hold, MessageKind};
 use crate::model::route::{self, Session};
 use crate::model::worker::{InHand, Leave, Status, UnitCounters};
@@ -33,6 +36,8 @@ pub(super) struct Worker {
     /// What comes after the end of its connection is handled all the same: the program is not told
     /// of the end.
     takes_late_data: bool,
+    /// The certificates of peers, as PEM, of those connections that have one.
+    certificates: RefCell<HashMap<SessionId, Box<[u8]>>>,
 }
 
 /// The reactor number in a close event when the server closed.
@@ -52,6 +57,7 @@ impl Worker {
             is_awaited: settings.max_queued_bytes > 0,
             is_one_of_many: !runtime.keeps_workers(),
             takes_late_data: !settings.discards_late_data && runtime.drops_events(),
+            certificates: RefCell::default(),
         }
     }
 
@@ -72,7 +78,8 @@ impl Worker {
         self.raise(unit, &Event::Worker(EventKind::WorkerStart, self.event(unit)));
         unit.begin_stats();
         let owns_reactor = unit.reactor.is_some();
-        for reactor in unit.runtime.plan.reactors().iter().filter(|_| !owns_reactor) {
+        let is_awaited = !owns_reactor && !unit.plan.roles.is_task();
+        for reactor in unit.runtime.plan.reactors().iter().filter(|_| is_awaited) {
             unit.post(*reactor, MessageKind::WorkerReady, SessionId(0), 0, &[]);
         }
     }
@@ -92,7 +99,8 @@ impl Worker {
     }
 
     fn event(&self, unit: &Unit) -> WorkerEvent {
-        WorkerEvent { worker: i32::from(self.id.0), pid: unit.own_id() }
+        let is_task_worker = unit.plan.roles.is_task();
+        WorkerEvent { worker: i32::from(self.id.0), pid: unit.own_id(), is_task_worker }
     }
 
     /// Runs the callback of an event of the server.
@@ -138,9 +146,13 @@ impl Worker {
         }
     }
 
-    /// A connection was accepted.
-    pub(super) fn connect(&self, unit: &Unit, session: SessionId) {
+    /// A connection was accepted; the certificate of its peer, if any, is kept as long as it is
+    /// open.
+    pub(super) fn connect(&self, unit: &Unit, session: SessionId, certificate: &[u8]) {
         if let Session::Open(record) = route::find(&unit.runtime.control.connections, session) {
+            if !certificate.is_empty() {
+                self.certificates.borrow_mut().insert(session, certificate.into());
+            }
             self.raise_of(unit, record, EventKind::Connect, connection_event(record, session));
         }
     }
@@ -251,6 +263,13 @@ impl Worker {
         self.count_handled(unit, counters, number);
     }
 
+    /// A message of another process.
+    pub(super) fn pipe_message(&self, unit: &Unit, header: &Header, data: &[u8]) {
+        let source_worker = header.session as i32;
+        let event = MessageEvent { source_worker, sent_ns: header.time, data };
+        self.raise(unit, &Event::Message(event));
+    }
+
     #[inline]
     fn count_handled(&self, unit: &Unit, counters: &UnitCounters, port: usize) {
         counters.requests.add(1);
@@ -310,6 +329,7 @@ impl Worker {
             return;
         }
         record.end_close();
+        self.forget_certificate(session);
         unit.tell_closed(route::reactor_of(record), session, false);
     }
 
@@ -326,9 +346,17 @@ impl Worker {
                 self.raise_of(unit, record, EventKind::Close, event);
                 record.end_close();
             }
+            self.forget_certificate(session);
             unit.tell_closed(owner, session, is_reset);
         } else if is_reset {
             unit.tell_closed(owner, session, true);
+        }
+    }
+
+    fn forget_certificate(&self, session: SessionId) {
+        let mut certificates = self.certificates.borrow_mut();
+        if !certificates.is_empty() {
+            certificates.remove(&session);
         }
     }
 
@@ -415,6 +443,12 @@ impl Unit {
             true => Status::Exit,
             false => Status::Busy,
         }
+    }
+
+    /// The certificate of the peer of a connection, as PEM, where its connect callback has run.
+    pub fn certificate_of(&self, session: SessionId) -> Option<Vec<u8>> {
+        let certificates = self.worker.as_ref()?.certificates.borrow();
+        certificates.get(&session).map(|certificate| certificate.to_vec())
     }
 
     /// The id of the worker that this unit is.

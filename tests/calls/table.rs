@@ -122,6 +122,11 @@ fn get_setting(server: Raw, name: *const c_char) -> bool {
     is_told
 }
 
+fn client_cert(server: Raw, fd: i64) -> bool {
+    let mut out = buffer();
+    sw_server_get_client_cert(server, fd, &mut out)
+}
+
 fn client_info(server: Raw, fd: i64) -> bool {
     let mut out = std::mem::MaybeUninit::uninit();
     sw_server_get_client_info(server, fd, out.as_mut_ptr(), true)
@@ -207,6 +212,7 @@ pub const NO_TYPE: i32 = SW_ERROR_BAD_SOCKET_TYPE;
 const NO_FILE: i32 = SW_ERROR_SYSTEM_CALL_FAIL;
 pub const NO_ID: i32 = SW_ERROR_SESSION_INVALID_ID;
 pub const NO_SESSION: i32 = SW_ERROR_SESSION_NOT_EXIST;
+const NO_CERTIFICATE: i32 = SW_ERROR_SSL_EMPTY_PEER_CERTIFICATE;
 
 /// Every function of the library.
 #[rustfmt::skip]
@@ -256,8 +262,7 @@ pub const TABLE: &[Function] = &[
         bad("largest type", |_| new(LOCALHOST, 0, SW_BASE, i32::MAX), NO_TYPE, "2147483647"),
         bad("nothing but TLS", |_| new(LOCALHOST, 0, SW_BASE, SW_SSL), NO_TYPE, "512"),
         harmless("datagrams", |_| new(LOCALHOST, 0, SW_BASE, SW_SOCK_UDP)),
-        bad("TLS", |_| new(LOCALHOST, 0, SW_BASE, SW_SOCK_TCP | SW_SSL),
-            SW_ERROR_OPERATION_NOT_SUPPORT, "513"),
+        harmless("TLS", |_| new(LOCALHOST, 0, SW_BASE, SW_SOCK_TCP | SW_SSL)),
         bad("IPv6 for IPv4", |_| new(c!("::1"), 0, SW_BASE, SW_SOCK_TCP),
             SW_ERROR_BAD_HOST_ADDR, "::1"),
         bad("IPv4 for IPv6", |_| new(LOCALHOST, 0, SW_BASE, SW_SOCK_TCP6),
@@ -393,6 +398,13 @@ pub const TABLE: &[Function] = &[
         bad("least id", |s| client_info(s, i64::MIN), NO_ID, "-9223372036854775808"),
         bad("id 100", |s| client_info(s, 100), NO_SESSION, "100"),
         bad("largest id", |s| client_info(s, i64::MAX), NO_SESSION, "9223372036854775807"),
+    ]),
+    row("sw_server_get_client_cert", Callback, Some(|s| client_cert(s, live())), &[
+        bad("no place", |s| sw_server_get_client_cert(s, live(), null_mut()), PARAMS, "out"),
+        bad("id 0", |s| client_cert(s, 0), NO_CERTIFICATE, "0"),
+        bad("least id", |s| client_cert(s, i64::MIN), NO_CERTIFICATE, "-9223372036854775808"),
+        bad("id 100", |s| client_cert(s, 100), NO_CERTIFICATE, "100"),
+        bad("a plain connection", |s| client_cert(s, live()), NO_CERTIFICATE, "no certificate"),
     ]),
     row("sw_server_get_client_list", Callback, Some(|s| client_list(s, 0, 10)), &[
         bad("no place", |s| sw_server_get_client_list(s, 0, null_mut(), 10) != -1, PARAMS, "fds"),

@@ -126,9 +126,9 @@ fn come_late(server: &Running) -> Fallible<i64> {
     let mut client = server.connect()?;
     let who = ask_at(&mut client, 1, "who")?;
     let fd: i64 = number(who.rsplit(' ').next().unwrap_or_default());
-    client.send(b"=2 late")?;
+    client.send(b"=2 late and alone")?;
     // What it is asked about next is behind that.
-    asked(server, &format!("{fd} 0 7"))?;
+    asked(server, &format!("{fd} 0 17"))?;
     client.finish_sending()?;
     client.receive_to_end()?;
     // The worker of the events has told the reactor that it is done: the id is gone.
@@ -162,8 +162,8 @@ pub fn data_of_a_connection_that_is_gone_is_delivered_if_it_is_asked_for(
     let held = gate.wait()?;
     let who = ask_at(&mut client, 1, "who")?;
     let fd: i64 = number(who.rsplit(' ').next().unwrap_or_default());
-    client.send(b"=2 late")?;
-    asked(server, &format!("{fd} 0 7"))?;
+    client.send(b"=2 late and alone")?;
+    asked(server, &format!("{fd} 0 17"))?;
     client.send(b"=1 !close")?;
     let mut rest = Vec::new();
     client.stream.read_to_end(&mut rest)?;

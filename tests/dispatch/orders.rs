@@ -82,7 +82,7 @@ pub fn obey(server: Handle, event: &Event) {
         Some((head, rest)) if head.starts_with('=') => rest,
         Some(_) | None => &text,
     };
-    if text == "late" {
+    if text.starts_with("late") {
         report!("late data of {} at {}", event.fd(), event.connection().reactor_id);
     }
     let Some(order) = text.strip_prefix('!') else {

@@ -14,6 +14,8 @@ use crate::model::dispatch::Rule;
 pub struct InForce {
     /// Event workers.
     pub worker_count: i64,
+    /// Task workers.
+    pub task_worker_count: i64,
     /// Reactors, also where they are no threads of their own.
     pub reactor_count: i64,
     /// The master itself is the only reactor.
@@ -80,6 +82,10 @@ pub struct InForce {
     pub discards_late_data: bool,
     /// Requests that a worker may have in progress; `None`: any number.
     pub worker_max_concurrency: Option<u64>,
+    /// Tasks after which a task worker is replaced; 0: never.
+    pub task_max_request: u64,
+    /// The most that is added to them at random.
+    pub task_max_request_grace: u64,
     /// Whether a worker that leaves lives on, beside its successor where that is possible.
     pub is_reload_async: bool,
     /// One sentence for each value that was not taken as it was given.
@@ -104,12 +110,14 @@ impl Settings {
     pub fn in_force(&self) -> InForce {
         let mut warnings = Vec::new();
         let worker_count = self.worker_count(&mut warnings);
+        let task_worker_count = self.task_worker_count(worker_count, &mut warnings);
         let reactor_count = self.reactor_count(worker_count, &mut warnings);
         if !self.text(Name::AdminServer).is_empty() {
             warnings.push("admin_server is not offered, the setting is ignored".to_owned());
         }
         InForce {
             worker_count,
+            task_worker_count,
             reactor_count,
             is_single_thread: self.int(Name::SingleThread) != 0,
             max_connection: self.max_connection(worker_count, &mut warnings),
@@ -154,6 +162,8 @@ impl Settings {
             worker_max_concurrency: Some(self.int(Name::WorkerMaxConcurrency))
                 .filter(|most| *most < U32_MAX)
                 .map(|most| most as u64),
+            task_max_request: self.int(Name::TaskMaxRequest) as u64,
+            task_max_request_grace: self.int(Name::TaskMaxRequestGrace) as u64,
             is_reload_async: self.int(Name::ReloadAsync) != 0,
             warnings,
         }
@@ -165,6 +175,18 @@ impl Settings {
             0 => self.machine.cpu_count.min(ceiling),
             wanted if wanted > ceiling => {
                 warnings.push(format!("worker_num {wanted} is too many, {ceiling} are used"));
+                ceiling
+            }
+            wanted => wanted,
+        }
+    }
+
+    fn task_worker_count(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
+        let ceiling = WORKERS_PER_CPU * self.machine.cpu_count;
+        let ceiling = ceiling.min(WORKER_CEILING - worker_count).max(1);
+        match self.int(Name::TaskWorkerNum) {
+            wanted if wanted > ceiling => {
+                warnings.push(format!("task_worker_num {wanted} is too many, {ceiling} are used"));
                 ceiling
             }
             wanted => wanted,

@@ -5,14 +5,13 @@
 //! program wants to see it, and a turn that is taken has to be used. Only while some worker has no
 //! room is the choice made before, so that nothing is read that would have to wait for it.
 
-use std::sync::atomic::Ordering;
-
 use crate::model::dispatch::{Answer, Subject};
 use crate::model::kind::MessageKind;
 use crate::model::{SessionId, UnitId};
 use crate::proto::framer::Choice;
 use crate::proto::raw::LARGEST_MESSAGE;
 
+use super::input::count_given;
 use super::peers::Peer;
 use super::Reactor;
 use crate::unit::Unit;
@@ -113,31 +112,26 @@ impl Reactor {
         let worker = match self.dispatch.ask(session.0, Subject::Data, message) {
             Answer::Worker(worker) => worker,
             Answer::Rule => self.by_rule(unit, session, Subject::Data),
-            Answer::Discard => return self.discard_message(unit, session, message.len()),
-            Answer::Close => {
-                self.discard_message(unit, session, message.len());
-                return false;
-            }
+            Answer::Discard => return self.outlives_a_loss(session),
+            Answer::Close => return false,
         };
         if self.dispatch.has_chooser() {
             if let Some(peer) = self.state.borrow_mut().peers.get_mut(session) {
                 peer.worker = worker;
             }
         }
+        count_given(unit, session, message.len());
         // If the connection has ended when the worker takes it, its port is still known.
         let record = unit.runtime.control.connections.get(session.0);
         let port = record.map_or(0, |record| record.port()) as u64;
         unit.post(worker, MessageKind::Receive, session, port, message);
-        self.count_given(unit, worker);
+        self.count_load(unit, worker);
         true
     }
 
-    /// Nobody gets a message. Where messages are cut from a stream, the stream ends with that.
-    fn discard_message(&self, unit: &Unit, session: SessionId, length: usize) -> bool {
-        if let Some(record) = unit.runtime.control.connections.get(session.0) {
-            let given = record.dispatched_bytes.load(Ordering::Relaxed);
-            record.dispatched_bytes.store(given.wrapping_sub(length as u64), Ordering::Relaxed);
-        }
+    /// Whether a connection goes on after a message that nobody got. Where messages are cut from a
+    /// stream, the stream ends with that.
+    fn outlives_a_loss(&self, session: SessionId) -> bool {
         let mut state = self.state.borrow_mut();
         let peer = state.peers.get_mut(session);
         peer.is_some_and(|peer| matches!(peer.framer, Choice::Raw(_) | Choice::WebSocket(_)))
@@ -145,7 +139,7 @@ impl Reactor {
 
     /// A worker has been given something, if anybody counts that.
     #[inline]
-    pub(super) fn count_given(&self, unit: &Unit, worker: UnitId) {
+    pub(super) fn count_load(&self, unit: &Unit, worker: UnitId) {
         if self.counts_load {
             unit.count_given(worker);
         }
@@ -159,6 +153,12 @@ impl Reactor {
 
     /// Whom a connection has to wait for before it is read, if for anybody.
     pub(super) fn blocked_worker(&self, unit: &Unit, session: SessionId) -> Option<UnitId> {
+        let peer = &mut *self.state.borrow_mut();
+        self.worker_to_wait_for(unit, peer.peers.get_mut(session)?)
+    }
+
+    /// The same before its next message is handed over.
+    pub(super) fn worker_to_wait_for(&self, unit: &Unit, peer: &mut Peer) -> Option<UnitId> {
         if self.is_own_worker {
             return unit.has_enough().then_some(unit.plan.id);
         }
@@ -168,17 +168,15 @@ impl Reactor {
         let is_shut = |worker: &UnitId| self.is_shut(unit, *worker);
         if self.dispatch.has_chooser() {
             // The one that it chose last is likely to be the next, too.
-            let last = self.state.borrow_mut().peers.get_mut(session)?.worker;
             let is_much = unit.outbox.borrow().pending_bytes() > MOST_WAITING;
-            return Some(last).filter(is_shut).or_else(|| is_much.then_some(ANYBODY));
+            return Some(peer.worker).filter(is_shut).or_else(|| is_much.then_some(ANYBODY));
         }
-        let record = unit.runtime.control.connections.get(session.0);
-        if let Some(worker) = self.dispatch.of_connection(session, record) {
+        let record = unit.runtime.control.connections.get(peer.session.0);
+        if let Some(worker) = self.dispatch.of_connection(peer.session, record) {
             return Some(worker).filter(is_shut);
         }
         if self.dispatch.is_in_turn() {
-            let turn = self.take_turn(session).unwrap_or_else(|| self.next_worker(unit));
-            self.state.borrow_mut().peers.get_mut(session)?.turn = Some(turn);
+            let turn = *peer.turn.get_or_insert_with(|| self.next_worker(unit));
             return Some(turn).filter(is_shut);
         }
         self.dispatch.workers().iter().all(is_shut).then_some(ANYBODY)
