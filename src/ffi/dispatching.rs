@@ -1,13 +1,33 @@
 //! Dispatching: a function that chooses workers, and requests that outlive their callback.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
 use super::callback::enter;
 use super::handle::{borrow, guard};
-use super::types::{sw_dispatch_fn_t, sw_server_t};
+use super::types::sw_server_t;
 use crate::error::{code, Error};
 use crate::model::dispatch::Chooser;
+
+/// Chooses the worker for an event of a connection, or for a datagram. `fd` is the session id; for
+/// a datagram it is the number that dispatch mode 2 makes of the sender's address. `event_type` is
+/// 0 for data, 1 for a datagram, 4 for the end of a connection, 5 for a new one, 13 and 14 for its
+/// send buffer, full or empty. `data` are the first bytes, at most 8152, valid until it returns;
+/// NULL where there are none. It returns 0 to worker_num - 1, or `SW_DISPATCH_DISCARD`,
+/// `SW_DISPATCH_CLOSE` or `SW_DISPATCH_DEFAULT`; any other number discards. The end of a connection
+/// cannot be discarded, the setting `dispatch_mode` decides then. It runs in the threads that read,
+/// several at a time.
+#[allow(non_camel_case_types)]
+pub type sw_dispatch_fn_t = Option<
+    extern "C-unwind" fn(
+        server: *mut sw_server_t,
+        fd: i64,
+        event_type: c_int,
+        data: *const u8,
+        len: usize,
+        user_data: *mut c_void,
+    ) -> c_int,
+>;
 
 /// Has a function choose the workers, in place of the setting `dispatch_mode`, in `SW_PROCESS`
 /// mode. In the other modes it is never called. Data that it discards is lost; on a port with

@@ -50,6 +50,8 @@ pub mod command;
 
 pub mod status;
 
+pub mod task;
+
 pub mod timer;
 
 pub mod process;

@@ -217,6 +217,10 @@ pub struct sw_task_t {
 }
 
 /// The result of a task.
+///
+/// A callback that was given with the task is told of a failure, too: `data` is NULL then, `len` is
+/// 0, and sw_last_error tells why (SW_ERROR_SERVER_WORKER_TERMINATED: the task worker died with the
+/// task in its hands). The `data` of an empty result is not NULL.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sw_task_result_t {
@@ -309,25 +313,6 @@ pub type sw_callback_t = Option<
 /// the connection. It runs where the connection is read, see `sw_port_set_length_func`.
 pub type sw_length_fn_t =
     Option<extern "C-unwind" fn(data: *const u8, len: usize, user_data: *mut c_void) -> i64>;
-
-/// Chooses the worker for an event of a connection, or for a datagram. `fd` is the session id; for
-/// a datagram it is the number that dispatch mode 2 makes of the sender's address. `event_type` is
-/// 0 for data, 1 for a datagram, 4 for the end of a connection, 5 for a new one, 13 and 14 for its
-/// send buffer, full or empty. `data` are the first bytes, at most 8152, valid until it returns;
-/// NULL where there are none. It returns 0 to worker_num - 1, or `SW_DISPATCH_DISCARD`,
-/// `SW_DISPATCH_CLOSE` or `SW_DISPATCH_DEFAULT`; any other number discards. The end of a connection
-/// cannot be discarded, the setting `dispatch_mode` decides then. It runs in the threads that read,
-/// several at a time.
-pub type sw_dispatch_fn_t = Option<
-    extern "C-unwind" fn(
-        server: *mut sw_server_t,
-        fd: i64,
-        event_type: c_int,
-        data: *const u8,
-        len: usize,
-        user_data: *mut c_void,
-    ) -> c_int,
->;
 
 /// What became of a send of `sw_server_send_async`: `error` is 0, ETIMEDOUT or ECONNRESET.
 pub type sw_sent_fn_t = Option<

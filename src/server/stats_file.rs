@@ -49,8 +49,8 @@ fn fields_of(stats: &Stats) -> [(&'static str, i128); FIELDS] {
         ("worker_concurrency", stats.own_in_progress.into()),
         // Features that this version does not have yet.
         ("task_idle_worker_num", stats.idle_task_workers.into()),
-        ("tasking_num", 0),
-        ("task_count", 0),
+        ("tasking_num", stats.waiting_tasks.into()),
+        ("task_count", stats.accepted_tasks.into()),
         ("task_queue_num", 0),
         ("task_queue_bytes", 0),
         ("coroutine_num", 0),

@@ -27,6 +27,9 @@ mod respawn;
 mod root;
 mod spawn;
 mod successors;
+mod task;
+pub mod tasks;
+mod terms;
 pub mod timer;
 mod turn;
 pub mod user;
@@ -35,6 +38,7 @@ mod worker;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,6 +77,8 @@ use reactor::Reactor;
 use receiver::Receiver;
 use replies::Replies;
 use root::Root;
+use task::TaskWorker;
+use tasks::Tasks;
 use timer::{Agenda, Timer};
 use user::User;
 use worker::Worker;
@@ -211,20 +217,6 @@ impl Runtime {
     pub fn has_tls(&self, port: usize) -> bool {
         self.ports.get(port).is_some_and(|port| port.tls.is_some())
     }
-
-    /// Reads certificates and keys again, in this process and those that it forks from now on.
-    fn renew_terms(&self) {
-        for port in &self.ports {
-            let Some(tls) = &port.tls else { continue };
-            let (host, number) = (port.listener.host(), port.listener.port());
-            match tls.renew() {
-                Ok(()) => log::info!("the certificates of port {host}:{number} were read again"),
-                Err(error) => log::error!(
-                    "the certificates of port {host}:{number} stay as they were: {error}"
-                ),
-            }
-        }
-    }
 }
 
 /// Monotonic and wall-clock time of the present turn, in nanoseconds.
@@ -250,6 +242,8 @@ pub struct Unit {
     /// Sends that wait for room.
     later: Later,
     replies: Replies,
+    /// What was handed to the task workers.
+    tasks: Tasks,
     signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
     /// When this unit last looked up between two callbacks, and last told others what it had said.
@@ -291,7 +285,21 @@ pub struct Unit {
     reactor: Option<Reactor>,
     receiver: Option<Receiver>,
     worker: Option<Worker>,
+    task: Option<TaskWorker>,
     user: Option<User>,
+}
+
+/// The units whose full inboxes do not keep a unit from its own. A pool of tasks that is slow fills
+/// memory, but never keeps a worker from its results; and workers may wait for each other. A task
+/// worker gives its results away before it takes the next task.
+fn not_waited_for(plan: &Plan, unit: &UnitPlan) -> Range<u16> {
+    let tasks = plan.tasks();
+    let first = if unit.roles.is_task() { tasks.first() } else { plan.workers().first() };
+    let last = tasks.last().or(plan.workers().last().filter(|_| !unit.roles.is_task()));
+    match (first, last) {
+        (Some(first), Some(last)) => first.0..last.0 + 1,
+        _ => 0..0,
+    }
 }
 
 thread_local! {
@@ -358,6 +366,7 @@ impl Unit {
             agenda: Agenda::default(),
             later: Later::default(),
             replies: Replies::default(),
+            tasks: Tasks::default(),
             signals: RefCell::default(),
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),
@@ -387,12 +396,14 @@ impl Unit {
             worker: worker.map(|id| Worker::new(id, &runtime)),
             counts_load: runtime.counts_load(&plan),
             declared: Cell::default(),
+            task: has(Roles::TASK).then(|| TaskWorker::new(&runtime.settings)),
             user: process.cloned().map(User::new),
             watcher,
             plan,
             runtime,
         });
         unit.refresh_now();
+        unit.outbox.borrow_mut().leave_waiting(not_waited_for(&unit.runtime.plan, &unit.plan));
         if let Some(doorbell) = unit.runtime.control.wiring.doorbell_fd(id.0) {
             unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
         }

@@ -82,6 +82,8 @@ pub struct InForce {
     pub discards_late_data: bool,
     /// Requests that a worker may have in progress; `None`: any number.
     pub worker_max_concurrency: Option<u64>,
+    /// Bytes of a message of the first port; longer tasks are told, too.
+    pub package_max_length: u64,
     /// Tasks after which a task worker is replaced; 0: never.
     pub task_max_request: u64,
     /// The most that is added to them at random.
@@ -162,6 +164,7 @@ impl Settings {
             worker_max_concurrency: Some(self.int(Name::WorkerMaxConcurrency))
                 .filter(|most| *most < U32_MAX)
                 .map(|most| most as u64),
+            package_max_length: self.package_max_length() as u64,
             task_max_request: self.int(Name::TaskMaxRequest) as u64,
             task_max_request_grace: self.int(Name::TaskMaxRequestGrace) as u64,
             is_reload_async: self.int(Name::ReloadAsync) != 0,
