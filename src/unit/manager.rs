@@ -73,6 +73,10 @@ impl Manager {
     }
 
     fn start(&self, unit: &Rc<Unit>, plan: &UnitPlan) -> Result<(), Error> {
+        if plan.roles.is_task() {
+            // Its predecessor may have died while there was no manager.
+            unit.settle_tasks_of(plan.id);
+        }
         unit.family.start(unit, plan)?;
         // Forking takes time, and several may have been forked in this turn.
         unit.refresh_now();
@@ -263,6 +267,10 @@ impl Manager {
             return have_reactors_catch_up(unit);
         }
         purge(unit, &ended.plan);
+        unit.runtime.write_off_tasks(ended.plan.id);
+        if ended.plan.roles.is_task() {
+            unit.settle_tasks_of(ended.plan.id);
+        }
         let record = unit.runtime.control.unit(ended.plan.id);
         let was_in_order = record.is_some_and(|record| record.stage() == Stage::Ended);
         // The successor of a worker tells the reactors that it is there; nobody does so here.
@@ -284,7 +292,9 @@ impl Manager {
         let is_wanted = self.round.borrow().as_ref().is_some_and(|round| round.wants(life));
         let now_ns = unit.now.get().monotonic_ns;
         let is_useful = requests > 0 || unit.runtime.plan.users().contains(&id);
-        let in_order = is_wanted || (was_in_order && is_useful);
+        // A task worker that has done something is none that fails as soon as it has started.
+        let has_done_tasks = unit.runtime.life_tasks(id) > 0;
+        let in_order = is_wanted || (was_in_order && is_useful) || has_done_tasks;
         let slowed = self.respawn.borrow_mut().note_end(id, now_ns, in_order);
         if slowed.is_some() && !self.is_ending.get() {
             log::warn!(
@@ -444,6 +454,7 @@ impl Unit {
         if let (Some(record), Some(counters)) = (self.record(), self.counters()) {
             record.begin_life(self.own_id(), counters);
         }
+        self.begin_task_life();
         self.runtime.note_face(self.plan.id, process::pid());
     }
 }

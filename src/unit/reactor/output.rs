@@ -44,6 +44,8 @@ impl Reactor {
     ) {
         match payload {
             Payload::Borrowed(bytes) => self.send(unit, session, bytes),
+            // Only what is counted in its lane is told of when it is lost.
+            Payload::Lost => {}
             Payload::Owned(pages) => {
                 self.flush_burst(unit);
                 if !self.knows(session) {
