@@ -452,6 +452,9 @@ typedef struct sw_port_t sw_port_t;
 // A user process. Made by `sw_process_new`; what is inside is private.
 typedef struct sw_process_t sw_process_t;
 
+// Where a command puts its answer. It is valid until the function of the command returns.
+typedef struct sw_reply_t sw_reply_t;
+
 // A server. Made by `sw_server_new`, given back to `sw_server_free`; what is inside is private.
 typedef struct sw_server_t sw_server_t;
 
@@ -503,11 +506,11 @@ typedef struct {
 typedef struct {
     // Which event it is.
     sw_event_kind_t kind;
-    // Worker id of the sender.
+    // Worker id of the sender, -1 if it is the master or the manager.
     int32_t source_worker_id;
     // When it was sent, in seconds since 1970.
     double dispatch_time;
-    // The bytes, valid until the callback returns.
+    // The bytes, valid until the callback returns; NULL if there are none.
     const uint8_t *data;
     // How many bytes `data` holds.
     size_t len;
@@ -532,6 +535,10 @@ typedef struct {
 } sw_task_t;
 
 // The result of a task.
+//
+// A callback that was given with the task is told of a failure, too: `data` is NULL then, `len` is
+// 0, and sw_last_error tells why (SW_ERROR_SERVER_WORKER_TERMINATED: the task worker died with the
+// task in its hands). The `data` of an empty result is not NULL.
 typedef struct {
     // Which event it is.
     sw_event_kind_t kind;
@@ -605,9 +612,9 @@ typedef union {
 // callback, the process that it runs in ends with exit code 255.
 typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void *user_data);
 
-// Tells the length of the message that begins `data`, with its header: above 0 the length, also one
-// beyond `len`; 0 if more bytes are needed to tell; below 0 for bad data, which closes the
-// connection. It runs where the connection is read, see `sw_port_set_length_func`.
+// Tells the length of the message at the beginning of `data`, with its header: above 0 the length,
+// also one beyond `len`; 0 if more bytes are needed to tell; below 0 for bad data, which closes
+// the connection. It runs where the connection is read, see `sw_port_set_length_func`.
 typedef int64_t (*sw_length_fn_t)(const uint8_t *data, size_t len, void *user_data);
 
 // The counters of a server. They are read one by one while the server runs, so that two of them
@@ -720,6 +727,30 @@ typedef struct {
 // What became of a send of `sw_server_send_async`: `error` is 0, ETIMEDOUT or ECONNRESET.
 typedef void (*sw_sent_fn_t)(sw_server_t *server, int64_t fd, int error, void *user_data);
 
+// Chooses the worker for an event of a connection, or for a datagram. `fd` is the session id; for
+// a datagram it is the number that dispatch mode 2 makes of the sender's address. `event_type` is
+// 0 for data, 1 for a datagram, 4 for the end of a connection, 5 for a new one, 13 and 14 for its
+// send buffer, full or empty. `data` are the first bytes, at most 8152, valid until it returns;
+// NULL where there are none. It returns 0 to worker_num - 1, or `SW_DISPATCH_DISCARD`,
+// `SW_DISPATCH_CLOSE` or `SW_DISPATCH_DEFAULT`; any other number discards. The end of a connection
+// cannot be discarded, the setting `dispatch_mode` decides then. It runs in the threads that read,
+// several at a time.
+typedef int (*sw_dispatch_fn_t)(sw_server_t *server,
+                                int64_t fd,
+                                int event_type,
+                                const uint8_t *data,
+                                size_t len,
+                                void *user_data);
+
+// A command runs in the process that it was sent to, between its other callbacks. `data` holds
+// `len` bytes, NULL if there are none; the answer is what it hands to sw_command_reply, nothing if
+// it does not call that. If it returns false the command has failed, whatever it has answered.
+typedef bool (*sw_command_fn_t)(sw_server_t *server,
+                                const uint8_t *data,
+                                size_t len,
+                                sw_reply_t *reply,
+                                void *user_data);
+
 // A timer has fired; the id is its own.
 typedef void (*sw_timer_fn_t)(int64_t timer_id, void *user_data);
 
@@ -816,15 +847,15 @@ void sw_buffer_free(sw_buffer_t *buffer);
 //   as a port of its own type. Not NULL.
 // - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
 // - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
-// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
+// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM; a stream type may have `| SW_SSL`, and
+//   needs a certificate at start then. SW_SSL with a datagram type is refused at start.
 //
 // Returns: the server, or NULL.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type with
-// SW_SSL, which this version does not serve), or the errno of the system, such as EADDRINUSE, that
-// a path gives also if nobody listens at the file there.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as
+// EADDRINUSE, that a path gives also if nobody listens at the file there.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
@@ -995,7 +1026,7 @@ bool sw_server_reload(sw_server_t *server, bool only_task_workers);
 // Ends one worker, which is replaced. Without a manager, SW_BASE with one worker, the server ends.
 //
 // - `server`: the server.
-// - `worker_id`: 0 to `worker_num` - 1; -1 for the calling worker.
+// - `worker_id`: 0 to `worker_num` + `task_worker_num` - 1; -1 for the calling worker.
 // - `wait_event`: for the calling worker: true lets it finish what it has begun, its timers and
 //   descriptors, for `max_wait_time` seconds at most, and raises "workerExit" meanwhile; false
 //   ends it after the callback that runs, and drops its timers and descriptors. Another worker
@@ -1028,15 +1059,15 @@ bool sw_server_is_running(const sw_server_t *server);
 // - `server`: the server.
 // - `host`: as in sw_server_new, but for "SYSTEMD"; not NULL.
 // - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
-// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
+// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM; a stream type may have `| SW_SSL`, and
+//   needs a certificate at start then. SW_SSL with a datagram type is refused at start.
 //
 // Returns: the port, or NULL.
 //
 // Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (SW_SSL),
-// SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
-// port of the server has the address.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or
+// the errno of the system, such as EADDRINUSE, also if another port of the server has the address.
 //
 // Where: before start, any thread.
 //
@@ -1075,7 +1106,8 @@ sw_port_t *sw_server_port(const sw_server_t *server, size_t index);
 
 // Takes a setting of a port. A port for which this was never called has the settings of its
 // server; for one that was set only what was set here counts, and defaults for the rest. The first
-// port has what is set for the server in either case.
+// port has what is set for the server in either case. A call that fails sets nothing, and does not
+// count as one.
 //
 // - `port`: the port.
 // - `name`: the name, in any case; not NULL. One that no port has does nothing.
@@ -1207,7 +1239,8 @@ int sw_port_type(const sw_port_t *port);
 // Returns: the descriptor; -1 on an error.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL, or it is no port), SW_ERROR_WRONG_OPERATION (the server
-// has ended).
+// has ended; or with enable_reuse_port in SW_BASE mode, where each worker opens a listener of its
+// own for TCP, the caller is no worker).
 //
 // Where: any process, phase and thread.
 int sw_port_socket(const sw_port_t *port);
@@ -1218,7 +1251,7 @@ int sw_port_socket(const sw_port_t *port);
 //
 // Returns: the descriptor; -1 on an error.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (the server has ended).
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (see there).
 //
 // Where: any process, phase and thread.
 int sw_server_get_socket(const sw_server_t *server);
@@ -1307,6 +1340,23 @@ bool sw_server_get_client_info(sw_server_t *server,
                                sw_client_info_t *out,
                                bool ignore_closed);
 
+// The certificate that the peer of a connection to a port with SW_SSL has shown, as PEM.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `out`: is filled; not NULL.
+//
+// Returns: true if `out` was filled.
+//
+// Errors: SW_ERROR_SSL_EMPTY_PEER_CERTIFICATE (the peer has shown none, the port has no
+// `ssl_client_cert_file`, or the connection is not one of this worker), SW_ERROR_INVALID_PARAMS
+// (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in the worker of the connection, from its connect callback to its close callback.
+//
+// Memory: `out` is the caller's, who gives it to sw_buffer_free.
+bool sw_server_get_client_cert(sw_server_t *server, int64_t fd, sw_buffer_t *out);
+
 // Lists open connections in ascending order of their ids.
 //
 // - `server`: the server.
@@ -1385,7 +1435,7 @@ bool sw_server_send_async(sw_server_t *server,
 //
 // - `server`: the server.
 // - `fd`: the session id.
-// - `path`: the file, in UTF-8; not NULL. A relative one begins where this process works. In
+// - `path`: the file, any bytes; not NULL. A relative one begins where this process works. In
 //   SW_PROCESS mode it is opened by the master, which does not see a chroot of the workers.
 // - `offset`: the first byte, 0 or more and less than the size of the file.
 // - `length`: how many bytes; 0: all that follow.
@@ -1557,6 +1607,157 @@ bool sw_server_sendto(sw_server_t *server,
                       size_t len,
                       int server_socket);
 
+// Has a function choose the workers, in place of the setting `dispatch_mode`, in `SW_PROCESS`
+// mode. In the other modes it is never called. Data that it discards is lost; on a port with
+// framing the connection is closed then, since the stream would have a hole. It has to be quick:
+// nothing is read meanwhile.
+//
+// - `server`: the server.
+// - `callback`: what is called; not NULL.
+// - `user_data`: handed to it as it is; may be NULL.
+//
+// Returns: true if it was registered, in place of an earlier one.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: `user_data` stays the caller's and must live as long as the server; several threads use
+// it at a time.
+bool sw_server_set_dispatch_func(sw_server_t *server, sw_dispatch_fn_t callback, void *user_data);
+
+// Says that a request goes on after its callback has returned: something was begun whose end a
+// later callback of this worker will see. It counts among what the worker has to do, for the
+// dispatch modes 8, 9 and 10, and among what the setting `worker_max_concurrency` limits. A worker
+// at the limit is handed nothing more until a request is over; messages of one read are handed
+// over together.
+//
+// - `server`: the server.
+//
+// Returns: true if it was counted.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (outside of event workers, or not running),
+// SW_ERROR_SERVER_UNRELATED_THREAD.
+//
+// Where: in callbacks, in event workers. If the worker ends, what it has begun is over.
+bool sw_server_begin_request(sw_server_t *server);
+
+// Says that a request of sw_server_begin_request is over.
+//
+// - `server`: the server.
+//
+// Returns: true if one was counted.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (none is in progress in this worker, outside of event workers,
+// or not running), SW_ERROR_SERVER_UNRELATED_THREAD.
+//
+// Where: in callbacks, in the event worker that has begun it.
+bool sw_server_end_request(sw_server_t *server);
+
+// Sends bytes to another worker, which gets them in its event "pipeMessage" with the worker id of
+// the sender, or -1 from the master and the manager. Messages of one process to one worker arrive
+// in order, each once, also while the worker is replaced: what it has not been given is given to
+// its successor. Only what a process that is killed had in its hands is lost: the message whose
+// callback runs, one that has come in part, and what found no room in shared memory yet.
+//
+// The call does not wait: what the worker does not take is kept, without a limit, so have messages
+// acknowledged where a worker may be slower than its senders. Only in the function of a user
+// process it waits for room, see sw_process_fn_t.
+//
+// - `server`: the server.
+// - `data`: the bytes; NULL only if `len` is 0.
+// - `len`: 0 or more, below 4 GiB; beyond 128 KiB they travel in pieces.
+// - `worker_id`: 0 to `worker_num` + `task_worker_num` - 1, but not the caller's own. In a task
+//   worker the message waits behind the tasks that came before it.
+//
+// Returns: true if the message is on its way.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (`worker_id` is the caller's own, that of a user process or no
+// worker's; NULL), SW_ERROR_SERVER_INVALID_CALLBACK (no callback for "pipeMessage"),
+// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks and user processes, of any process.
+//
+// Memory: the bytes are copied.
+bool sw_server_send_message(sw_server_t *server, const void *data, size_t len, int worker_id);
+
+// Registers a command: a function that sw_server_command has run in a process of the server.
+//
+// - `server`: the server.
+// - `name`: by which it is called, UTF-8, not empty; not NULL.
+// - `process_types`: where it may run: SW_COMMAND_MASTER, SW_COMMAND_MANAGER,
+//   SW_COMMAND_EVENT_WORKER, SW_COMMAND_TASK_WORKER, or several of them with `|`.
+// - `command_fn`: what runs; not NULL.
+// - `user_data`: handed to the function as it is; may be NULL.
+//
+// Returns: true if there is such a command now. If the name is taken the first one stays.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, the name is empty or taken, no or unknown process types),
+// SW_ERROR_OPERATION_NOT_SUPPORT (SW_COMMAND_REACTOR_THREAD), SW_ERROR_WRONG_OPERATION (after
+// start).
+//
+// Where: before start, any thread.
+//
+// Memory: the name is copied; `user_data` stays the caller's and must live as long as the server.
+bool sw_server_add_command(sw_server_t *server,
+                           const char *name,
+                           int process_types,
+                           sw_command_fn_t command_fn,
+                           void *user_data);
+
+// Has a command run in a process of the server and waits for its answer, 5 seconds at most.
+// Meanwhile the caller does nothing else. A process that is replaced before it gets to the command
+// leaves it to its successor. One that dies in the middle of it is known when its successor runs.
+// An answer that comes too late is thrown away and logged with SW_ERROR_SERVER_INVALID_COMMAND.
+//
+// - `server`: the server.
+// - `name`: of the command; not NULL.
+// - `process_id`: 0 to `worker_num` - 1 for SW_COMMAND_EVENT_WORKER, 0 to `task_worker_num` - 1
+//   for SW_COMMAND_TASK_WORKER, ignored for others.
+// - `process_type`: one of SW_COMMAND_...; in the caller itself the command runs at once.
+// - `data`: handed to the command; NULL only if `len` is 0.
+// - `len`: 0 or more, below 4 GiB; at most 8151 for SW_COMMAND_MANAGER.
+// - `reply`: is filled with the answer; not NULL. An empty answer is NULL and 0.
+//
+// Returns: true if the command has answered; `reply` is untouched if not.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (the caller is neither the master nor, in SW_BASE mode,
+// worker 0; no such process; not exactly one type; NULL), SW_ERROR_SERVER_INVALID_COMMAND (no such
+// command), SW_ERROR_OPERATION_NOT_SUPPORT (it does not run in this type of process; there is no
+// manager; SW_THREAD mode), SW_ERROR_DATA_LENGTH_TOO_LARGE (`len`, for the manager),
+// SW_ERROR_TASK_TIMEOUT (no answer in time), SW_ERROR_SERVER_WORKER_TERMINATED (the process has
+// died in the command), SW_ERROR_SERVER_INVALID_REQUEST (the command returned false),
+// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (inside of a command, or not
+// running).
+//
+// Where: in callbacks of the master, also "start"; in SW_BASE mode in those of worker 0.
+//
+// Memory: name and data are copied. The answer belongs to the caller, who gives it to
+// sw_buffer_free.
+bool sw_server_command(sw_server_t *server,
+                       const char *name,
+                       int process_id,
+                       int process_type,
+                       const void *data,
+                       size_t len,
+                       sw_buffer_t *reply);
+
+// Answers a command, once.
+//
+// - `reply`: what the function of the command was given.
+// - `data`: the answer; NULL only if `len` is 0.
+// - `len`: 0 or more, below 4 GiB.
+//
+// Returns: true if this is the answer now.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no command with this handle runs in the calling
+// thread), SW_ERROR_WRONG_OPERATION (answered already).
+//
+// Where: in the function of a command.
+//
+// Memory: the bytes are copied.
+bool sw_command_reply(sw_reply_t *reply, const void *data, size_t len);
+
 // Reads the counts of the server: shared memory alone, one after the other while it runs.
 //
 // - `server`: the server.
@@ -1628,7 +1829,7 @@ int sw_server_get_worker_status(const sw_server_t *server, int worker_id);
 // - `server`: the server.
 //
 // Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or
-// SW_BASE mode with one worker, no `max_request` and no user process).
+// SW_BASE mode with one worker, no task workers, no `max_request` and no user process).
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL).
 //
@@ -1646,6 +1847,17 @@ pid_t sw_server_get_manager_pid(const sw_server_t *server);
 // Where: any process, phase and thread.
 pid_t sw_server_get_master_pid(const sw_server_t *server);
 
+// Tells whether the caller is a task worker.
+//
+// - `server`: the server.
+//
+// Returns: true in a task worker; false elsewhere, and when the server does not run.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: any process, phase and thread.
+bool sw_server_is_task_worker(const sw_server_t *server);
+
 // The mode that the server was made with.
 //
 // - `server`: the server.
@@ -1656,6 +1868,61 @@ pid_t sw_server_get_master_pid(const sw_server_t *server);
 //
 // Where: any process, phase and thread.
 int sw_server_get_mode(const sw_server_t *server);
+
+// Hands in a task, which runs in a task worker, behind others of this process for the same one. It
+// never blocks in event workers: a task that finds no room waits in the memory of the worker.
+//
+// The result goes to `on_finish`, with an event of kind SW_EVENT_FINISH, or to the event "finish"
+// of the server. `on_finish` is called at most once, for the first answer, or with `data` NULL if
+// the task worker died with the task in its hands; all further answers are events of the server,
+// as are those for a worker that was replaced meanwhile. A task that was handed in and has not
+// begun outlives both processes.
+//
+// - `server`: the server.
+// - `data`: the bytes; NULL only if `len` is 0.
+// - `len`: how many; any number below 4 GiB.
+// - `task_worker`: 0 to `task_worker_num` - 1, or -1 for one that has nothing to do, if there is
+//   one.
+// - `on_finish`: what takes the first answer; NULL for the event of the server. Ignored outside of
+//   event workers: nobody can answer a task of the master, the manager or a user process.
+// - `user_data`: handed to `on_finish` as it is; may be NULL.
+//
+// Returns: the id of the task, 0 or above and ascending in each process; -1 on an error:
+// `on_finish` will not be called.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (no such task worker, NULL), SW_ERROR_OPERATION_NOT_SUPPORT (in
+// a task worker, or `task_worker_num` is 0), SW_ERROR_TASK_PACKAGE_TOO_BIG, SW_ERROR_QUEUE_FULL
+// (no memory is left to keep it), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process but task workers.
+//
+// Memory: the bytes are copied; `user_data` must live until `on_finish` was called.
+int64_t sw_server_task(sw_server_t *server,
+                       const void *data,
+                       size_t len,
+                       int task_worker,
+                       sw_callback_t on_finish,
+                       void *user_data);
+
+// Answers the task whose callback runs. Each answer is one event "finish" in the worker that
+// handed the task in, or in its successor, in the order of the calls; a task need not be answered.
+// Waits while that worker has no room for it, for `socket_send_timeout` at most.
+//
+// - `server`: the server.
+// - `data`: the bytes; NULL only if `len` is 0.
+// - `len`: how many; any number below 4 GiB. An answer may be empty.
+//
+// Returns: true if the answer was taken; it arrives whatever becomes of this process.
+//
+// Errors: SW_ERROR_OPERATION_NOT_SUPPORT (outside of a task callback, no task workers, or the task
+// came from the master, the manager or a user process), SW_ERROR_SERVER_SEND_TO_WORKER_TIMEOUT,
+// SW_ERROR_SERVER_WORKER_TERMINATED (the server ends, and the worker has), SW_ERROR_MALLOC_FAIL,
+// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in the task callback.
+//
+// Memory: the bytes are copied.
+bool sw_server_finish(sw_server_t *server, const void *data, size_t len);
 
 // Calls the program again and again, on a grid that begins now. Points of the grid that pass while
 // the callback runs are left out.

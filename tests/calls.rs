@@ -8,10 +8,16 @@
 mod control;
 #[path = "calls/datagrams.rs"]
 mod datagrams;
+#[path = "calls/dispatching.rs"]
+mod dispatching;
+#[path = "calls/messages.rs"]
+mod messages;
 #[path = "calls/ports.rs"]
 mod ports;
 #[path = "calls/table.rs"]
 mod table;
+#[path = "calls/tasks.rs"]
+mod tasks;
 
 mod common;
 
@@ -56,6 +62,8 @@ impl Function {
 /// Every function of the library.
 fn functions() -> impl Iterator<Item = &'static Function> {
     let more = ports::PORTS.iter().chain(control::CONTROL).chain(datagrams::DATAGRAMS);
+    let more = more.chain(tasks::TASKS).chain(messages::MESSAGES);
+    let more = more.chain(dispatching::DISPATCHING);
     TABLE.iter().chain(more)
 }
 

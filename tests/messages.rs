@@ -11,6 +11,8 @@ mod lives;
 #[path = "users/api.rs"]
 mod process;
 mod puppet;
+#[path = "messages/tasks.rs"]
+mod tasks;
 
 use api::{letter, opened, send_message, told};
 use common::api::Handle;
@@ -20,6 +22,7 @@ use lives::*;
 use process::{nth, Process};
 use puppet::life::told as answer_of_call;
 use puppet::{ask, connect_to, hold_worker, number};
+use tasks::*;
 
 const WORKERS: i32 = 3;
 const USER: i32 = WORKERS;
@@ -269,10 +272,12 @@ fn serve_timed(setup: &Setup) -> Outcome {
 }
 
 fn messages_are_no_requests(server: &Running) -> Outcome {
-    let (mut client, _) = connect_to(server, 1)?;
+    let mut client = server.connect()?;
+    let own: i32 = ask(&mut client, "who")?.split(' ').next().map_or(0, number);
+    let to = (own + 1) % WORKERS;
     let requests = |answer: &str| answer.split(' ').nth(1).map_or(0, number::<u64>);
     let before = requests(&ask(&mut client, "counts")?);
-    assert_eq!(ask(&mut client, "mails 0 many 100 50")?, "true");
+    assert_eq!(ask(&mut client, &format!("mails {to} many 100 50"))?, "true");
     letters(server, "many.", 100)?;
     let after = requests(&ask(&mut client, "counts")?);
     assert_eq!(after - before, 2, "the orders themselves");
@@ -316,7 +321,11 @@ server_tests! {
     a_reload_in_the_middle_of_a_flood_loses_nothing: serve_flood;
     a_reload_in_a_stream_of_messages_loses_nothing: serve_chain;
     workers_that_say_goodbye_to_each_other_come_to_an_end: serve_goodbye;
+    task_workers_send_and_are_sent_to: serve_tasks;
+    a_task_worker_that_is_replaced_gets_all_messages: serve_reloaded_tasks;
     // Threads are not killed.
+    a_task_worker_that_dies_loses_the_message_in_its_hands: serve_tasks,
+        in [Mode::Process, Mode::Base];
     what_a_killed_worker_was_not_given_its_successor_gets: serve,
         in [Mode::Process, Mode::Base];
     a_long_message_outlives_the_worker_that_it_is_for: serve, in [Mode::Process, Mode::Base];

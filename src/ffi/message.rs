@@ -18,7 +18,8 @@ use super::types::sw_server_t;
 /// - `server`: the server.
 /// - `data`: the bytes; NULL only if `len` is 0.
 /// - `len`: 0 or more, below 4 GiB; beyond 128 KiB they travel in pieces.
-/// - `worker_id`: 0 to `worker_num` - 1, but not the caller's own.
+/// - `worker_id`: 0 to `worker_num` + `task_worker_num` - 1, but not the caller's own. In a task
+///   worker the message waits behind the tasks that came before it.
 ///
 /// Returns: true if the message is on its way.
 ///

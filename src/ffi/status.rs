@@ -103,7 +103,7 @@ pub extern "C" fn sw_server_get_worker_status(
 /// - `server`: the server.
 ///
 /// Returns: the id; 0 before start and where there is no manager process (SW_THREAD mode, or
-/// SW_BASE mode with one worker, no `max_request` and no user process).
+/// SW_BASE mode with one worker, no task workers, no `max_request` and no user process).
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL).
 ///
@@ -125,6 +125,20 @@ pub extern "C" fn sw_server_get_manager_pid(server: *const sw_server_t) -> pid_t
 #[no_mangle]
 pub extern "C" fn sw_server_get_master_pid(server: *const sw_server_t) -> pid_t {
     guard(0, || Ok(borrow(server)?.server.master_pid()))
+}
+
+/// Tells whether the caller is a task worker.
+///
+/// - `server`: the server.
+///
+/// Returns: true in a task worker; false elsewhere, and when the server does not run.
+///
+/// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+///
+/// Where: any process, phase and thread.
+#[no_mangle]
+pub extern "C" fn sw_server_is_task_worker(server: *const sw_server_t) -> bool {
+    guard(false, || Ok(borrow(server)?.server.is_task_worker()))
 }
 
 /// The mode that the server was made with.
@@ -149,6 +163,7 @@ pub(super) fn translate(stats: &Stats) -> sw_stats_t {
         accept_count: stats.accepted,
         close_count: stats.closed,
         worker_num: stats.workers,
+        task_worker_num: stats.task_workers,
         user_worker_num: stats.users,
         idle_worker_num: stats.idle_workers,
         dispatch_count: stats.dispatched,
@@ -157,12 +172,17 @@ pub(super) fn translate(stats: &Stats) -> sw_stats_t {
         total_recv_bytes: stats.received_bytes,
         total_send_bytes: stats.sent_bytes,
         pipe_packet_msg_id: stats.message_round,
+        tasking_num: stats.waiting_tasks,
+        task_count: stats.accepted_tasks,
+        task_idle_worker_num: stats.idle_task_workers,
         session_round: stats.session_round,
         min_fd: stats.min_descriptor,
         max_fd: stats.max_descriptor,
         worker_request_count: stats.own_requests,
         worker_response_count: stats.own_responses,
         worker_dispatch_count: stats.own_dispatched,
+        concurrency: stats.in_progress,
+        worker_concurrency: stats.own_in_progress,
         ..sw_stats_t::default()
     }
 }

@@ -88,6 +88,11 @@ pub struct sw_process_t {
     _private: [u8; 0],
 }
 
+/// Where a command puts its answer. It is valid until the function of the command returns.
+pub struct sw_reply_t {
+    _private: [u8; 0],
+}
+
 /// What an event reports; says which member of `sw_event_t` is valid. A kind for which no member
 /// is named carries nothing more.
 #[repr(C)]
@@ -212,6 +217,10 @@ pub struct sw_task_t {
 }
 
 /// The result of a task.
+///
+/// A callback that was given with the task is told of a failure, too: `data` is NULL then, `len` is
+/// 0, and sw_last_error tells why (SW_ERROR_SERVER_WORKER_TERMINATED: the task worker died with the
+/// task in its hands). The `data` of an empty result is not NULL.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sw_task_result_t {
@@ -340,6 +349,19 @@ pub type sw_process_fn_t = Option<
         process: *mut sw_process_t,
         user_data: *mut c_void,
     ),
+>;
+
+/// A command runs in the process that it was sent to, between its other callbacks. `data` holds
+/// `len` bytes, NULL if there are none; the answer is what it hands to sw_command_reply, nothing if
+/// it does not call that. If it returns false the command has failed, whatever it has answered.
+pub type sw_command_fn_t = Option<
+    extern "C-unwind" fn(
+        server: *mut sw_server_t,
+        data: *const u8,
+        len: usize,
+        reply: *mut sw_reply_t,
+        user_data: *mut c_void,
+    ) -> bool,
 >;
 
 /// Bytes that the library allocated for the caller, who gives them back to `sw_buffer_free`.

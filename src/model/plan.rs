@@ -10,6 +10,7 @@
 //! | manager | fork of the root | root, if there is anything to manage | thread |
 //! | reactor | threads of the root (single thread: the root) | its worker | its worker |
 //! | worker | forks of the manager | forks of the manager (single: the root) | threads |
+//! | task | forks of the manager | forks of the manager | threads |
 //! | user | forks of the manager | forks of the manager | threads |
 
 use crate::model::settings::InForce;
@@ -75,6 +76,8 @@ impl Roles {
     pub const WORKER: Roles = Roles(16);
     /// Runs a function of the program, and nothing else.
     pub const USER: Roles = Roles(32);
+    /// Runs tasks, and none of the data callbacks.
+    pub const TASK: Roles = Roles(64);
 
     /// No role.
     const NONE: Roles = Roles(0);
@@ -98,6 +101,16 @@ impl Roles {
         self.has(Roles::WORKER)
     }
 
+    /// Whether it runs tasks.
+    pub fn is_task(self) -> bool {
+        self.has(Roles::TASK)
+    }
+
+    /// Whether it is a worker of either kind: it has a start and a stop callback, and is replaced.
+    pub fn is_any_worker(self) -> bool {
+        self.is_worker() || self.is_task()
+    }
+
     /// Whether it runs a function of the program.
     pub fn is_user(self) -> bool {
         self.has(Roles::USER)
@@ -105,7 +118,7 @@ impl Roles {
 
     /// Whether a manager starts and replaces it.
     pub fn is_managed(self) -> bool {
-        self.is_worker() || self.is_user()
+        self.is_any_worker() || self.is_user()
     }
 
     /// Whether it starts and replaces workers.
@@ -141,7 +154,7 @@ pub struct UnitPlan {
     pub start: Start,
     /// Who starts and watches it; the root is its own parent.
     pub parent: UnitId,
-    /// Its worker id, which user processes have as well.
+    /// Its worker id, which task workers and user processes have as well.
     pub worker: Option<WorkerId>,
     /// Its reactor number, if it is a reactor.
     pub reactor: Option<u16>,
@@ -154,6 +167,7 @@ pub struct UnitPlan {
 pub struct Plan {
     units: Vec<UnitPlan>,
     workers: Vec<UnitId>,
+    tasks: Vec<UnitId>,
     reactors: Vec<UnitId>,
     users: Vec<UnitId>,
     manager: Option<UnitId>,
@@ -167,6 +181,7 @@ impl Plan {
         let mut plan = Plan {
             units: Vec::new(),
             workers: Vec::new(),
+            tasks: Vec::new(),
             reactors: Vec::new(),
             users: Vec::new(),
             manager: None,
@@ -174,23 +189,27 @@ impl Plan {
             is_record_private: mode == Mode::Base,
         };
         // What is to be replaced needs somebody who does it.
-        let is_single = settings.worker_count == 1 && settings.max_request == 0 && user_count == 0;
+        let is_single = settings.worker_count == 1
+            && settings.task_worker_count == 0
+            && settings.max_request == 0
+            && user_count == 0;
         match mode {
             Mode::Process => plan.place_process(settings),
             Mode::Base if is_single => plan.place_single(),
             Mode::Base => plan.place_base(settings),
             Mode::Thread => plan.place_thread(settings),
         }
-        plan.place_users(
-            if mode == Mode::Thread { Start::Thread } else { Start::Fork },
-            user_count,
-        );
+        let start = if mode == Mode::Thread { Start::Thread } else { Start::Fork };
+        let task_count = usize::try_from(settings.task_worker_count).unwrap_or(0);
+        plan.place_beside(Roles::TASK, start, task_count);
+        plan.place_beside(Roles::USER, start, user_count);
         plan
     }
 
-    fn place_users(&mut self, start: Start, count: usize) {
+    /// Children of the manager that own no connections.
+    fn place_beside(&mut self, roles: Roles, start: Start, count: usize) {
         for _ in 0..count {
-            self.add(Roles::USER, start, self.manager.unwrap_or(UnitId::ROOT));
+            self.add(roles, start, self.manager.unwrap_or(UnitId::ROOT));
         }
     }
 
@@ -237,13 +256,17 @@ impl Plan {
 
     fn add(&mut self, roles: Roles, start: Start, parent: UnitId) -> UnitId {
         let id = UnitId(self.units.len() as u16);
-        let next_worker = WorkerId((self.workers.len() + self.users.len()) as u16);
+        let managed = self.workers.len() + self.tasks.len() + self.users.len();
+        let next_worker = WorkerId(managed as u16);
         let worker = roles.is_managed().then_some(next_worker);
         let reactor = roles.has(Roles::REACTOR).then_some(self.reactors.len() as u16);
         let user = roles.is_user().then_some(self.users.len() as u16);
         self.units.push(UnitPlan { id, roles, start, parent, worker, reactor, user });
         if roles.is_worker() {
             self.workers.push(id);
+        }
+        if roles.is_task() {
+            self.tasks.push(id);
         }
         if user.is_some() {
             self.users.push(id);
@@ -272,14 +295,19 @@ impl Plan {
         &self.workers
     }
 
+    /// The task workers, by their numbers among themselves.
+    pub fn tasks(&self) -> &[UnitId] {
+        &self.tasks
+    }
+
     /// The user processes, by registration number.
     pub fn users(&self) -> &[UnitId] {
         &self.users
     }
 
-    /// The worker or user process with that worker id.
+    /// The worker, task worker or user process with that worker id.
     pub fn by_worker_id(&self, id: usize) -> Option<UnitId> {
-        self.workers.iter().chain(&self.users).nth(id).copied()
+        self.workers.iter().chain(&self.tasks).chain(&self.users).nth(id).copied()
     }
 
     /// The units that wear the reactor role, by reactor number.
@@ -335,6 +363,11 @@ impl Plan {
     /// Whether the manager runs as a process of its own.
     pub fn has_manager_process(&self) -> bool {
         self.manager.is_some_and(|id| self.is_forked(id))
+    }
+
+    /// Whether the unit that stands for the master may have commands run elsewhere.
+    pub fn has_commands(&self) -> bool {
+        !self.has_manager_thread()
     }
 
     /// Whether the workers are processes, so that their ids are process ids.

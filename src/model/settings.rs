@@ -233,6 +233,7 @@ impl Settings {
         let (in_force, port) = (self.in_force(), self.port_in_force());
         Some(match row.name {
             Name::WorkerNum => Value::Int(in_force.worker_count),
+            Name::TaskWorkerNum => Value::Int(in_force.task_worker_count),
             Name::ReactorNum => Value::Int(in_force.reactor_count),
             Name::MaxConnection => Value::Int(in_force.max_connection),
             Name::Backlog => Value::Int(i64::from(port.socket.backlog)),

@@ -21,14 +21,13 @@ impl Server {
                 let text = format!("can't send messages to self, which worker {worker} is");
                 return Err(Error::new(code::INVALID_PARAMS, text));
             }
-            match runtime.plan.workers().get(index) {
-                Some(target) => unit.send_message(*target, data),
-                None if runtime.plan.by_worker_id(index).is_some() => {
-                    let text = format!("{worker} is a user process, which takes no messages");
-                    Err(Error::new(code::INVALID_PARAMS, text))
-                }
-                None => Err(unknown_worker(worker)),
+            let target = runtime.plan.by_worker_id(index);
+            let target = target.ok_or_else(|| unknown_worker(worker))?;
+            if runtime.plan.users().contains(&target) {
+                let text = format!("{worker} is a user process, which takes no messages");
+                return Err(Error::new(code::INVALID_PARAMS, text));
             }
+            unit.send_message(target, data)
         })
     }
 }

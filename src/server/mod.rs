@@ -2,9 +2,11 @@
 //!
 //! A server is configured, run once, and finished. What may be called when is decided here.
 
+mod command;
 pub mod connection;
 pub mod control;
 pub mod datagram;
+mod dispatching;
 mod message;
 pub mod port;
 pub mod process;
@@ -12,6 +14,7 @@ mod run;
 mod sending;
 mod stats_file;
 pub mod status;
+pub mod task;
 pub mod timer;
 
 use std::os::fd::AsRawFd;
@@ -21,6 +24,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{code, Error, Result};
+use crate::model::command::ProgramCommand;
 use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::plan::Mode;
 use crate::model::settings::{Machine, Settings, Value};
@@ -71,6 +75,7 @@ struct Setup {
     hooks: Hooks,
     ports: Vec<PortSetup>,
     processes: Vec<Added>,
+    commands: Vec<ProgramCommand>,
 }
 
 /// One server.
@@ -126,7 +131,8 @@ impl Server {
             PortSetup::new(listener, has_tls)
         };
         let ports = listeners.into_iter().map(setup_of).collect();
-        let setup = Setup { settings, hooks, ports, processes: Vec::new() };
+        let (processes, commands) = (Vec::new(), Vec::new());
+        let setup = Setup { settings, hooks, ports, processes, commands };
         Ok(Self {
             mode,
             phase: AtomicU8::new(CONFIGURING),

@@ -113,13 +113,15 @@ impl Server {
     }
 
     fn run(&self) -> Result<()> {
-        let (mut settings, hooks, ports, processes) = {
+        let (mut settings, hooks, mut ports, processes, commands) = {
             let setup = &mut *self.setup.lock();
-            let ports = setup.take_ports();
-            (setup.settings.in_force(), setup.hooks.clone(), ports, take(&mut setup.processes))
+            let (ports, commands) = (setup.take_ports(), take(&mut setup.commands));
+            let processes = take(&mut setup.processes);
+            (setup.settings.in_force(), setup.hooks.clone(), ports, processes, commands)
         };
         keep_paths(&mut settings);
         let plan = Plan::new(self.mode, &settings, processes.len());
+        drop_unsafe_events(&plan, &mut settings, &mut ports);
         if let Err(error) = begin(&plan, &settings, &ports) {
             ports.iter().for_each(|port| unlink(&port.listener));
             return Err(error);
@@ -135,6 +137,7 @@ impl Server {
             files.iter().for_each(|file| file.remove().unwrap_or_default());
         }
         let mut runtime = made?;
+        runtime.commands = commands;
         if !runtime.settings.stats_file.is_empty() {
             runtime.write_stats = Some(stats_file::write);
         }
@@ -175,7 +178,7 @@ impl Server {
             if plan.manager().is_none() {
                 return refused("there is no manager that could replace the only worker");
             }
-            if only_tasks && plan.has_manager_thread() {
+            if only_tasks && plan.has_manager_thread() && plan.tasks().is_empty() {
                 return refused("there are no task workers to reload");
             }
             let is_known = is_manager || plan.has_manager_thread();
@@ -246,12 +249,32 @@ fn begin(plan: &Plan, settings: &InForce, ports: &[Port]) -> Result<()> {
     Ok(())
 }
 
+/// Takes the callbacks out of events that a rule of dispatching cannot keep in order. There are no
+/// rules where reactors serve themselves alone.
+fn drop_unsafe_events(plan: &Plan, settings: &mut InForce, ports: &mut [Port]) {
+    let is_ruled = plan.units().iter().any(|unit| unit.roles.is_reactor_only());
+    if !is_ruled || settings.raises_unsafe_events {
+        return;
+    }
+    for kind in settings.dispatch_rule.unsafe_events() {
+        let dropped = ports.iter_mut().filter_map(|port| port.hooks.drop_hook(*kind).then_some(()));
+        if dropped.count() > 0 {
+            settings.warnings.push(format!(
+                "the {} callback is not used: this dispatch_mode does not keep a connection with \
+                 one worker; enable_unsafe_event has it called all the same (error {})",
+                kind.name(),
+                code::SERVER_INVALID_CALLBACK
+            ));
+        }
+    }
+}
+
 /// Has paths mean what they mean now, wherever the program or the daemon goes.
 fn keep_paths(settings: &mut InForce) {
     let InForce { log_file, pid_file, stats_file, chroot, .. } = settings;
     for path in [log_file, pid_file, stats_file, chroot] {
         if let (false, Ok(absolute)) =
-            (path.is_empty(), file::absolute(path).into_os_string().into_string())
+            (path.is_empty(), file::absolute(path.as_str()).into_os_string().into_string())
         {
             *path = absolute;
         }

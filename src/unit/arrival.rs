@@ -58,10 +58,10 @@ impl Arrival {
         }
         runtime.arrival.keep_to_cpu(plan);
         let changes = match plan.start {
-            Start::Here => plan.roles.is_worker(),
+            Start::Here => plan.roles.is_any_worker(),
             // Where a worker and its successor overlap, the manager is one of them.
             Start::Fork if plan.roles.is_manager() => settings.is_reload_async,
-            Start::Fork => plan.roles.is_worker(),
+            Start::Fork => plan.roles.is_any_worker(),
             Start::Thread => false,
         };
         if changes {

@@ -40,6 +40,7 @@ impl Unit {
         if self.root.is_some() {
             return self.runtime.request_end();
         }
+        let how = if self.plan.roles.is_task() { Leave::AtOnce } else { how };
         if self.worker.is_some() && self.leave.get() < how {
             self.leave.set(how);
         }
@@ -51,9 +52,10 @@ impl Unit {
         self.leave.get() != Leave::Stay
     }
 
-    /// How a worker leaves that was told nothing else.
+    /// How a worker leaves that was told nothing else. A task worker does so after the task in its
+    /// hands: the others are its successor's.
     pub(super) fn usual_leave(&self) -> Leave {
-        match self.runtime.settings.is_reload_async {
+        match self.runtime.settings.is_reload_async && !self.plan.roles.is_task() {
             true => Leave::InOrder,
             false => Leave::AtOnce,
         }
@@ -142,6 +144,7 @@ impl Unit {
         if let Some(receiver) = &self.receiver {
             receiver.close(self);
         }
+        self.leave_rest_to_others();
         if let Some(reactor) = &self.reactor {
             reactor.quiesce();
         }

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use crate::error::Error;
 use crate::model::control::Reload;
 use crate::model::hooks::{Event, EventKind, WorkerError};
+use crate::model::kind::MessageKind;
 use crate::model::plan::{Roles, Start, UnitPlan};
-use crate::model::worker::{Command, InHand, Stage};
+use crate::model::worker::{Command, InHand, Leave, Stage};
 use crate::model::{SessionId, UnitId};
 use crate::os::process::{self, ExitStatus, Pid};
 use crate::os::signal;
@@ -29,6 +30,7 @@ pub(super) struct Manager {
     has_forced: Cell<bool>,
     respawn: RefCell<Respawn>,
     round: RefCell<Option<Round>>,
+    has_told_tasks: Cell<bool>,
     has_told_users: Cell<bool>,
 }
 
@@ -56,6 +58,7 @@ impl Manager {
     /// other, by children of this one: only those can be seen to end in every detail.
     fn take_over(&self, unit: &Rc<Unit>) {
         // User processes have ended with it.
+        have_reactors_catch_up(unit);
         let workers: Vec<UnitPlan> = workers_of(unit).collect();
         for plan in &workers {
             match unit.family.adopt(unit, plan) {
@@ -64,11 +67,16 @@ impl Manager {
                 Err(error) => log::error!("unit {} cannot be taken over: {error}", plan.id.0),
             }
         }
-        let round = Round::begin(unit, self.targets(unit), false);
+        let targets = self.targets(unit, Reload::All);
+        let round = Round::begin(unit, targets, unit.usual_leave(), false);
         self.round.replace(Some(round));
     }
 
     fn start(&self, unit: &Rc<Unit>, plan: &UnitPlan) -> Result<(), Error> {
+        if plan.roles.is_task() {
+            // Its predecessor may have died while there was no manager.
+            unit.settle_tasks_of(plan.id);
+        }
         unit.family.start(unit, plan)?;
         // Forking takes time, and several may have been forked in this turn.
         unit.refresh_now();
@@ -101,6 +109,7 @@ impl Manager {
         self.advance_reload(unit);
         self.give_up_overdue(unit);
         self.finish_workers(unit);
+        self.finish_tasks(unit);
         self.finish_users(unit);
         self.force_late(unit);
         if self.is_ending.get() && unit.family.is_empty() && !self.has_ended.replace(true) {
@@ -144,9 +153,17 @@ impl Manager {
         }
     }
 
+    /// Ends the task workers once there is nobody left who hands in tasks.
+    fn finish_tasks(&self, unit: &Unit) {
+        let is_time = self.is_ending.get() && !unit.family.has(Roles::is_worker);
+        if is_time && !self.has_told_tasks.replace(true) {
+            unit.family.tell_all(&unit.runtime, Command::Finish, Roles::is_task);
+        }
+    }
+
     /// Ends the user processes once there are no workers left that could have use for them.
     fn finish_users(&self, unit: &Unit) {
-        let is_time = self.is_ending.get() && !unit.family.has(Roles::is_worker);
+        let is_time = self.is_ending.get() && !unit.family.has(Roles::is_any_worker);
         if is_time && !self.has_told_users.replace(true) {
             unit.family.end_users(&unit.runtime);
         }
@@ -192,10 +209,10 @@ impl Manager {
         match if is_hidden { None } else { root.take_reload_wish() } {
             // One at a time: what is asked for meanwhile is dropped.
             Some(_) if is_running => log::info!("a reload is running, another one is not begun"),
-            Some(Reload::All) => self.begin_reload(unit),
-            Some(Reload::Tasks) => {
+            Some(Reload::Tasks) if unit.runtime.plan.tasks().is_empty() => {
                 log::warn!("cannot reload task workers, task workers is not started");
             }
+            Some(what) => self.begin_reload(unit, what),
             None => {}
         }
         let Some(mut round) = self.round.borrow_mut().take() else { return };
@@ -211,22 +228,28 @@ impl Manager {
         unit.raise(&Event::Plain(EventKind::AfterReload));
     }
 
-    fn begin_reload(&self, unit: &Unit) {
+    fn begin_reload(&self, unit: &Unit, what: Reload) {
         set_reloading(unit, true);
         unit.runtime.renew_log();
-        log::info!("Server is reloading all workers now");
+        // Task workers alone leave one after the other.
+        let (whom, how) = match what {
+            Reload::All => ("all", unit.usual_leave()),
+            Reload::Tasks => ("task", Leave::AtOnce),
+        };
+        log::info!("Server is reloading {whom} workers now");
         unit.raise(&Event::Plain(EventKind::BeforeReload));
         // The callback may have taken long.
         unit.refresh_now();
         // Before anybody is forked.
         unit.renew_terms();
-        let round = Round::begin(unit, self.targets(unit), true);
+        let round = Round::begin(unit, self.targets(unit, what), how, true);
         self.round.replace(Some(round));
     }
 
-    fn targets(&self, unit: &Unit) -> Vec<(UnitId, LifeId)> {
+    fn targets(&self, unit: &Unit, what: Reload) -> Vec<(UnitId, LifeId)> {
         let life = |plan: UnitPlan| unit.family.life_of(plan.id).map(|life| (plan.id, life));
-        workers_of(unit).filter_map(life).collect()
+        let is_meant = |plan: &UnitPlan| what == Reload::All || plan.roles.is_task();
+        workers_of(unit).filter(is_meant).filter_map(life).collect()
     }
 
     /// A worker has ended: the program is told if that was not in order, and what the worker had
@@ -241,11 +264,19 @@ impl Manager {
             }
         }
         if ended.is_detached {
-            return;
+            return have_reactors_catch_up(unit);
         }
         purge(unit, &ended.plan);
+        unit.runtime.write_off_tasks(ended.plan.id);
+        if ended.plan.roles.is_task() {
+            unit.settle_tasks_of(ended.plan.id);
+        }
         let record = unit.runtime.control.unit(ended.plan.id);
         let was_in_order = record.is_some_and(|record| record.stage() == Stage::Ended);
+        // The successor of a worker tells the reactors that it is there; nobody does so here.
+        if ended.plan.roles.is_user() && !was_in_order && !self.is_ending.get() {
+            have_reactors_catch_up(unit);
+        }
         self.note_end(unit, ended.plan.id, ended.life, was_in_order);
     }
 
@@ -261,7 +292,9 @@ impl Manager {
         let is_wanted = self.round.borrow().as_ref().is_some_and(|round| round.wants(life));
         let now_ns = unit.now.get().monotonic_ns;
         let is_useful = requests > 0 || unit.runtime.plan.users().contains(&id);
-        let in_order = is_wanted || (was_in_order && is_useful);
+        // A task worker that has done something is none that fails as soon as it has started.
+        let has_done_tasks = unit.runtime.life_tasks(id) > 0;
+        let in_order = is_wanted || (was_in_order && is_useful) || has_done_tasks;
         let slowed = self.respawn.borrow_mut().note_end(id, now_ns, in_order);
         if slowed.is_some() && !self.is_ending.get() {
             log::warn!(
@@ -299,11 +332,7 @@ impl Manager {
         unit.hear_signals();
         let is_ending = self.is_ending.get() || unit.runtime.control.root().is_ending();
         let is_wanted = |plan: &UnitPlan| {
-            // Of what reactors gave: messages that workers send each other while they end would
-            // have them started again and again.
-            let unread_bytes = unit.runtime.control.wiring.unread_own_bytes(plan.id.0);
-            let is_served = plan.roles.is_worker() && !plan.roles.is_reactor();
-            !is_ending || (is_served && unread_bytes > 0)
+            !is_ending || (unread_bytes(unit, plan) > 0 && is_served_to_the_end(unit, plan))
         };
         let missing: Vec<UnitPlan> = children_of(unit)
             .filter(|plan| unit.family.life_of(plan.id).is_none())
@@ -360,8 +389,33 @@ fn children_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
     children.filter(|plan| plan.roles.is_managed()).copied()
 }
 
+/// What a worker that has ended leaves unread, and owes somebody. Of an event worker that is what
+/// reactors gave: for messages that workers send each other while they end they would be started
+/// again and again.
+fn unread_bytes(unit: &Unit, plan: &UnitPlan) -> u64 {
+    let wiring = &unit.runtime.control.wiring;
+    match plan.roles.is_task() {
+        true => wiring.unread_bytes(plan.id.0),
+        false => wiring.unread_own_bytes(plan.id.0),
+    }
+}
+
+/// Whether what a worker has not read when the server ends is for a successor. What comes to an
+/// event worker when all of them have ended are results of tasks; and a task worker that has ended
+/// in order had all the time that there is.
+fn is_served_to_the_end(unit: &Unit, plan: &UnitPlan) -> bool {
+    let manager = unit.manager.as_ref();
+    let has_told_tasks = manager.is_some_and(|manager| manager.has_told_tasks.get());
+    let record = unit.runtime.control.unit(plan.id);
+    let was_in_order = record.is_some_and(|record| record.stage() == Stage::Ended);
+    match plan.roles {
+        roles if roles.is_task() => !was_in_order,
+        roles => roles.is_worker() && !roles.is_reactor() && !has_told_tasks,
+    }
+}
+
 fn workers_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
-    children_of(unit).filter(|plan| plan.roles.is_worker())
+    children_of(unit).filter(|plan| plan.roles.is_any_worker())
 }
 
 /// Whether this was a user process that has ended by the signal that tells it to.
@@ -372,9 +426,17 @@ fn is_told_user(unit: &Unit, ended: &Ended, status: ExitStatus) -> bool {
     is_term && ended.plan.roles.is_user() && unit.runtime.control.root().is_ending()
 }
 
+/// A process has died that may have done something to a connection and not said so: the reactors
+/// look what the shared records say of theirs.
+fn have_reactors_catch_up(unit: &Unit) {
+    for reactor in unit.runtime.plan.reactors() {
+        unit.post(*reactor, MessageKind::WorkerReady, SessionId(0), 0, &[]);
+    }
+}
+
 /// Takes back the connections that lived in a dead worker's process.
 fn purge(unit: &Unit, plan: &UnitPlan) {
-    if plan.roles.is_user() {
+    if !plan.roles.is_worker() {
         return;
     }
     let control = &unit.runtime.control;
@@ -392,6 +454,44 @@ impl Unit {
         if let (Some(record), Some(counters)) = (self.record(), self.counters()) {
             record.begin_life(self.own_id(), counters);
         }
+        self.begin_task_life();
         self.runtime.note_face(self.plan.id, process::pid());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hooks::Hooks;
+    use crate::model::plan::{Mode, Plan};
+    use crate::model::settings::{Machine, Settings};
+    use crate::model::user::{Pipe, UserProcess};
+    use crate::unit::Runtime;
+    use std::sync::Arc;
+
+    #[test]
+    fn reactors_look_around_when_somebody_has_died_whose_successor_would_not_tell_them() {
+        let machine = Machine { cpu_count: 1, descriptor_limit: 1024, port_descriptor: 3 };
+        let settings = Settings::new(Mode::Process, machine).in_force();
+        let plan = Plan::new(Mode::Process, &settings, 1);
+        let user = UserProcess { pipe: Arc::new(Pipe::new().unwrap()), hook: Arc::new(|| {}) };
+        let runtime =
+            Runtime::new(plan, settings, Hooks::default(), vec![user], Vec::new()).unwrap();
+        let plan = &runtime.plan;
+        let of = |id: UnitId| *plan.unit(id).unwrap();
+        let (user, worker) = (of(plan.users()[0]), of(plan.workers()[0]));
+        let (reactor, id) = (plan.reactors()[0], plan.manager().unwrap());
+        let (unit, _events) = Unit::new(Arc::new(runtime), id).unwrap();
+        let mut inbox = unit.runtime.control.wiring.inbox(reactor.0).unwrap();
+        let manager = unit.manager.as_ref().unwrap();
+        for (plan, is_detached, wanted) in
+            [(user, false, true), (worker, true, true), (worker, false, false)]
+        {
+            manager.bury(&unit, &Ended::killed(plan, is_detached));
+            unit.tell_others();
+            inbox.wake();
+            let kind = inbox.next().map(|message| message.header.kind);
+            assert_eq!(kind, wanted.then_some(MessageKind::WorkerReady as u8), "{plan:?}");
+        }
     }
 }

@@ -6,10 +6,14 @@
 
 mod acceptor;
 mod arrival;
+mod command;
 mod control;
+mod counting;
 mod family;
 pub mod later;
 mod leaving;
+mod left_over;
+mod load;
 mod manager;
 mod message;
 pub mod notify;
@@ -23,6 +27,9 @@ mod respawn;
 mod root;
 mod spawn;
 mod successors;
+mod task;
+pub mod tasks;
+mod terms;
 pub mod timer;
 mod turn;
 pub mod user;
@@ -31,9 +38,9 @@ mod worker;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -42,16 +49,16 @@ use crate::error::{code, Error, Result};
 use crate::event::post::Post;
 use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Outbox;
+use crate::model::command::ProgramCommand;
 use crate::model::connection::Connection;
 use crate::model::control::{Control, Reload};
 use crate::model::dispatch::Dispatch;
 use crate::model::hooks::{Event, EventKind, Hooks};
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::port::Port;
-use crate::model::route;
 use crate::model::settings::{complete_heartbeat, InForce};
 use crate::model::user::UserProcess;
-use crate::model::worker::{Leave, Stage, UnitCounters, UnitRecord};
+use crate::model::worker::{Leave, Stage, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::os::memory::Home;
 use crate::os::signal::Signals;
@@ -59,6 +66,7 @@ use crate::os::{clock, process};
 
 use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
+use command::Commanding;
 use family::Family;
 use later::Later;
 use leaving::Parts;
@@ -69,6 +77,8 @@ use reactor::Reactor;
 use receiver::Receiver;
 use replies::Replies;
 use root::Root;
+use task::TaskWorker;
+use tasks::Tasks;
 use timer::{Agenda, Timer};
 use user::User;
 use worker::Worker;
@@ -94,6 +104,8 @@ pub struct Runtime {
     pub users: Vec<UserProcess>,
     /// The shared memory.
     pub control: Control,
+    /// The program's commands.
+    pub commands: Vec<ProgramCommand>,
     /// What worker 0 does every `stats_timer_interval`.
     pub write_stats: Option<fn(&Unit)>,
     arrival: Arrival,
@@ -121,7 +133,8 @@ impl Runtime {
         let root_process = process::open_pidfd(process::pid())
             .map_err(|error| Error::system("open a descriptor of the own process", &error))?;
         let ids = plan.units().iter().map(|unit| unit.id);
-        let dispatches = ids.map(|id| Dispatch::new(&plan, id)).collect();
+        let dispatch = |id| Dispatch::new(&plan, &settings, hooks.chooser.as_ref(), id);
+        let dispatches = ids.map(dispatch).collect();
         let handovers = plan.units().iter().map(|_| Handover::default()).collect();
         let arrival = Arrival::look_up(&plan, &settings);
         let write_stats = None;
@@ -133,6 +146,7 @@ impl Runtime {
             ports,
             users,
             control,
+            commands: Vec::new(),
             write_stats,
             arrival,
             handovers,
@@ -203,27 +217,6 @@ impl Runtime {
     pub fn has_tls(&self, port: usize) -> bool {
         self.ports.get(port).is_some_and(|port| port.tls.is_some())
     }
-
-    /// Reads certificates and keys again, in this process and those that it forks from now on.
-    fn renew_terms(&self) {
-        for port in &self.ports {
-            let Some(tls) = &port.tls else { continue };
-            let (host, number) = (port.listener.host(), port.listener.port());
-            match tls.renew() {
-                Ok(()) => log::info!("the certificates of port {host}:{number} were read again"),
-                Err(error) => log::error!(
-                    "the certificates of port {host}:{number} stay as they were: {error}"
-                ),
-            }
-        }
-    }
-
-    /// The worker that runs the callbacks of a connection.
-    #[inline]
-    pub fn bound_worker(&self, record: &Connection, session: SessionId) -> UnitId {
-        let reactor = route::reactor_of(record);
-        self.dispatches.get(reactor.index()).map_or(reactor, |dispatch| dispatch.worker(session))
-    }
 }
 
 /// Monotonic and wall-clock time of the present turn, in nanoseconds.
@@ -249,6 +242,8 @@ pub struct Unit {
     /// Sends that wait for room.
     later: Later,
     replies: Replies,
+    /// What was handed to the task workers.
+    tasks: Tasks,
     signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
     /// When this unit last looked up between two callbacks, and last told others what it had said.
@@ -262,6 +257,8 @@ pub struct Unit {
     log_round: Cell<u32>,
     /// The round of certificates that this unit has read, if it reads them for others.
     terms_round: Cell<u32>,
+    /// The round of looks at sockets that others have left.
+    accept_round: Cell<u32>,
     /// It accepts and reads no more.
     is_quiesced: Cell<bool>,
     /// When it is quiet although messages come and come.
@@ -274,7 +271,12 @@ pub struct Unit {
     is_detached: Cell<bool>,
     stage: Cell<Stage>,
     parts: Parts,
+    commanding: Commanding,
     finish_deadline_ns: Cell<Option<u64>>,
+    /// Reactors count what they give this worker.
+    counts_load: bool,
+    /// Requests that the program has begun here and not ended.
+    declared: Cell<u64>,
     has_announced_end: Cell<bool>,
     family: Family,
     root: Option<Root>,
@@ -283,7 +285,21 @@ pub struct Unit {
     reactor: Option<Reactor>,
     receiver: Option<Receiver>,
     worker: Option<Worker>,
+    task: Option<TaskWorker>,
     user: Option<User>,
+}
+
+/// The units whose full inboxes do not keep a unit from its own. A pool of tasks that is slow fills
+/// memory, but never keeps a worker from its results; and workers may wait for each other. A task
+/// worker gives its results away before it takes the next task.
+fn not_waited_for(plan: &Plan, unit: &UnitPlan) -> Range<u16> {
+    let tasks = plan.tasks();
+    let first = if unit.roles.is_task() { tasks.first() } else { plan.workers().first() };
+    let last = tasks.last().or(plan.workers().last().filter(|_| !unit.roles.is_task()));
+    match (first, last) {
+        (Some(first), Some(last)) => first.0..last.0 + 1,
+        _ => 0..0,
+    }
 }
 
 thread_local! {
@@ -339,11 +355,10 @@ impl Unit {
         let events = Loop::new().map_err(failed)?;
         let watcher = events.watcher().map_err(failed)?;
         let has = |role: Roles| plan.roles.has(role);
-        let worker = plan.worker.filter(|_| has(Roles::WORKER));
+        let worker = plan.worker.filter(|_| plan.roles.is_any_worker());
         let process = plan.user.and_then(|number| runtime.users.get(usize::from(number)));
         let unit = Rc::new(Self {
             home: Home::new().map_err(failed)?,
-            watcher,
             loop_descriptor: events.descriptor(),
             outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),
             held_back: RefCell::default(),
@@ -351,6 +366,7 @@ impl Unit {
             agenda: Agenda::default(),
             later: Later::default(),
             replies: Replies::default(),
+            tasks: Tasks::default(),
             signals: RefCell::default(),
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),
@@ -359,6 +375,7 @@ impl Unit {
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),
             terms_round: Cell::new(runtime.control.root().terms_round()),
+            accept_round: Cell::new(runtime.control.root().accept_round()),
             is_quiesced: Cell::new(false),
             quiet_by_ns: Cell::new(None),
             doubt_until_ns: Cell::new(0),
@@ -366,6 +383,7 @@ impl Unit {
             is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),
             parts: Parts::default(),
+            commanding: Commanding::new(&runtime, &watcher, id)?,
             finish_deadline_ns: Cell::new(None),
             has_announced_end: Cell::new(false),
             family: Family::default(),
@@ -374,19 +392,23 @@ impl Unit {
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
             receiver: has(Roles::REACTOR)
-                .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
-            worker: worker.map(|id| Worker::new(id, &runtime.settings)),
+                .then(|| Receiver::new(runtime.dispatch(id), plan.worker.is_some())),
+            worker: worker.map(|id| Worker::new(id, &runtime)),
+            counts_load: runtime.counts_load(&plan),
+            declared: Cell::default(),
+            task: has(Roles::TASK).then(|| TaskWorker::new(&runtime.settings)),
             user: process.cloned().map(User::new),
+            watcher,
             plan,
             runtime,
         });
         unit.refresh_now();
+        unit.outbox.borrow_mut().leave_waiting(not_waited_for(&unit.runtime.plan, &unit.plan));
         if let Some(doorbell) = unit.runtime.control.wiring.doorbell_fd(id.0) {
             unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
         }
         if plan.start == Start::Fork {
-            let root = unit.runtime.root_process.as_raw_fd();
-            unit.watcher.watch(root, Token::RootEnd).map_err(failed)?;
+            unit.watcher.watch(unit.root_descriptor(), Token::RootEnd).map_err(failed)?;
         }
         if let Some(reactor) = &unit.reactor {
             reactor.begin(&unit)?;
@@ -400,6 +422,11 @@ impl Unit {
             .map_err(|error| Error::system("watch for signals", &error))?;
         self.signals.replace(Some(signals));
         Ok(())
+    }
+
+    /// Becomes readable when the process of the root has ended.
+    fn root_descriptor(&self) -> RawFd {
+        self.runtime.root_process.as_raw_fd()
     }
 
     /// What the server's units all read.
@@ -421,63 +448,12 @@ impl Unit {
         }
     }
 
-    /// The unit's counters, as long as they are not its successor's.
-    #[inline]
-    pub fn counters(&self) -> Option<&UnitCounters> {
-        match self.is_detached.get() {
-            false => self.runtime.control.counters(self.plan.id),
-            true => None,
-        }
-    }
-
-    /// What this unit counts for a port that is not the first: the first has what is left of the
-    /// totals, so that a server with one port counts everything once.
-    #[inline]
-    pub fn port_counters(&self, port: usize) -> Option<&UnitCounters> {
-        match self.is_detached.get() || port == 0 {
-            false => self.runtime.control.port_counters(self.plan.id, port),
-            true => None,
-        }
-    }
-
-    /// Counts a send to a connection of a port.
-    #[inline]
-    pub fn count_send(&self, port: usize, bytes: u64) {
-        if self.is_detached.get() {
-            return self.count_retired_send(port, bytes);
-        }
-        self.count(port, |counters| {
-            counters.responses.add(1);
-            counters.sent_bytes.add(bytes);
-        });
-    }
-
-    /// Counts something of a port, in all and for the port.
-    #[inline]
-    pub fn count(&self, port: usize, act: impl Fn(&UnitCounters)) {
-        self.counters().into_iter().for_each(&act);
-        self.port_counters(port).into_iter().for_each(&act);
-    }
-
-    #[cold]
-    fn count_retired_send(&self, port: usize, bytes: u64) {
-        let control = &self.runtime.control;
-        let retired = control.retired(0).into_iter().chain(control.retired(port));
-        for sends in retired.take(if port == 0 { 1 } else { 2 }) {
-            sends.responses.fetch_add(1, Ordering::Relaxed);
-            sends.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts a connection that was dropped at accept.
-    pub(super) fn count_aborted(&self, port: usize) {
-        self.count(port, |counters| counters.aborted.add(1));
-    }
-
-    /// Whether the callbacks of this connection run here.
+    /// Whether the close callback of this connection runs here if this unit closes it.
     #[inline]
     pub fn is_bound(&self, record: &Connection, session: SessionId) -> bool {
-        !self.is_detached.get() && self.runtime.bound_worker(record, session) == self.plan.id
+        let dispatch = self.runtime.dispatch_of(record);
+        !self.is_detached.get()
+            && dispatch.is_some_and(|dispatch| dispatch.closes(self.plan.id, session, record))
     }
 
     fn refresh_now(&self) {

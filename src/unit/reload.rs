@@ -30,9 +30,8 @@ pub(super) struct Round {
 impl Round {
     /// Begins to replace the workers that are there: all at once if they leave in order, since
     /// their successors start beside them, else one after the other.
-    pub(super) fn begin(unit: &Unit, targets: Vec<Target>, is_public: bool) -> Self {
+    pub(super) fn begin(unit: &Unit, targets: Vec<Target>, how: Leave, is_public: bool) -> Self {
         let wait_ns = unit.runtime.settings.max_wait_time_s.saturating_mul(1_000_000_000);
-        let how = unit.usual_leave();
         let mut round = Self {
             told: Vec::new(),
             waiting: VecDeque::from(targets),

@@ -268,17 +268,17 @@ impl Root {
     fn are_workers_gone(&self, unit: &Unit) -> bool {
         match &unit.manager {
             Some(manager) => manager.has_ended(),
-            None => !unit.family.has(Roles::is_manager) && !unit.family.has(Roles::is_worker),
+            None => !unit.family.has(Roles::is_manager) && !unit.family.has(Roles::is_any_worker),
         }
     }
 
     /// Ends workers whose manager is gone.
     fn end_adopted(&self, unit: &Unit) {
         let wait_s = unit.runtime.settings.max_wait_time_s;
-        if unit.manager.is_some() || !unit.family.has(Roles::is_worker) {
+        if unit.manager.is_some() || !unit.family.has(Roles::is_any_worker) {
             return;
         }
-        unit.family.tell_all(&unit.runtime, Command::Finish, Roles::is_worker);
+        unit.family.tell_all(&unit.runtime, Command::Finish, Roles::is_any_worker);
         if wait_s > 0 {
             let wait_ns = wait_s.saturating_mul(FORCE_AFTER_NS);
             self.force_at_ns.set(Some(unit.now.get().monotonic_ns.saturating_add(wait_ns)));
@@ -346,7 +346,7 @@ impl Root {
                 log::error!("the manager process has ended, another one is started");
                 self.successors.note_end(unit, plan.id);
             }
-            Step::Serving if plan.roles.has(Roles::WORKER) => {
+            Step::Serving if plan.roles.is_any_worker() => {
                 log::error!("unit {} has ended and nobody replaces it", plan.id.0);
             }
             Step::Serving => {

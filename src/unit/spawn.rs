@@ -191,6 +191,8 @@ fn name_of(plan: &UnitPlan) -> &'static str {
         "sw-manager"
     } else if plan.roles.has(Roles::WORKER) {
         "sw-worker"
+    } else if plan.roles.is_task() {
+        "sw-task"
     } else if plan.roles.is_user() {
         "sw-user"
     } else {
@@ -201,7 +203,11 @@ fn name_of(plan: &UnitPlan) -> &'static str {
 /// Says in log lines who is speaking.
 pub(super) fn log_as(plan: &UnitPlan) {
     let (mark, id) = if let Some(worker) = plan.worker {
-        let mark = if plan.roles.is_user() { Mark::UserProcess } else { Mark::EventWorker };
+        let mark = match plan.roles {
+            roles if roles.is_user() => Mark::UserProcess,
+            roles if roles.is_task() => Mark::TaskWorker,
+            _ => Mark::EventWorker,
+        };
         (mark, i32::from(worker.0))
     } else if plan.roles.has(Roles::MANAGER) {
         (Mark::Manager, 0)

@@ -209,7 +209,7 @@ impl Unit {
 
     /// Runs a call of the program that is no event; a worker is seen busy meanwhile.
     #[inline]
-    fn call(&self, act: impl FnOnce()) {
+    pub(super) fn call(&self, act: impl FnOnce()) {
         match &self.worker {
             Some(worker) => worker.call(self, None, SessionId(0), act),
             None => act(),

@@ -85,8 +85,6 @@ pub const PORTS: &[Function] = &[
         bad("type 0", |s| add(s, LOCALHOST, 0, 0), NO_TYPE, "0"),
         bad("type 7", |s| add(s, LOCALHOST, 0, 7), NO_TYPE, "7"),
         bad("least type", |s| add(s, LOCALHOST, 0, i32::MIN), NO_TYPE, "-2147483648"),
-        bad("TLS", |s| add(s, LOCALHOST, 0, SW_SOCK_TCP | SW_SSL),
-            SW_ERROR_OPERATION_NOT_SUPPORT, "513"),
         bad("IPv6 for IPv4", |s| add(s, c!("::1"), 0, SW_SOCK_UDP),
             SW_ERROR_BAD_HOST_ADDR, "::1"),
         bad("IPv4 for IPv6", |s| add(s, LOCALHOST, 0, SW_SOCK_UDP6),

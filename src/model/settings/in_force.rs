@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use super::table::Name;
+use super::table::{Name, U32_MAX};
 use super::{
     list_of, Settings, CONNECTION_CEILING, DEFAULT_CONNECTIONS, REACTORS_PER_CPU, WORKERS_PER_CPU,
     WORKER_CEILING,
 };
+use crate::model::dispatch::Rule;
 
 /// The numbers that a running server works with.
 #[derive(Clone, Debug)]
 pub struct InForce {
     /// Event workers.
     pub worker_count: i64,
+    /// Task workers.
+    pub task_worker_count: i64,
     /// Reactors, also where they are no threads of their own.
     pub reactor_count: i64,
     /// The master itself is the only reactor.
@@ -71,6 +74,20 @@ pub struct InForce {
     pub max_request: u64,
     /// The most that is added to them at random.
     pub max_request_grace: u64,
+    /// How the worker of a message is chosen, where reactors have several.
+    pub dispatch_rule: Rule,
+    /// Whether all events are raised, whatever the rule.
+    pub raises_unsafe_events: bool,
+    /// Whether what comes to a worker after the end of its connection is thrown away.
+    pub discards_late_data: bool,
+    /// Requests that a worker may have in progress; `None`: any number.
+    pub worker_max_concurrency: Option<u64>,
+    /// Bytes of a message of the first port; longer tasks are told, too.
+    pub package_max_length: u64,
+    /// Tasks after which a task worker is replaced; 0: never.
+    pub task_max_request: u64,
+    /// The most that is added to them at random.
+    pub task_max_request_grace: u64,
     /// Whether a worker that leaves lives on, beside its successor where that is possible.
     pub is_reload_async: bool,
     /// One sentence for each value that was not taken as it was given.
@@ -95,12 +112,14 @@ impl Settings {
     pub fn in_force(&self) -> InForce {
         let mut warnings = Vec::new();
         let worker_count = self.worker_count(&mut warnings);
+        let task_worker_count = self.task_worker_count(worker_count, &mut warnings);
         let reactor_count = self.reactor_count(worker_count, &mut warnings);
         if !self.text(Name::AdminServer).is_empty() {
             warnings.push("admin_server is not offered, the setting is ignored".to_owned());
         }
         InForce {
             worker_count,
+            task_worker_count,
             reactor_count,
             is_single_thread: self.int(Name::SingleThread) != 0,
             max_connection: self.max_connection(worker_count, &mut warnings),
@@ -139,6 +158,15 @@ impl Settings {
             max_wait_time_s: self.int(Name::MaxWaitTime) as u64,
             max_request: self.int(Name::MaxRequest) as u64,
             max_request_grace: self.int(Name::MaxRequestGrace) as u64,
+            dispatch_rule: Rule::from_number(self.int(Name::DispatchMode) as u8),
+            raises_unsafe_events: self.int(Name::EnableUnsafeEvent) != 0,
+            discards_late_data: self.int(Name::DiscardTimeoutRequest) != 0,
+            worker_max_concurrency: Some(self.int(Name::WorkerMaxConcurrency))
+                .filter(|most| *most < U32_MAX)
+                .map(|most| most as u64),
+            package_max_length: self.package_max_length() as u64,
+            task_max_request: self.int(Name::TaskMaxRequest) as u64,
+            task_max_request_grace: self.int(Name::TaskMaxRequestGrace) as u64,
             is_reload_async: self.int(Name::ReloadAsync) != 0,
             warnings,
         }
@@ -150,6 +178,18 @@ impl Settings {
             0 => self.machine.cpu_count.min(ceiling),
             wanted if wanted > ceiling => {
                 warnings.push(format!("worker_num {wanted} is too many, {ceiling} are used"));
+                ceiling
+            }
+            wanted => wanted,
+        }
+    }
+
+    fn task_worker_count(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
+        let ceiling = WORKERS_PER_CPU * self.machine.cpu_count;
+        let ceiling = ceiling.min(WORKER_CEILING - worker_count).max(1);
+        match self.int(Name::TaskWorkerNum) {
+            wanted if wanted > ceiling => {
+                warnings.push(format!("task_worker_num {wanted} is too many, {ceiling} are used"));
                 ceiling
             }
             wanted => wanted,

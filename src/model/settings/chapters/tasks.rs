@@ -9,9 +9,9 @@ pub(super) const ROWS: &[Row] = &[
         &["task_worker_num"],
         ANY_COUNT,
         Default::Int(0),
-        "Number of task workers.",
-    )
-    .absent("tasks"),
+        "Number of task workers, which run tasks beside the event workers; 0: there are none. At \
+         most 1000 for each processor, and 900 together with the event workers.",
+    ),
     row(
         Name::TaskIpcMode,
         &["task_ipc_mode"],
@@ -26,16 +26,14 @@ pub(super) const ROWS: &[Row] = &[
         ANY_COUNT,
         Default::Int(0),
         "Tasks after which a task worker is replaced; 0 is never.",
-    )
-    .absent("tasks"),
+    ),
     row(
         Name::TaskMaxRequestGrace,
         &["task_max_request_grace"],
         ANY_COUNT,
         Default::Derived("half of task_max_request; 0 if that is 10 or less"),
         "The most that is added to them, at random.",
-    )
-    .absent("tasks"),
+    ),
     row(
         Name::TaskTmpdir,
         &["task_tmpdir"],
