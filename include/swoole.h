@@ -535,6 +535,10 @@ typedef struct {
 } sw_task_t;
 
 // The result of a task.
+//
+// A callback that was given with the task is told of a failure, too: `data` is NULL then, `len` is
+// 0, and sw_last_error tells why (SW_ERROR_SERVER_WORKER_TERMINATED: the task worker died with the
+// task in its hands). The `data` of an empty result is not NULL.
 typedef struct {
     // Which event it is.
     sw_event_kind_t kind;
@@ -723,6 +727,21 @@ typedef struct {
 // What became of a send of `sw_server_send_async`: `error` is 0, ETIMEDOUT or ECONNRESET.
 typedef void (*sw_sent_fn_t)(sw_server_t *server, int64_t fd, int error, void *user_data);
 
+// Chooses the worker for an event of a connection, or for a datagram. `fd` is the session id; for
+// a datagram it is the number that dispatch mode 2 makes of the sender's address. `event_type` is
+// 0 for data, 1 for a datagram, 4 for the end of a connection, 5 for a new one, 13 and 14 for its
+// send buffer, full or empty. `data` are the first bytes, at most 8152, valid until it returns;
+// NULL where there are none. It returns 0 to worker_num - 1, or `SW_DISPATCH_DISCARD`,
+// `SW_DISPATCH_CLOSE` or `SW_DISPATCH_DEFAULT`; any other number discards. The end of a connection
+// cannot be discarded, the setting `dispatch_mode` decides then. It runs in the threads that read,
+// several at a time.
+typedef int (*sw_dispatch_fn_t)(sw_server_t *server,
+                                int64_t fd,
+                                int event_type,
+                                const uint8_t *data,
+                                size_t len,
+                                void *user_data);
+
 // A command runs in the process that it was sent to, between its other callbacks. `data` holds
 // `len` bytes, NULL if there are none; the answer is what it hands to sw_command_reply, nothing if
 // it does not call that. If it returns false the command has failed, whatever it has answered.
@@ -835,16 +854,13 @@ void sw_buffer_free(sw_buffer_t *buffer);
 //
 // Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as EADDRINUSE, that
-// a path gives also if nobody listens at the file there.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as
+// EADDRINUSE, that a path gives also if nobody listens at the file there.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
 // Memory: the server belongs to the caller, who gives it to sw_server_free.
-sw_server_t *sw_server_new(const char *host,
-                           int port,
-                           int mode,
-                           int sock_type);
+sw_server_t *sw_server_new(const char *host, int port, int mode, int sock_type);
 
 // Frees a server that does not run.
 //
@@ -1050,16 +1066,13 @@ bool sw_server_is_running(const sw_server_t *server);
 //
 // Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
-// port of the server has the address.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or
+// the errno of the system, such as EADDRINUSE, also if another port of the server has the address.
 //
 // Where: before start, any thread.
 //
 // Memory: the port belongs to the server and is valid until sw_server_free.
-sw_port_t *sw_server_add_listener(sw_server_t *server,
-                                  const char *host,
-                                  int port,
-                                  int sock_type);
+sw_port_t *sw_server_add_listener(sw_server_t *server, const char *host, int port, int sock_type);
 
 // The same as sw_server_add_listener.
 //
@@ -1093,7 +1106,8 @@ sw_port_t *sw_server_port(const sw_server_t *server, size_t index);
 
 // Takes a setting of a port. A port for which this was never called has the settings of its
 // server; for one that was set only what was set here counts, and defaults for the rest. The first
-// port has what is set for the server in either case.
+// port has what is set for the server in either case. A call that fails sets nothing, and does not
+// count as one.
 //
 // - `port`: the port.
 // - `name`: the name, in any case; not NULL. One that no port has does nothing.
@@ -1225,7 +1239,8 @@ int sw_port_type(const sw_port_t *port);
 // Returns: the descriptor; -1 on an error.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL, or it is no port), SW_ERROR_WRONG_OPERATION (the server
-// has ended).
+// has ended; or with enable_reuse_port in SW_BASE mode, where each worker opens a listener of its
+// own for TCP, the caller is no worker).
 //
 // Where: any process, phase and thread.
 int sw_port_socket(const sw_port_t *port);
@@ -1236,7 +1251,7 @@ int sw_port_socket(const sw_port_t *port);
 //
 // Returns: the descriptor; -1 on an error.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (the server has ended).
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (see there).
 //
 // Where: any process, phase and thread.
 int sw_server_get_socket(const sw_server_t *server);
@@ -1420,7 +1435,7 @@ bool sw_server_send_async(sw_server_t *server,
 //
 // - `server`: the server.
 // - `fd`: the session id.
-// - `path`: the file, in UTF-8; not NULL. A relative one begins where this process works. In
+// - `path`: the file, any bytes; not NULL. A relative one begins where this process works. In
 //   SW_PROCESS mode it is opened by the master, which does not see a chroot of the workers.
 // - `offset`: the first byte, 0 or more and less than the size of the file.
 // - `length`: how many bytes; 0: all that follow.
@@ -1591,6 +1606,53 @@ bool sw_server_sendto(sw_server_t *server,
                       const void *data,
                       size_t len,
                       int server_socket);
+
+// Has a function choose the workers, in place of the setting `dispatch_mode`, in `SW_PROCESS`
+// mode. In the other modes it is never called. Data that it discards is lost; on a port with
+// framing the connection is closed then, since the stream would have a hole. It has to be quick:
+// nothing is read meanwhile.
+//
+// - `server`: the server.
+// - `callback`: what is called; not NULL.
+// - `user_data`: handed to it as it is; may be NULL.
+//
+// Returns: true if it was registered, in place of an earlier one.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: `user_data` stays the caller's and must live as long as the server; several threads use
+// it at a time.
+bool sw_server_set_dispatch_func(sw_server_t *server, sw_dispatch_fn_t callback, void *user_data);
+
+// Says that a request goes on after its callback has returned: something was begun whose end a
+// later callback of this worker will see. It counts among what the worker has to do, for the
+// dispatch modes 8, 9 and 10, and among what the setting `worker_max_concurrency` limits. A worker
+// at the limit is handed nothing more until a request is over; messages of one read are handed
+// over together.
+//
+// - `server`: the server.
+//
+// Returns: true if it was counted.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (outside of event workers, or not running),
+// SW_ERROR_SERVER_UNRELATED_THREAD.
+//
+// Where: in callbacks, in event workers. If the worker ends, what it has begun is over.
+bool sw_server_begin_request(sw_server_t *server);
+
+// Says that a request of sw_server_begin_request is over.
+//
+// - `server`: the server.
+//
+// Returns: true if one was counted.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (none is in progress in this worker, outside of event workers,
+// or not running), SW_ERROR_SERVER_UNRELATED_THREAD.
+//
+// Where: in callbacks, in the event worker that has begun it.
+bool sw_server_end_request(sw_server_t *server);
 
 // Sends bytes to another worker, which gets them in its event "pipeMessage" with the worker id of
 // the sender, or -1 from the master and the manager. Messages of one process to one worker arrive
@@ -1806,6 +1868,61 @@ bool sw_server_is_task_worker(const sw_server_t *server);
 //
 // Where: any process, phase and thread.
 int sw_server_get_mode(const sw_server_t *server);
+
+// Hands in a task, which runs in a task worker, behind others of this process for the same one. It
+// never blocks in event workers: a task that finds no room waits in the memory of the worker.
+//
+// The result goes to `on_finish`, with an event of kind SW_EVENT_FINISH, or to the event "finish"
+// of the server. `on_finish` is called at most once, for the first answer, or with `data` NULL if
+// the task worker died with the task in its hands; all further answers are events of the server,
+// as are those for a worker that was replaced meanwhile. A task that was handed in and has not
+// begun outlives both processes.
+//
+// - `server`: the server.
+// - `data`: the bytes; NULL only if `len` is 0.
+// - `len`: how many; any number below 4 GiB.
+// - `task_worker`: 0 to `task_worker_num` - 1, or -1 for one that has nothing to do, if there is
+//   one.
+// - `on_finish`: what takes the first answer; NULL for the event of the server. Ignored outside of
+//   event workers: nobody can answer a task of the master, the manager or a user process.
+// - `user_data`: handed to `on_finish` as it is; may be NULL.
+//
+// Returns: the id of the task, 0 or above and ascending in each process; -1 on an error:
+// `on_finish` will not be called.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (no such task worker, NULL), SW_ERROR_OPERATION_NOT_SUPPORT (in
+// a task worker, or `task_worker_num` is 0), SW_ERROR_TASK_PACKAGE_TOO_BIG, SW_ERROR_QUEUE_FULL
+// (no memory is left to keep it), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process but task workers.
+//
+// Memory: the bytes are copied; `user_data` must live until `on_finish` was called.
+int64_t sw_server_task(sw_server_t *server,
+                       const void *data,
+                       size_t len,
+                       int task_worker,
+                       sw_callback_t on_finish,
+                       void *user_data);
+
+// Answers the task whose callback runs. Each answer is one event "finish" in the worker that
+// handed the task in, or in its successor, in the order of the calls; a task need not be answered.
+// Waits while that worker has no room for it, for `socket_send_timeout` at most.
+//
+// - `server`: the server.
+// - `data`: the bytes; NULL only if `len` is 0.
+// - `len`: how many; any number below 4 GiB. An answer may be empty.
+//
+// Returns: true if the answer was taken; it arrives whatever becomes of this process.
+//
+// Errors: SW_ERROR_OPERATION_NOT_SUPPORT (outside of a task callback, no task workers, or the task
+// came from the master, the manager or a user process), SW_ERROR_SERVER_SEND_TO_WORKER_TIMEOUT,
+// SW_ERROR_SERVER_WORKER_TERMINATED (the server ends, and the worker has), SW_ERROR_MALLOC_FAIL,
+// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in the task callback.
+//
+// Memory: the bytes are copied.
+bool sw_server_finish(sw_server_t *server, const void *data, size_t len);
 
 // Calls the program again and again, on a grid that begins now. Points of the grid that pass while
 // the callback runs are left out.

@@ -31,6 +31,7 @@ use traffic::*;
 server_tests! {
     every_size_comes_back_in_both_versions: plain;
     what_a_worker_has_no_room_for_is_read_later: with_little_room, in [Mode::Process];
+    messages_are_cut_from_what_was_decrypted: with_lines;
     many_clients_are_served_at_once: plain;
     what_was_sent_with_the_end_of_the_handshake_arrives: plain;
     ports_of_every_kind_have_tls_or_not: on_all_ports;

@@ -42,11 +42,15 @@ pub mod control;
 
 pub mod datagram;
 
+pub mod dispatching;
+
 pub mod message;
 
 pub mod command;
 
 pub mod status;
+
+pub mod task;
 
 pub mod timer;
 

@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
+use crate::model::dispatch::Chooser;
 use crate::model::SessionId;
 
 /// Names an event. The numbers are those of the C interface.
@@ -132,6 +133,34 @@ pub struct PacketEvent<'a> {
     pub data: &'a [u8],
 }
 
+/// What a task event tells.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskEvent<'a> {
+    /// The number of the task.
+    pub id: i64,
+    /// The worker id of whoever handed it in; -1 for the master and the manager.
+    pub worker: i32,
+    /// See `model/task.rs`.
+    pub flags: u8,
+    /// When it was handed in, nanoseconds of wall-clock time.
+    pub handed_ns: u64,
+    /// What it holds.
+    pub data: &'a [u8],
+}
+
+/// What a finish event tells.
+#[derive(Clone, Copy, Debug)]
+pub struct FinishEvent<'a> {
+    /// The number of the task.
+    pub task: i64,
+    /// The worker id of the task worker.
+    pub worker: i32,
+    /// When it was answered, nanoseconds of wall-clock time.
+    pub answered_ns: u64,
+    /// The result; `None` if there will be none.
+    pub data: Option<&'a [u8]>,
+}
+
 /// What a worker's start and stop tell.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerEvent {
@@ -178,6 +207,10 @@ pub enum Event<'a> {
     Connection(EventKind, ConnectionEvent<'a>),
     /// A datagram.
     Packet(PacketEvent<'a>),
+    /// A task to run.
+    Task(TaskEvent<'a>),
+    /// The result of a task.
+    Finish(FinishEvent<'a>),
     /// Worker start or stop.
     Worker(EventKind, WorkerEvent),
     /// Worker error.
@@ -192,6 +225,8 @@ impl Event<'_> {
         match self {
             Event::Plain(kind) | Event::Connection(kind, _) | Event::Worker(kind, _) => *kind,
             Event::Packet(_) => EventKind::Packet,
+            Event::Task(_) => EventKind::Task,
+            Event::Finish(_) => EventKind::Finish,
             Event::Error(_) => EventKind::WorkerError,
             Event::Message(_) => EventKind::PipeMessage,
         }
@@ -205,6 +240,8 @@ pub type Hook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Hooks {
     hooks: [Option<Hook>; EventKind::COUNT],
+    /// Chooses workers; a server has at most one.
+    pub chooser: Option<Chooser>,
 }
 
 impl Hooks {
@@ -213,6 +250,11 @@ impl Hooks {
         if let Some(place) = self.hooks.get_mut(kind as usize) {
             *place = Some(hook);
         }
+    }
+
+    /// Takes a callback out; whether there was one.
+    pub fn drop_hook(&mut self, kind: EventKind) -> bool {
+        self.hooks.get_mut(kind as usize).is_some_and(|place| place.take().is_some())
     }
 
     /// These callbacks, and those of `others` for the events that have none here.

@@ -6,6 +6,7 @@ mod command;
 pub mod connection;
 pub mod control;
 pub mod datagram;
+mod dispatching;
 mod message;
 pub mod port;
 pub mod process;
@@ -13,6 +14,7 @@ mod run;
 mod sending;
 mod stats_file;
 pub mod status;
+pub mod task;
 pub mod timer;
 
 use std::os::fd::AsRawFd;

@@ -12,6 +12,8 @@ mod counting;
 mod family;
 pub mod later;
 mod leaving;
+mod left_over;
+mod load;
 mod manager;
 mod message;
 pub mod notify;
@@ -25,6 +27,9 @@ mod respawn;
 mod root;
 mod spawn;
 mod successors;
+mod task;
+pub mod tasks;
+mod terms;
 pub mod timer;
 mod turn;
 pub mod user;
@@ -33,6 +38,7 @@ mod worker;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,7 +56,6 @@ use crate::model::dispatch::Dispatch;
 use crate::model::hooks::{Event, EventKind, Hooks};
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::port::Port;
-use crate::model::route;
 use crate::model::settings::{complete_heartbeat, InForce};
 use crate::model::user::UserProcess;
 use crate::model::worker::{Leave, Stage, UnitRecord};
@@ -72,6 +77,8 @@ use reactor::Reactor;
 use receiver::Receiver;
 use replies::Replies;
 use root::Root;
+use task::TaskWorker;
+use tasks::Tasks;
 use timer::{Agenda, Timer};
 use user::User;
 use worker::Worker;
@@ -126,7 +133,8 @@ impl Runtime {
         let root_process = process::open_pidfd(process::pid())
             .map_err(|error| Error::system("open a descriptor of the own process", &error))?;
         let ids = plan.units().iter().map(|unit| unit.id);
-        let dispatches = ids.map(|id| Dispatch::new(&plan, id)).collect();
+        let dispatch = |id| Dispatch::new(&plan, &settings, hooks.chooser.as_ref(), id);
+        let dispatches = ids.map(dispatch).collect();
         let handovers = plan.units().iter().map(|_| Handover::default()).collect();
         let arrival = Arrival::look_up(&plan, &settings);
         let write_stats = None;
@@ -209,27 +217,6 @@ impl Runtime {
     pub fn has_tls(&self, port: usize) -> bool {
         self.ports.get(port).is_some_and(|port| port.tls.is_some())
     }
-
-    /// Reads certificates and keys again, in this process and those that it forks from now on.
-    fn renew_terms(&self) {
-        for port in &self.ports {
-            let Some(tls) = &port.tls else { continue };
-            let (host, number) = (port.listener.host(), port.listener.port());
-            match tls.renew() {
-                Ok(()) => log::info!("the certificates of port {host}:{number} were read again"),
-                Err(error) => log::error!(
-                    "the certificates of port {host}:{number} stay as they were: {error}"
-                ),
-            }
-        }
-    }
-
-    /// The worker that runs the callbacks of a connection.
-    #[inline]
-    pub fn bound_worker(&self, record: &Connection, session: SessionId) -> UnitId {
-        let reactor = route::reactor_of(record);
-        self.dispatches.get(reactor.index()).map_or(reactor, |dispatch| dispatch.worker(session))
-    }
 }
 
 /// Monotonic and wall-clock time of the present turn, in nanoseconds.
@@ -255,6 +242,8 @@ pub struct Unit {
     /// Sends that wait for room.
     later: Later,
     replies: Replies,
+    /// What was handed to the task workers.
+    tasks: Tasks,
     signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
     /// When this unit last looked up between two callbacks, and last told others what it had said.
@@ -268,6 +257,8 @@ pub struct Unit {
     log_round: Cell<u32>,
     /// The round of certificates that this unit has read, if it reads them for others.
     terms_round: Cell<u32>,
+    /// The round of looks at sockets that others have left.
+    accept_round: Cell<u32>,
     /// It accepts and reads no more.
     is_quiesced: Cell<bool>,
     /// When it is quiet although messages come and come.
@@ -282,6 +273,10 @@ pub struct Unit {
     parts: Parts,
     commanding: Commanding,
     finish_deadline_ns: Cell<Option<u64>>,
+    /// Reactors count what they give this worker.
+    counts_load: bool,
+    /// Requests that the program has begun here and not ended.
+    declared: Cell<u64>,
     has_announced_end: Cell<bool>,
     family: Family,
     root: Option<Root>,
@@ -290,7 +285,21 @@ pub struct Unit {
     reactor: Option<Reactor>,
     receiver: Option<Receiver>,
     worker: Option<Worker>,
+    task: Option<TaskWorker>,
     user: Option<User>,
+}
+
+/// The units whose full inboxes do not keep a unit from its own. A pool of tasks that is slow fills
+/// memory, but never keeps a worker from its results; and workers may wait for each other. A task
+/// worker gives its results away before it takes the next task.
+fn not_waited_for(plan: &Plan, unit: &UnitPlan) -> Range<u16> {
+    let tasks = plan.tasks();
+    let first = if unit.roles.is_task() { tasks.first() } else { plan.workers().first() };
+    let last = tasks.last().or(plan.workers().last().filter(|_| !unit.roles.is_task()));
+    match (first, last) {
+        (Some(first), Some(last)) => first.0..last.0 + 1,
+        _ => 0..0,
+    }
 }
 
 thread_local! {
@@ -357,6 +366,7 @@ impl Unit {
             agenda: Agenda::default(),
             later: Later::default(),
             replies: Replies::default(),
+            tasks: Tasks::default(),
             signals: RefCell::default(),
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),
@@ -365,6 +375,7 @@ impl Unit {
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),
             terms_round: Cell::new(runtime.control.root().terms_round()),
+            accept_round: Cell::new(runtime.control.root().accept_round()),
             is_quiesced: Cell::new(false),
             quiet_by_ns: Cell::new(None),
             doubt_until_ns: Cell::new(0),
@@ -381,14 +392,18 @@ impl Unit {
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
             receiver: has(Roles::REACTOR)
-                .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
-            worker: worker.map(|id| Worker::new(id, &runtime.settings)),
+                .then(|| Receiver::new(runtime.dispatch(id), plan.worker.is_some())),
+            worker: worker.map(|id| Worker::new(id, &runtime)),
+            counts_load: runtime.counts_load(&plan),
+            declared: Cell::default(),
+            task: has(Roles::TASK).then(|| TaskWorker::new(&runtime.settings)),
             user: process.cloned().map(User::new),
             watcher,
             plan,
             runtime,
         });
         unit.refresh_now();
+        unit.outbox.borrow_mut().leave_waiting(not_waited_for(&unit.runtime.plan, &unit.plan));
         if let Some(doorbell) = unit.runtime.control.wiring.doorbell_fd(id.0) {
             unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
         }
@@ -433,10 +448,12 @@ impl Unit {
         }
     }
 
-    /// Whether the callbacks of this connection run here.
+    /// Whether the close callback of this connection runs here if this unit closes it.
     #[inline]
     pub fn is_bound(&self, record: &Connection, session: SessionId) -> bool {
-        !self.is_detached.get() && self.runtime.bound_worker(record, session) == self.plan.id
+        let dispatch = self.runtime.dispatch_of(record);
+        !self.is_detached.get()
+            && dispatch.is_some_and(|dispatch| dispatch.closes(self.plan.id, session, record))
     }
 
     fn refresh_now(&self) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::error::{code, Result};
 use crate::event::{Loop, Ready, Token};
-use crate::ipc::{Inbox, Message};
+use crate::ipc::message::TALLIED;
+use crate::ipc::{Header, Inbox, Message, Payload};
 use crate::model::control::Reload;
 use crate::model::hooks::EventKind;
 use crate::model::kind::MessageKind;
@@ -110,6 +111,7 @@ impl Unit {
             self.take_event(ready);
             self.look_up();
         }
+        self.take_left_over();
         self.tell_others();
         self.take_messages(inbox);
         self.take_timers(self.last_look_ns.get());
@@ -136,7 +138,7 @@ impl Unit {
         // A unit that takes no messages now is woken by the reader that makes room for its own.
         // A start callback may have said that it leaves: nothing else makes the loop turn then.
         let is_told = self.leaves_alone() && self.finish_deadline_ns.get().is_none();
-        if is_busy || is_told || (self.may_take_messages() && !inbox.prepare_sleep()) {
+        if is_busy || is_told || (self.may_take_messages() && !self.is_out_of_work(inbox)) {
             return Some(Duration::ZERO);
         }
         let due_ns = self.agenda.next_due_ns()?;
@@ -222,30 +224,6 @@ impl Unit {
         }
     }
 
-    /// The process of the root has the connections, or forks who has them: it reads certificates for
-    /// all. Called by the manager, who knows that they may have been replaced.
-    pub(super) fn renew_terms(&self) {
-        if !self.runtime.ports.iter().any(|port| port.tls.is_some()) {
-            return;
-        }
-        if self.plan.start == Start::Fork {
-            self.runtime.control.root().ask_for_terms();
-            self.runtime.control.wiring.ring(UnitId::ROOT.0);
-        } else {
-            self.runtime.renew_terms();
-        }
-    }
-
-    fn hear_of_terms(&self) {
-        if self.root.is_none() {
-            return;
-        }
-        let round = self.runtime.control.root().terms_round();
-        if self.terms_round.replace(round) != round {
-            self.runtime.renew_terms();
-        }
-    }
-
     /// A worker answers before it takes the next message: whatever is lost with it when it is
     /// killed is then the one message in its hands. It does not wait for other workers to take what
     /// it has for them, who may wait for this one.
@@ -254,15 +232,7 @@ impl Unit {
             return true;
         }
         // A worker that leaves alone leaves the rest to its successor.
-        (!self.leaves_alone() || self.parts.are_open.get()) && !self.owes_answers()
-    }
-
-    /// Whether something waits for room at a reactor.
-    fn owes_answers(&self) -> bool {
-        let plan = &self.runtime.plan;
-        let is_reactor =
-            |to: u16| plan.unit(UnitId(to)).is_some_and(|unit| unit.roles.is_reactor_only());
-        self.outbox.borrow().has_pending_to(is_reactor)
+        (!self.leaves_alone() || self.parts.are_open.get()) && !self.outbox.borrow().is_held_up()
     }
 
     fn take_messages(&self, inbox: &mut Inbox) {
@@ -270,7 +240,12 @@ impl Unit {
         let mut count = 0;
         while count < MESSAGES_PER_TURN && self.may_take_messages() {
             let Some(message) = inbox.next() else { break };
+            let is_counted = message.header.kind & TALLIED != 0;
+            let is_lost = matches!(message.payload, Payload::Lost);
             self.take_message(message);
+            if is_counted {
+                inbox.settle(is_lost);
+            }
             count += 1;
             let now_ns = self.look_up();
             if count % MESSAGES_PER_RING == 0 {
@@ -332,7 +307,7 @@ impl Unit {
         };
         match (kind, &self.worker, &self.reactor) {
             (MessageKind::Receive, Some(worker), _) => {
-                worker.receive(self, session, header.time, &message.payload);
+                worker.receive(self, session, header.time, &message.payload, Some(&header));
             }
             (MessageKind::Packet, Some(worker), _) => {
                 worker.packet_message(self, &header, &message.payload);
@@ -369,7 +344,9 @@ impl Unit {
             (MessageKind::BufferEmpty, Some(worker), _) => {
                 worker.tell_level(self, session, EventKind::BufferEmpty);
             }
-            (MessageKind::Shut, _, Some(reactor)) => reactor.shut(self, session),
+            (MessageKind::Shut, _, Some(reactor)) => {
+                reactor.shut(self, session, UnitId(header.source));
+            }
             (MessageKind::Closed, _, Some(reactor)) => {
                 reactor.finish(self, session, header.extra != 0);
             }
@@ -380,10 +357,27 @@ impl Unit {
             (MessageKind::Resume, _, Some(reactor)) => {
                 reactor.resume(self, session, header.extra as u8);
             }
+            (MessageKind::TaskResult, Some(worker), _) => {
+                self.take_result(worker, &header, &message.payload);
+            }
+            (MessageKind::TaskFailed, Some(worker), _) => {
+                self.take_failure(worker, &header, &message.payload);
+            }
+            (MessageKind::Task, _, _) => self.take_task(&header, &message.payload),
             (MessageKind::WorkerReady, _, Some(reactor)) => {
                 reactor.ask_again(self, UnitId(header.source));
             }
             (_, _, _) => self.drop_unknown(header.kind, header.source),
+        }
+        if self.is_counted(kind) {
+            self.note_done();
+        }
+    }
+
+    fn take_task(&self, header: &Header, payload: &Payload<'_>) {
+        match &self.task {
+            Some(task) => task.run(self, header, payload),
+            None => self.drop_unknown(header.kind, header.source),
         }
     }
 
@@ -401,9 +395,14 @@ impl Unit {
         let mut outbox = self.outbox.borrow_mut();
         let was_blocked = outbox.has_pending();
         outbox.flush();
-        if was_blocked && !outbox.has_pending() {
+        if !was_blocked {
+            return;
+        }
+        if !outbox.has_pending() {
             self.held_back.borrow_mut().clear();
         }
+        drop(outbox);
+        self.note_held_tasks();
     }
 
     /// Looks how far the unit is and takes the next step of its life.

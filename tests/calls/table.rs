@@ -110,7 +110,7 @@ fn set_json(server: Raw, json: &[u8]) -> bool {
     sw_server_set_json(server, json.as_ptr().cast(), json.len())
 }
 
-fn buffer() -> sw_buffer_t {
+pub fn buffer() -> sw_buffer_t {
     sw_buffer_t { data: null_mut(), len: 0 }
 }
 
@@ -120,11 +120,6 @@ fn get_setting(server: Raw, name: *const c_char) -> bool {
     assert_eq!(is_told, !out.data.is_null(), "a buffer is filled exactly by success");
     sw_buffer_free(&mut out);
     is_told
-}
-
-fn client_cert(server: Raw, fd: i64) -> bool {
-    let mut out = buffer();
-    sw_server_get_client_cert(server, fd, &mut out)
 }
 
 fn client_info(server: Raw, fd: i64) -> bool {
@@ -212,7 +207,6 @@ pub const NO_TYPE: i32 = SW_ERROR_BAD_SOCKET_TYPE;
 const NO_FILE: i32 = SW_ERROR_SYSTEM_CALL_FAIL;
 pub const NO_ID: i32 = SW_ERROR_SESSION_INVALID_ID;
 pub const NO_SESSION: i32 = SW_ERROR_SESSION_NOT_EXIST;
-const NO_CERTIFICATE: i32 = SW_ERROR_SSL_EMPTY_PEER_CERTIFICATE;
 
 /// Every function of the library.
 #[rustfmt::skip]
@@ -398,13 +392,6 @@ pub const TABLE: &[Function] = &[
         bad("least id", |s| client_info(s, i64::MIN), NO_ID, "-9223372036854775808"),
         bad("id 100", |s| client_info(s, 100), NO_SESSION, "100"),
         bad("largest id", |s| client_info(s, i64::MAX), NO_SESSION, "9223372036854775807"),
-    ]),
-    row("sw_server_get_client_cert", Callback, Some(|s| client_cert(s, live())), &[
-        bad("no place", |s| sw_server_get_client_cert(s, live(), null_mut()), PARAMS, "out"),
-        bad("id 0", |s| client_cert(s, 0), NO_CERTIFICATE, "0"),
-        bad("least id", |s| client_cert(s, i64::MIN), NO_CERTIFICATE, "-9223372036854775808"),
-        bad("id 100", |s| client_cert(s, 100), NO_CERTIFICATE, "100"),
-        bad("a plain connection", |s| client_cert(s, live()), NO_CERTIFICATE, "no certificate"),
     ]),
     row("sw_server_get_client_list", Callback, Some(|s| client_list(s, 0, 10)), &[
         bad("no place", |s| sw_server_get_client_list(s, 0, null_mut(), 10) != -1, PARAMS, "fds"),

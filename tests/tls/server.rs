@@ -88,6 +88,15 @@ pub fn with_a_large_buffer(setup: &Setup) -> Outcome {
     serve(setup, &[("socket_buffer_size", "33554432")])
 }
 
+pub fn with_lines(setup: &Setup) -> Outcome {
+    let server = secure(setup, &[("open_eof_split", "true"), ("package_eof", "\n")])?;
+    server.on("receive", |server, event| {
+        // Each message is one line: its length is told.
+        answer(server, event.fd(), format!("{}\n", event.data().len()).as_bytes());
+    })?;
+    puppet::run(&server)
+}
+
 pub fn with_tickets(setup: &Setup) -> Outcome {
     serve(setup, &[("ssl_session_tickets", "true"), ("enable_reuse_port", "true")])
 }

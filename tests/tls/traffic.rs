@@ -32,6 +32,27 @@ pub fn what_a_worker_has_no_room_for_is_read_later(server: &Running) -> Outcome 
     Ok(())
 }
 
+/// Messages and records have nothing to do with each other: many in one, one in many.
+pub fn messages_are_cut_from_what_was_decrypted(server: &Running) -> Outcome {
+    let mut client = Wishes::usual()?.connect(server)?;
+    let line = |length: usize| [&vec![b'l'; length - 1][..], b"\n"].concat();
+    let lengths: Vec<usize> = (0..300).map(|index| 1 + index * 37 % 5000).collect();
+    let all: Vec<u8> = lengths.iter().flat_map(|length| line(*length)).collect();
+    let expected: String = lengths.iter().map(|length| format!("{length}\n")).collect();
+    for step in [all.len(), 100_000, 16_384, 5000, 700] {
+        for piece in all.chunks(step) {
+            client.send(piece)?;
+        }
+        let answers = client.receive(expected.len())?;
+        assert!(answers == expected.as_bytes(), "in pieces of {step}");
+    }
+    // The last bytes of a record that holds the end of the stream, too.
+    client.0.conn.writer().write_all(&line(60_000))?;
+    client.end()?;
+    assert_eq!(client.receive_to_end()?, b"60000\n");
+    Ok(())
+}
+
 pub fn many_clients_are_served_at_once(server: &Running) -> Outcome {
     const COUNT: usize = 60;
     let wishes = Wishes::usual()?;

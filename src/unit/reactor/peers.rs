@@ -1,13 +1,17 @@
 //! The connections of one reactor: what only their owner knows of them.
 
+use std::sync::atomic::Ordering;
+
 use slab::Slab;
 
 use super::idle::Traffic;
+use crate::model::connection::Connection;
 use crate::model::{SessionId, UnitId};
 use crate::net::in_buffer::Kept;
 use crate::net::out_buffer::{OutBuffer, Pool};
 use crate::net::stream::{Moved, Stream};
 use crate::proto::framer::Choice;
+use crate::shm::Table;
 
 /// In the index by slot: no connection. Zero, so that memory is touched only where there is one.
 const NONE: u32 = 0;
@@ -37,7 +41,10 @@ pub(super) struct Peer {
     pub(super) until: usize,
     /// They are being cut, somewhere below in the stack.
     pub(super) is_in_hand: bool,
+    /// Who has it for life, or has heard last of it.
     pub(super) worker: UnitId,
+    /// Whose turn it is to get its next message, if that was decided before that came.
+    pub(super) turn: Option<UnitId>,
     pub(super) life: Life,
     /// The loop watches for room to write, too.
     pub(super) is_write_watched: bool,
@@ -96,13 +103,18 @@ impl Peer {
         }
     }
 
-    /// Drops what waits for it, and all that will be sent to it.
-    pub(super) fn cut(&mut self, pool: &mut Pool) {
+    /// Drops what waits for it, and all that will be sent to it; the others see that.
+    pub(super) fn cut(&mut self, connections: &Table<Connection>, pool: &mut Pool) {
         self.is_cut = true;
         if self.has_waiting() {
             self.stream.cut();
         }
         self.out.clear(pool);
+        if let Some(record) = connections.get(self.session.0) {
+            record.queued_bytes.store(0, Ordering::Relaxed);
+            record.queued_file_bytes.store(0, Ordering::Relaxed);
+            record.queued_files.store(0, Ordering::Relaxed);
+        }
     }
 }
 
