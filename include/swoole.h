@@ -452,6 +452,9 @@ typedef struct sw_port_t sw_port_t;
 // A user process. Made by `sw_process_new`; what is inside is private.
 typedef struct sw_process_t sw_process_t;
 
+// Where a command puts its answer. It is valid until the function of the command returns.
+typedef struct sw_reply_t sw_reply_t;
+
 // A server. Made by `sw_server_new`, given back to `sw_server_free`; what is inside is private.
 typedef struct sw_server_t sw_server_t;
 
@@ -503,11 +506,11 @@ typedef struct {
 typedef struct {
     // Which event it is.
     sw_event_kind_t kind;
-    // Worker id of the sender.
+    // Worker id of the sender, -1 if it is the master or the manager.
     int32_t source_worker_id;
     // When it was sent, in seconds since 1970.
     double dispatch_time;
-    // The bytes, valid until the callback returns.
+    // The bytes, valid until the callback returns; NULL if there are none.
     const uint8_t *data;
     // How many bytes `data` holds.
     size_t len;
@@ -608,6 +611,11 @@ typedef union {
 // returns; `user_data` is what was registered with it. If an exception leaves it, or any other
 // callback, the process that it runs in ends with exit code 255.
 typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void *user_data);
+
+// Tells the length of the message at the beginning of `data`, with its header: above 0 the length,
+// also one beyond `len`; 0 if more bytes are needed to tell; below 0 for bad data, which closes
+// the connection. It runs where the connection is read, see `sw_port_set_length_func`.
+typedef int64_t (*sw_length_fn_t)(const uint8_t *data, size_t len, void *user_data);
 
 // The counters of a server. They are read one by one while the server runs, so that two of them
 // may differ by what is under way.
@@ -719,6 +727,15 @@ typedef struct {
 // What became of a send of `sw_server_send_async`: `error` is 0, ETIMEDOUT or ECONNRESET.
 typedef void (*sw_sent_fn_t)(sw_server_t *server, int64_t fd, int error, void *user_data);
 
+// A command runs in the process that it was sent to, between its other callbacks. `data` holds
+// `len` bytes, NULL if there are none; the answer is what it hands to sw_command_reply, nothing if
+// it does not call that. If it returns false the command has failed, whatever it has answered.
+typedef bool (*sw_command_fn_t)(sw_server_t *server,
+                                const uint8_t *data,
+                                size_t len,
+                                sw_reply_t *reply,
+                                void *user_data);
+
 // A timer has fired; the id is its own.
 typedef void (*sw_timer_fn_t)(int64_t timer_id, void *user_data);
 
@@ -815,15 +832,15 @@ void sw_buffer_free(sw_buffer_t *buffer);
 //   as a port of its own type. Not NULL.
 // - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
 // - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
-// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
+// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM; a stream type may have `| SW_SSL`, and
+//   needs a certificate at start then. SW_SSL with a datagram type is refused at start.
 //
 // Returns: the server, or NULL.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type with
-// SW_SSL, which this version does not serve), or the errno of the system, such as EADDRINUSE, that
-// a path gives also if nobody listens at the file there.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as
+// EADDRINUSE, that a path gives also if nobody listens at the file there.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
@@ -1027,15 +1044,15 @@ bool sw_server_is_running(const sw_server_t *server);
 // - `server`: the server.
 // - `host`: as in sw_server_new, but for "SYSTEMD"; not NULL.
 // - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
-// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
+// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM; a stream type may have `| SW_SSL`, and
+//   needs a certificate at start then. SW_SSL with a datagram type is refused at start.
 //
 // Returns: the port, or NULL.
 //
 // Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (SW_SSL),
-// SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
-// port of the server has the address.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or
+// the errno of the system, such as EADDRINUSE, also if another port of the server has the address.
 //
 // Where: before start, any thread.
 //
@@ -1074,7 +1091,8 @@ sw_port_t *sw_server_port(const sw_server_t *server, size_t index);
 
 // Takes a setting of a port. A port for which this was never called has the settings of its
 // server; for one that was set only what was set here counts, and defaults for the rest. The first
-// port has what is set for the server in either case.
+// port has what is set for the server in either case. A call that fails sets nothing, and does not
+// count as one.
 //
 // - `port`: the port.
 // - `name`: the name, in any case; not NULL. One that no port has does nothing.
@@ -1120,6 +1138,29 @@ bool sw_port_set_int(sw_port_t *port, const char *name, int64_t value);
 //
 // Memory: the text is copied.
 bool sw_port_set_json(sw_port_t *port, const char *json, size_t len);
+
+// Has a function tell the lengths of the messages on a port. It stands for the settings
+// `package_length_type`, `package_length_offset` and `package_body_offset`, and is used if
+// `open_length_check` is on.
+//
+// - `port`: the port. Set for the first port it holds for all ports that have the settings of the
+//   server, see sw_port_set.
+// - `callback`: what is asked, with the bytes that were received and not handed over, 8152 at the
+//   most. If it cannot tell with so many the connection is closed. Not NULL.
+// - `user_data`: handed to the callback as it is; may be NULL.
+//
+// The callback runs where connections are read: in SW_PROCESS mode in a reactor thread of the
+// master, in several at the same time; else in the worker. All connections of that thread wait
+// for it, so it should look at the bytes and return. An exception that leaves it ends its process.
+//
+// Returns: true if it was set.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: `user_data` stays the caller's and must live as long as the server.
+bool sw_port_set_length_func(sw_port_t *port, sw_length_fn_t callback, void *user_data);
 
 // Registers the callback of an event of a port, in place of an earlier one. For an event without
 // a callback of its own, a port has that of the first port, which is that of the server.
@@ -1183,7 +1224,8 @@ int sw_port_type(const sw_port_t *port);
 // Returns: the descriptor; -1 on an error.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL, or it is no port), SW_ERROR_WRONG_OPERATION (the server
-// has ended).
+// has ended; or with enable_reuse_port in SW_BASE mode, where each worker opens a listener of its
+// own for TCP, the caller is no worker).
 //
 // Where: any process, phase and thread.
 int sw_port_socket(const sw_port_t *port);
@@ -1194,7 +1236,7 @@ int sw_port_socket(const sw_port_t *port);
 //
 // Returns: the descriptor; -1 on an error.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (the server has ended).
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (see there).
 //
 // Where: any process, phase and thread.
 int sw_server_get_socket(const sw_server_t *server);
@@ -1283,6 +1325,23 @@ bool sw_server_get_client_info(sw_server_t *server,
                                sw_client_info_t *out,
                                bool ignore_closed);
 
+// The certificate that the peer of a connection to a port with SW_SSL has shown, as PEM.
+//
+// - `server`: the server.
+// - `fd`: the session id.
+// - `out`: is filled; not NULL.
+//
+// Returns: true if `out` was filled.
+//
+// Errors: SW_ERROR_SSL_EMPTY_PEER_CERTIFICATE (the peer has shown none, the port has no
+// `ssl_client_cert_file`, or the connection is not one of this worker), SW_ERROR_INVALID_PARAMS
+// (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in the worker of the connection, from its connect callback to its close callback.
+//
+// Memory: `out` is the caller's, who gives it to sw_buffer_free.
+bool sw_server_get_client_cert(sw_server_t *server, int64_t fd, sw_buffer_t *out);
+
 // Lists open connections in ascending order of their ids.
 //
 // - `server`: the server.
@@ -1361,7 +1420,7 @@ bool sw_server_send_async(sw_server_t *server,
 //
 // - `server`: the server.
 // - `fd`: the session id.
-// - `path`: the file, in UTF-8; not NULL. A relative one begins where this process works. In
+// - `path`: the file, any bytes; not NULL. A relative one begins where this process works. In
 //   SW_PROCESS mode it is opened by the master, which does not see a chroot of the workers.
 // - `offset`: the first byte, 0 or more and less than the size of the file.
 // - `length`: how many bytes; 0: all that follow.
@@ -1532,6 +1591,110 @@ bool sw_server_sendto(sw_server_t *server,
                       const void *data,
                       size_t len,
                       int server_socket);
+
+// Sends bytes to another worker, which gets them in its event "pipeMessage" with the worker id of
+// the sender, or -1 from the master and the manager. Messages of one process to one worker arrive
+// in order, each once, also while the worker is replaced: what it has not been given is given to
+// its successor. Only what a process that is killed had in its hands is lost: the message whose
+// callback runs, one that has come in part, and what found no room in shared memory yet.
+//
+// The call does not wait: what the worker does not take is kept, without a limit, so have messages
+// acknowledged where a worker may be slower than its senders. Only in the function of a user
+// process it waits for room, see sw_process_fn_t.
+//
+// - `server`: the server.
+// - `data`: the bytes; NULL only if `len` is 0.
+// - `len`: 0 or more, below 4 GiB; beyond 128 KiB they travel in pieces.
+// - `worker_id`: 0 to `worker_num` + `task_worker_num` - 1, but not the caller's own. In a task
+//   worker the message waits behind the tasks that came before it.
+//
+// Returns: true if the message is on its way.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (`worker_id` is the caller's own, that of a user process or no
+// worker's; NULL), SW_ERROR_SERVER_INVALID_CALLBACK (no callback for "pipeMessage"),
+// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks and user processes, of any process.
+//
+// Memory: the bytes are copied.
+bool sw_server_send_message(sw_server_t *server, const void *data, size_t len, int worker_id);
+
+// Registers a command: a function that sw_server_command has run in a process of the server.
+//
+// - `server`: the server.
+// - `name`: by which it is called, UTF-8, not empty; not NULL.
+// - `process_types`: where it may run: SW_COMMAND_MASTER, SW_COMMAND_MANAGER,
+//   SW_COMMAND_EVENT_WORKER, SW_COMMAND_TASK_WORKER, or several of them with `|`.
+// - `command_fn`: what runs; not NULL.
+// - `user_data`: handed to the function as it is; may be NULL.
+//
+// Returns: true if there is such a command now. If the name is taken the first one stays.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, the name is empty or taken, no or unknown process types),
+// SW_ERROR_OPERATION_NOT_SUPPORT (SW_COMMAND_REACTOR_THREAD), SW_ERROR_WRONG_OPERATION (after
+// start).
+//
+// Where: before start, any thread.
+//
+// Memory: the name is copied; `user_data` stays the caller's and must live as long as the server.
+bool sw_server_add_command(sw_server_t *server,
+                           const char *name,
+                           int process_types,
+                           sw_command_fn_t command_fn,
+                           void *user_data);
+
+// Has a command run in a process of the server and waits for its answer, 5 seconds at most.
+// Meanwhile the caller does nothing else. A process that is replaced before it gets to the command
+// leaves it to its successor. One that dies in the middle of it is known when its successor runs.
+// An answer that comes too late is thrown away and logged with SW_ERROR_SERVER_INVALID_COMMAND.
+//
+// - `server`: the server.
+// - `name`: of the command; not NULL.
+// - `process_id`: 0 to `worker_num` - 1 for SW_COMMAND_EVENT_WORKER, 0 to `task_worker_num` - 1
+//   for SW_COMMAND_TASK_WORKER, ignored for others.
+// - `process_type`: one of SW_COMMAND_...; in the caller itself the command runs at once.
+// - `data`: handed to the command; NULL only if `len` is 0.
+// - `len`: 0 or more, below 4 GiB; at most 8151 for SW_COMMAND_MANAGER.
+// - `reply`: is filled with the answer; not NULL. An empty answer is NULL and 0.
+//
+// Returns: true if the command has answered; `reply` is untouched if not.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (the caller is neither the master nor, in SW_BASE mode,
+// worker 0; no such process; not exactly one type; NULL), SW_ERROR_SERVER_INVALID_COMMAND (no such
+// command), SW_ERROR_OPERATION_NOT_SUPPORT (it does not run in this type of process; there is no
+// manager; SW_THREAD mode), SW_ERROR_DATA_LENGTH_TOO_LARGE (`len`, for the manager),
+// SW_ERROR_TASK_TIMEOUT (no answer in time), SW_ERROR_SERVER_WORKER_TERMINATED (the process has
+// died in the command), SW_ERROR_SERVER_INVALID_REQUEST (the command returned false),
+// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (inside of a command, or not
+// running).
+//
+// Where: in callbacks of the master, also "start"; in SW_BASE mode in those of worker 0.
+//
+// Memory: name and data are copied. The answer belongs to the caller, who gives it to
+// sw_buffer_free.
+bool sw_server_command(sw_server_t *server,
+                       const char *name,
+                       int process_id,
+                       int process_type,
+                       const void *data,
+                       size_t len,
+                       sw_buffer_t *reply);
+
+// Answers a command, once.
+//
+// - `reply`: what the function of the command was given.
+// - `data`: the answer; NULL only if `len` is 0.
+// - `len`: 0 or more, below 4 GiB.
+//
+// Returns: true if this is the answer now.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no command with this handle runs in the calling
+// thread), SW_ERROR_WRONG_OPERATION (answered already).
+//
+// Where: in the function of a command.
+//
+// Memory: the bytes are copied.
+bool sw_command_reply(sw_reply_t *reply, const void *data, size_t len);
 
 // Reads the counts of the server: shared memory alone, one after the other while it runs.
 //

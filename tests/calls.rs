@@ -8,6 +8,8 @@
 mod control;
 #[path = "calls/datagrams.rs"]
 mod datagrams;
+#[path = "calls/messages.rs"]
+mod messages;
 #[path = "calls/ports.rs"]
 mod ports;
 #[path = "calls/table.rs"]
@@ -58,7 +60,7 @@ impl Function {
 /// Every function of the library.
 fn functions() -> impl Iterator<Item = &'static Function> {
     let more = ports::PORTS.iter().chain(control::CONTROL).chain(datagrams::DATAGRAMS);
-    let more = more.chain(tasks::TASKS);
+    let more = more.chain(tasks::TASKS).chain(messages::MESSAGES);
     TABLE.iter().chain(more)
 }
 

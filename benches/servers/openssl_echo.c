@@ -1,7 +1,7 @@
 /*
  * The yardstick of TLS: an echo server in one thread on epoll and OpenSSL, nothing else.
  *
- *     openssl_echo PORT CERTIFICATE KEY
+ *     openssl_echo CERTIFICATE KEY PORT
  *
  * What is read is written back at once from one buffer. A connection that is not through with a
  * write is not read. Idle connections give their buffers back. Ends by SIGTERM's default action.
@@ -157,18 +157,18 @@ int main(int argc, char **argv)
 {
     static struct epoll_event events[EVENTS_MAX];
     if (argc != 4) {
-        fprintf(stderr, "usage: %s PORT CERTIFICATE KEY\n", argv[0]);
+        fprintf(stderr, "usage: %s CERTIFICATE KEY PORT\n", argv[0]);
         return 2;
     }
     context = SSL_CTX_new(TLS_server_method());
-    if (context == NULL || SSL_CTX_use_certificate_chain_file(context, argv[2]) != 1
-        || SSL_CTX_use_PrivateKey_file(context, argv[3], SSL_FILETYPE_PEM) != 1
+    if (context == NULL || SSL_CTX_use_certificate_chain_file(context, argv[1]) != 1
+        || SSL_CTX_use_PrivateKey_file(context, argv[2], SSL_FILETYPE_PEM) != 1
         || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1)
         fail("context");
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE
                                   | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
-    listener = open_listener(atoi(argv[1]));
+    listener = open_listener(atoi(argv[3]));
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (poller < 0)
         fail("epoll_create1");

@@ -50,6 +50,8 @@ pub enum Token {
     Child(u16),
     /// A descriptor of the program.
     Program(RawFd),
+    /// The doorbell of the desk, where answers to commands come.
+    Desk,
 }
 
 impl Token {
@@ -63,6 +65,7 @@ impl Token {
             Token::Child(unit) => (5, u64::from(unit)),
             Token::Program(fd) => (6, u64::from(fd.unsigned_abs())),
             Token::Datagrams(number) => (7, u64::from(number)),
+            Token::Desk => (8, 0),
         };
         tag << TAG_SHIFT | value
     }
@@ -77,6 +80,7 @@ impl Token {
             5 => Token::Child(value as u16),
             6 => Token::Program(value as RawFd),
             7 => Token::Datagrams(value as u16),
+            8 => Token::Desk,
             _ => Token::Session(value as i64),
         }
     }
@@ -215,6 +219,7 @@ mod tests {
             Token::Datagrams(u16::MAX),
             Token::Child(7),
             Token::Program(RawFd::MAX),
+            Token::Desk,
         ] {
             assert_eq!(Token::decode(token.encode()), token);
         }

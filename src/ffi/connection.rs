@@ -3,7 +3,8 @@
 use std::ffi::{c_char, c_int};
 
 use super::handle::{borrow, fill, guard};
-use super::types::{sw_client_info_t, sw_server_t, SW_REMOTE_IP_SIZE};
+use super::library::buffer_of;
+use super::types::{sw_buffer_t, sw_client_info_t, sw_server_t, SW_REMOTE_IP_SIZE};
 use crate::error::{code, Error, Result};
 use crate::model::SessionId;
 use crate::server::connection::{ClientInfo, LARGEST_PAGE};
@@ -76,6 +77,37 @@ pub extern "C" fn sw_server_get_client_info(
     guard(false, || {
         let info = borrow(server)?.server.client_info(SessionId(fd), ignore_closed)?;
         fill("out", out, translate(&info))?;
+        Ok(true)
+    })
+}
+
+/// The certificate that the peer of a connection to a port with SW_SSL has shown, as PEM.
+///
+/// - `server`: the server.
+/// - `fd`: the session id.
+/// - `out`: is filled; not NULL.
+///
+/// Returns: true if `out` was filled.
+///
+/// Errors: SW_ERROR_SSL_EMPTY_PEER_CERTIFICATE (the peer has shown none, the port has no
+/// `ssl_client_cert_file`, or the connection is not one of this worker), SW_ERROR_INVALID_PARAMS
+/// (NULL), SW_ERROR_WRONG_OPERATION (not running).
+///
+/// Where: in the worker of the connection, from its connect callback to its close callback.
+///
+/// Memory: `out` is the caller's, who gives it to sw_buffer_free.
+#[no_mangle]
+pub extern "C" fn sw_server_get_client_cert(
+    server: *mut sw_server_t,
+    fd: i64,
+    out: *mut sw_buffer_t,
+) -> bool {
+    guard(false, || {
+        let server = &borrow(server)?.server;
+        if out.is_null() {
+            return Err(Error::new(code::INVALID_PARAMS, "out is NULL"));
+        }
+        fill("out", out, buffer_of(&server.client_certificate(SessionId(fd))?))?;
         Ok(true)
     })
 }

@@ -109,12 +109,22 @@ pub extern "C" fn sw_buffer_free(buffer: *mut sw_buffer_t) {
         let taken = unsafe { buffer.replace(sw_buffer_t { data: std::ptr::null_mut(), len: 0 }) };
         if !taken.data.is_null() {
             let bytes = std::ptr::slice_from_raw_parts_mut(taken.data, taken.len);
-            // SAFETY: the library fills buffers by `buffer_of` alone, which made them from such a
-            // box; the buffer was emptied, so it is given back once.
+            // SAFETY: the library fills buffers by `buffer_of` and `buffer_from` alone, which made
+            // them from such a box; it was emptied, so it is given back once.
             drop(unsafe { Box::from_raw(bytes) });
         }
         Ok(())
     });
+}
+
+/// The same without a copy; no bytes are NULL.
+pub(super) fn buffer_from(bytes: Vec<u8>) -> sw_buffer_t {
+    let len = bytes.len();
+    let data = match len {
+        0 => std::ptr::null_mut(),
+        _ => Box::into_raw(bytes.into_boxed_slice()).cast::<u8>(),
+    };
+    sw_buffer_t { data, len }
 }
 
 /// Bytes for the caller, who gives them back by `sw_buffer_free`.

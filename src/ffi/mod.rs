@@ -42,6 +42,10 @@ pub mod control;
 
 pub mod datagram;
 
+pub mod message;
+
+pub mod command;
+
 pub mod status;
 
 pub mod task;

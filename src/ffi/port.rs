@@ -1,14 +1,16 @@
 //! Ports: add, set up, ask.
 
 use std::ffi::{c_char, c_int, c_void, CString};
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::callback::enter;
 use super::connection::fill_page;
 use super::handle::{borrow, bytes, fill, guard, text, text_or_bytes};
 use super::server::hook_of;
 use super::status::translate;
-use super::types::{sw_callback_t, sw_port_t, sw_server_t, sw_stats_t};
+use super::types::{sw_callback_t, sw_length_fn_t, sw_port_t, sw_server_t, sw_stats_t};
 use crate::error::{code, Error, Result};
 use crate::model::SessionId;
 use crate::server::Server;
@@ -87,15 +89,15 @@ fn with_port<R>(
 /// - `server`: the server.
 /// - `host`: as in sw_server_new, but for "SYSTEMD"; not NULL.
 /// - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
-/// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
+/// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM; a stream type may have `| SW_SSL`, and
+///   needs a certificate at start then. SW_SSL with a datagram type is refused at start.
 ///
 /// Returns: the port, or NULL.
 ///
 /// Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 /// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (SW_SSL),
-/// SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
-/// port of the server has the address.
+/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or
+/// the errno of the system, such as EADDRINUSE, also if another port of the server has the address.
 ///
 /// Where: before start, any thread.
 ///
@@ -156,7 +158,8 @@ pub extern "C" fn sw_server_port(server: *const sw_server_t, index: usize) -> *m
 
 /// Takes a setting of a port. A port for which this was never called has the settings of its
 /// server; for one that was set only what was set here counts, and defaults for the rest. The first
-/// port has what is set for the server in either case.
+/// port has what is set for the server in either case. A call that fails sets nothing, and does not
+/// count as one.
 ///
 /// - `port`: the port.
 /// - `name`: the name, in any case; not NULL. One that no port has does nothing.
@@ -222,6 +225,47 @@ pub extern "C" fn sw_port_set_int(port: *mut sw_port_t, name: *const c_char, val
 pub extern "C" fn sw_port_set_json(port: *mut sw_port_t, json: *const c_char, len: usize) -> bool {
     with_port(port, false, |server, index| {
         server.port_set_json(index, bytes(json.cast(), len)?)?;
+        Ok(true)
+    })
+}
+
+/// Has a function tell the lengths of the messages on a port. It stands for the settings
+/// `package_length_type`, `package_length_offset` and `package_body_offset`, and is used if
+/// `open_length_check` is on.
+///
+/// - `port`: the port. Set for the first port it holds for all ports that have the settings of the
+///   server, see sw_port_set.
+/// - `callback`: what is asked, with the bytes that were received and not handed over, 8152 at the
+///   most. If it cannot tell with so many the connection is closed. Not NULL.
+/// - `user_data`: handed to the callback as it is; may be NULL.
+///
+/// The callback runs where connections are read: in SW_PROCESS mode in a reactor thread of the
+/// master, in several at the same time; else in the worker. All connections of that thread wait
+/// for it, so it should look at the bytes and return. An exception that leaves it ends its process.
+///
+/// Returns: true if it was set.
+///
+/// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (after start).
+///
+/// Where: before start, any thread.
+///
+/// Memory: `user_data` stays the caller's and must live as long as the server.
+#[no_mangle]
+pub extern "C" fn sw_port_set_length_func(
+    port: *mut sw_port_t,
+    callback: sw_length_fn_t,
+    user_data: *mut c_void,
+) -> bool {
+    with_port(port, false, |server, index| {
+        let call = callback
+            .ok_or_else(|| Error::new(code::INVALID_PARAMS, "the length function is NULL"))?;
+        // As a number it can be handed to whichever thread reads.
+        let user_data = user_data as usize;
+        let length_fn = move |bytes: &[u8]| {
+            let user_data = user_data as *mut c_void;
+            enter("length", || call(bytes.as_ptr(), bytes.len(), user_data))
+        };
+        server.port_set_length_fn(index, Arc::new(length_fn))?;
         Ok(true)
     })
 }
@@ -315,7 +359,8 @@ pub extern "C" fn sw_port_type(port: *const sw_port_t) -> c_int {
 /// Returns: the descriptor; -1 on an error.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL, or it is no port), SW_ERROR_WRONG_OPERATION (the server
-/// has ended).
+/// has ended; or with enable_reuse_port in SW_BASE mode, where each worker opens a listener of its
+/// own for TCP, the caller is no worker).
 ///
 /// Where: any process, phase and thread.
 #[no_mangle]
@@ -329,7 +374,7 @@ pub extern "C" fn sw_port_socket(port: *const sw_port_t) -> c_int {
 ///
 /// Returns: the descriptor; -1 on an error.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (the server has ended).
+/// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (see there).
 ///
 /// Where: any process, phase and thread.
 #[no_mangle]

@@ -8,10 +8,13 @@ use super::handle::{self, borrow, fill, guard, text, text_or_bytes};
 use super::library::buffer_of;
 use super::types::{
     sw_buffer_t, sw_callback_t, sw_conn_event_t, sw_event_kind_t, sw_event_t, sw_packet_t,
-    sw_server_t, sw_status_info_t, sw_task_result_t, sw_task_t, sw_worker_event_t,
+    sw_pipe_message_t, sw_server_t, sw_status_info_t, sw_task_result_t, sw_task_t,
+    sw_worker_event_t,
 };
 use crate::error::{code, Error, Result};
-use crate::model::hooks::{ConnectionEvent, Event, EventKind, Hook, PacketEvent, WorkerEvent};
+use crate::model::hooks::{
+    ConnectionEvent, Event, EventKind, Hook, MessageEvent, PacketEvent, WorkerEvent,
+};
 use crate::server::{event_of, Server};
 
 const NS_PER_S: f64 = 1e9;
@@ -24,15 +27,15 @@ const NS_PER_S: f64 = 1e9;
 ///   as a port of its own type. Not NULL.
 /// - `port`: 0 to 65535; 0 lets the system choose. Ignored for unix types.
 /// - `mode`: SW_BASE, SW_PROCESS or SW_THREAD.
-/// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM.
+/// - `sock_type`: one of SW_SOCK_TCP to SW_SOCK_UNIX_DGRAM; a stream type may have `| SW_SSL`, and
+///   needs a certificate at start then. SW_SSL with a datagram type is refused at start.
 ///
 /// Returns: the server, or NULL.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 /// SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_OPERATION_NOT_SUPPORT (a type with
-/// SW_SSL, which this version does not serve), or the errno of the system, such as EADDRINUSE, that
-/// a path gives also if nobody listens at the file there.
+/// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as
+/// EADDRINUSE, that a path gives also if nobody listens at the file there.
 ///
 /// Where: any thread. Many servers may be made in a process; one at a time can run.
 ///
@@ -392,6 +395,7 @@ pub(super) fn translate(event: &Event<'_>) -> sw_event_t {
         },
         Event::Packet(told) => sw_event_t { packet: packet_event(kind, told) },
         Event::Worker(_, told) => sw_event_t { worker: worker_event(kind, told) },
+        Event::Message(told) => sw_event_t { pipe_message: message_event(kind, told) },
         Event::Error(told) => sw_event_t {
             error: sw_status_info_t {
                 kind,
@@ -435,6 +439,17 @@ fn packet_event(kind: sw_event_kind_t, told: &PacketEvent<'_>) -> sw_packet_t {
 fn worker_event(kind: sw_event_kind_t, told: &WorkerEvent) -> sw_worker_event_t {
     let WorkerEvent { worker: worker_id, pid: worker_pid, is_task_worker } = *told;
     sw_worker_event_t { kind, worker_id, worker_pid, is_task_worker }
+}
+
+#[inline]
+fn message_event(kind: sw_event_kind_t, told: &MessageEvent<'_>) -> sw_pipe_message_t {
+    sw_pipe_message_t {
+        kind,
+        source_worker_id: told.source_worker,
+        dispatch_time: told.sent_ns as f64 / NS_PER_S,
+        data: if told.data.is_empty() { std::ptr::null() } else { told.data.as_ptr() },
+        len: told.data.len(),
+    }
 }
 
 fn kind_of(kind: EventKind) -> sw_event_kind_t {

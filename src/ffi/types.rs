@@ -88,6 +88,11 @@ pub struct sw_process_t {
     _private: [u8; 0],
 }
 
+/// Where a command puts its answer. It is valid until the function of the command returns.
+pub struct sw_reply_t {
+    _private: [u8; 0],
+}
+
 /// What an event reports; says which member of `sw_event_t` is valid. A kind for which no member
 /// is named carries nothing more.
 #[repr(C)]
@@ -181,11 +186,11 @@ pub struct sw_packet_t {
 pub struct sw_pipe_message_t {
     /// Which event it is.
     pub kind: sw_event_kind_t,
-    /// Worker id of the sender.
+    /// Worker id of the sender, -1 if it is the master or the manager.
     pub source_worker_id: i32,
     /// When it was sent, in seconds since 1970.
     pub dispatch_time: f64,
-    /// The bytes, valid until the callback returns.
+    /// The bytes, valid until the callback returns; NULL if there are none.
     pub data: *const u8,
     /// How many bytes `data` holds.
     pub len: usize,
@@ -303,6 +308,12 @@ pub type sw_callback_t = Option<
     ),
 >;
 
+/// Tells the length of the message at the beginning of `data`, with its header: above 0 the length,
+/// also one beyond `len`; 0 if more bytes are needed to tell; below 0 for bad data, which closes
+/// the connection. It runs where the connection is read, see `sw_port_set_length_func`.
+pub type sw_length_fn_t =
+    Option<extern "C-unwind" fn(data: *const u8, len: usize, user_data: *mut c_void) -> i64>;
+
 /// What became of a send of `sw_server_send_async`: `error` is 0, ETIMEDOUT or ECONNRESET.
 pub type sw_sent_fn_t = Option<
     extern "C-unwind" fn(server: *mut sw_server_t, fd: i64, error: c_int, user_data: *mut c_void),
@@ -338,6 +349,19 @@ pub type sw_process_fn_t = Option<
         process: *mut sw_process_t,
         user_data: *mut c_void,
     ),
+>;
+
+/// A command runs in the process that it was sent to, between its other callbacks. `data` holds
+/// `len` bytes, NULL if there are none; the answer is what it hands to sw_command_reply, nothing if
+/// it does not call that. If it returns false the command has failed, whatever it has answered.
+pub type sw_command_fn_t = Option<
+    extern "C-unwind" fn(
+        server: *mut sw_server_t,
+        data: *const u8,
+        len: usize,
+        reply: *mut sw_reply_t,
+        user_data: *mut c_void,
+    ) -> bool,
 >;
 
 /// Bytes that the library allocated for the caller, who gives them back to `sw_buffer_free`.

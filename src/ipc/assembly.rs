@@ -14,6 +14,8 @@ const WRITERS_PER_UNIT: usize = 4;
 struct Assembly {
     piece: Piece,
     source: u16,
+    /// Which life of the source it was that began.
+    life: u32,
     pages: Pages,
     filled: usize,
 }
@@ -27,14 +29,14 @@ pub struct Assembler {
 
 impl Assembler {
     /// Adds one piece; the whole message when this was the last one. `None`: more pieces are to
-    /// come, or the message is lost.
-    pub fn add(&mut self, header: &Header, payload: &[u8]) -> Option<Pages> {
+    /// come, or the message is lost. `life` is the number of the present life of the source.
+    pub fn add(&mut self, header: &Header, life: u32, payload: &[u8]) -> Option<Pages> {
         let Some((piece, part)) = Piece::decode(payload) else {
             self.lose();
             return None;
         };
         if piece.offset == 0 {
-            self.begin(header.source, piece);
+            self.begin(header.source, life, piece);
         }
         let index = self.open.iter().position(|open| open.piece.writer == piece.writer)?;
         let open = self.open.get_mut(index)?;
@@ -54,7 +56,7 @@ impl Assembler {
     }
 
     /// Makes room for a message that begins with `piece`.
-    fn begin(&mut self, source: u16, piece: Piece) {
+    fn begin(&mut self, source: u16, life: u32, piece: Piece) {
         let before = self.open.len();
         self.open.retain(|open| open.piece.writer != piece.writer);
         if self.open.iter().filter(|open| open.source == source).count() >= WRITERS_PER_UNIT {
@@ -63,9 +65,14 @@ impl Assembler {
         }
         (self.open.len()..before).for_each(|_| self.lose());
         match Pages::new(piece.total as usize) {
-            Ok(pages) => self.open.push(Assembly { piece, source, pages, filled: 0 }),
+            Ok(pages) => self.open.push(Assembly { piece, source, life, pages, filled: 0 }),
             Err(_) => self.lose(),
         }
+    }
+
+    /// Whether there is a message whose other pieces are still to come: the source lives on.
+    pub fn is_waiting(&self, life_of: impl Fn(u16) -> u32) -> bool {
+        self.open.iter().any(|open| open.life == life_of(open.source))
     }
 
     fn lose(&mut self) {

@@ -160,7 +160,8 @@ impl Inbox {
     #[cold]
     fn assemble(&mut self, lane: usize, record: &Record) -> Option<(Header, Pages)> {
         let payload = self.ends.lanes.get(lane)?.payload(record);
-        let pages = self.assembler.add(&record.header, payload)?;
+        let life = self.wiring.life_of(record.header.source);
+        let pages = self.assembler.add(&record.header, life, payload)?;
         // Pieces carry the total in 32 bits.
         Some((Header { size: pages.len() as u32, ..record.header }, pages))
     }
@@ -255,6 +256,20 @@ impl Inbox {
     pub fn wake(&mut self) {
         if let Some(ready) = self.wiring.ready(self.ends.unit) {
             ready.wake();
+        }
+    }
+
+    /// A message has come in part, and the rest is on its way. Whoever leaves the inbox to a
+    /// successor reads on until that is over, since the first part is in its private memory.
+    pub fn has_part(&self) -> bool {
+        self.assembler.is_waiting(|source| self.wiring.life_of(source))
+    }
+
+    /// While this is refused no message is begun that travels in pieces, so that
+    /// [`Inbox::has_part`] comes to an end. A successor takes them again.
+    pub fn take_pieces(&self, is_taking: bool) {
+        if self.wiring.set_takes_pieces(self.ends.unit, is_taking) && is_taking {
+            self.wiring.call_writers();
         }
     }
 

@@ -169,7 +169,8 @@ impl Outbox {
         let mut parts = Parts::new(parts);
         let mut progress = Progress { header: *header, writer: self.writer, total, sent: 0 };
         if route.pending.is_empty() {
-            let laid = progress.lay(&mut route.lane, &mut parts);
+            let wiring = &self.wiring;
+            let laid = progress.lay(&mut route.lane, &mut parts, || wiring.takes_pieces(to));
             if laid != Laid::Nothing {
                 mark_dirty(&mut route.is_dirty, &mut self.dirty, to);
             }
@@ -280,7 +281,7 @@ impl Outbox {
         let Some(route) = self.routes.get_mut(usize::from(to)) else { return false };
         while let Some(pending) = route.pending.front_mut() {
             let before = pending.left();
-            let laid = pending.lay(&mut route.lane);
+            let laid = pending.lay(&mut route.lane, || self.wiring.takes_pieces(to));
             if laid != Laid::Nothing {
                 mark_dirty(&mut route.is_dirty, &mut self.dirty, to);
             }
@@ -333,13 +334,14 @@ impl Outbox {
     }
 
     /// Leaves this unit's own lanes to its successor: waits until they are published and read, so
-    /// that nothing sent later overtakes them, and uses the shared lanes from then on. False: the
-    /// deadline (monotonic, in ns) came first, and the lanes are still this process's: the rest of
-    /// a message whose first pieces lie there must come behind them.
+    /// that nothing sent later overtakes them, and uses the shared lanes from then on. What waits
+    /// for room in a shared lane goes on waiting there. False: the deadline (monotonic, in ns) came
+    /// first, and the lanes are still this process's: the rest of a message whose first pieces lie
+    /// there must come behind them.
     pub fn hand_over(&mut self, deadline_ns: u64) -> bool {
         let is_read = self.wait_until(deadline_ns, |outbox| {
             outbox.flush();
-            !outbox.is_held_up() && outbox.routes.iter_mut().all(Route::is_read)
+            outbox.routes.iter_mut().all(Route::is_handed_over)
         });
         if !is_read {
             return false;
@@ -368,12 +370,13 @@ impl Outbox {
 }
 
 impl Route {
-    /// Everything in this unit's own lane has been read; if not, its reader calls when it has.
-    fn is_read(&mut self) -> bool {
+    /// Everything for this unit's own lane is published and has been read; if not, its reader calls
+    /// when it has.
+    fn is_handed_over(&mut self) -> bool {
         match &mut self.lane {
             Lane::Own(lane) => {
                 lane.want_room();
-                lane.is_drained()
+                self.pending.is_empty() && lane.is_drained()
             }
             Lane::Shared(_) => true,
         }

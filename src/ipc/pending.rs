@@ -76,12 +76,19 @@ pub enum Laid {
 }
 
 impl Progress {
-    /// Publishes as much as there is room for.
+    /// Publishes as much as there is room for. `may_begin` is asked before the first piece of a
+    /// message that travels in pieces.
     #[inline]
-    pub fn lay(&mut self, lane: &mut impl Writer, source: &mut impl Source) -> Laid {
+    pub fn lay(
+        &mut self,
+        lane: &mut impl Writer,
+        source: &mut impl Source,
+        may_begin: impl FnOnce() -> bool,
+    ) -> Laid {
         let size = self.total as usize;
         if size > lane.max_payload() {
-            return self.lay_pieces(lane, source);
+            let is_begun = self.sent > 0 || may_begin();
+            return if is_begun { self.lay_pieces(lane, source) } else { Laid::Nothing };
         }
         match lane.put(&self.header, Mark::Whole, size, |out| source.take(out)) {
             true => Laid::All,
@@ -194,9 +201,9 @@ impl Pending {
         Ok(Self { progress, chunks: Chunks { chunks, taken: 0 } })
     }
 
-    /// Publishes as much as there is room for.
-    pub fn lay(&mut self, lane: &mut impl Writer) -> Laid {
-        self.progress.lay(lane, &mut self.chunks)
+    /// Publishes as much as there is room for; see [`Progress::lay`].
+    pub fn lay(&mut self, lane: &mut impl Writer, may_begin: impl FnOnce() -> bool) -> Laid {
+        self.progress.lay(lane, &mut self.chunks, may_begin)
     }
 
     /// Whether it counts in its lane when it is there.

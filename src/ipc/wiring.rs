@@ -29,6 +29,8 @@ pub struct UnitWords {
     inboxes: Line<AtomicU32>,
     /// The same for outboxes that write its own lanes.
     outboxes: AtomicU32,
+    /// Written by its reader: no message that travels in pieces is to be begun.
+    refuses_pieces: AtomicU32,
 }
 
 // SAFETY: atomics only.
@@ -195,9 +197,14 @@ impl Wiring {
 
     /// Bytes that wait in a unit's inbox, headers included, seen from anywhere.
     pub fn unread_bytes(&self, unit: u16) -> u64 {
-        let Some(incoming) = self.shape.incoming.get(usize::from(unit)) else { return 0 };
-        let own = incoming.iter().map(|end| self.unit_count() + end.lane);
-        let lanes = std::iter::once(usize::from(unit)).chain(own);
+        let shared = self.shape.lane_words.get(usize::from(unit));
+        self.unread_own_bytes(unit) + shared.map_or(0, LaneWords::unread_bytes)
+    }
+
+    /// Those of them that lie in lanes of one writer.
+    pub fn unread_own_bytes(&self, unit: u16) -> u64 {
+        let incoming = self.shape.incoming.get(usize::from(unit)).into_iter().flatten();
+        let lanes = incoming.map(|end| self.unit_count() + end.lane);
         lanes.filter_map(|lane| self.shape.lane_words.get(lane)).map(LaneWords::unread_bytes).sum()
     }
 
@@ -243,15 +250,40 @@ impl Wiring {
     pub fn inbox(&self, unit: u16) -> Result<Inbox> {
         let ends = self.reading_ends(unit).ok_or_else(|| no_unit(unit))?;
         let words = self.shape.unit_words.get(usize::from(unit)).ok_or_else(|| no_unit(unit))?;
+        words.refuses_pieces.store(0, Ordering::Relaxed);
         if words.inboxes.fetch_add(1, Ordering::Relaxed) > 0 {
             // The last reader may have freed memory and died before it rang.
-            self.shape
-                .bells
-                .iter()
-                .try_for_each(Doorbell::ring_for_room)
-                .map_err(|cause| Error::system("ringing the senders of a new reader", &cause))?;
+            self.call_writers();
         }
         Ok(Inbox::new(self.clone(), ends))
+    }
+
+    /// Calls everybody who may wait for room.
+    pub(super) fn call_writers(&self) {
+        for bell in &self.shape.bells {
+            if let Err(cause) = bell.ring_for_room() {
+                log::warn!("a unit that waits for room could not be woken: {cause}");
+            }
+        }
+    }
+
+    /// How often a unit began to write.
+    pub(super) fn life_of(&self, unit: u16) -> u32 {
+        let words = self.shape.unit_words.get(usize::from(unit));
+        words.map_or(0, |words| words.outboxes.load(Ordering::Relaxed))
+    }
+
+    /// Whether a message to this unit may be begun that travels in pieces.
+    pub(super) fn takes_pieces(&self, unit: u16) -> bool {
+        let words = self.shape.unit_words.get(usize::from(unit));
+        words.map_or(true, |words| words.refuses_pieces.load(Ordering::Relaxed) == 0)
+    }
+
+    /// True if that is a change.
+    pub(super) fn set_takes_pieces(&self, unit: u16, is_taking: bool) -> bool {
+        let Some(words) = self.shape.unit_words.get(usize::from(unit)) else { return false };
+        let before = words.refuses_pieces.swap(u32::from(!is_taking), Ordering::Relaxed);
+        before == u32::from(is_taking)
     }
 
     /// The writing end of a unit. A successor goes on behind the last message that was published,

@@ -42,12 +42,18 @@ shared_record! {
         start_time_s: AtomicI64,
         /// Next id of a message that travels in pieces; begins at 1.
         pub message_round: AtomicU64,
+        /// The number of the last request for a command. Whoever stands for the master raises it.
+        pub command_round: AtomicU64,
         /// Bits of [`Reload`] that somebody has asked for and the manager has not taken.
         reload_wish: AtomicU32,
         /// Written by the manager: a round is running.
         is_reloading: AtomicU32,
         /// Raised by whoever is told that the log file was moved away.
         log_round: AtomicU32,
+        /// Raised by the manager: certificates may have been replaced.
+        terms_round: AtomicU32,
+        /// Raised by whoever takes no more from sockets that others take from, too.
+        accept_round: AtomicU32,
     }
 }
 
@@ -124,7 +130,9 @@ impl Control {
             true => TASK_LANE_BYTES,
             false => SHARED_LANE_BYTES,
         };
-        let wiring = WiringPlan::new(&mut layout, count, &plan.lanes(), LANE_BYTES, shared_bytes)?;
+        // One inbox more than there are units: the desk.
+        let (lanes, inboxes) = (plan.lanes(), count + 1);
+        let wiring = WiringPlan::new(&mut layout, inboxes, &lanes, LANE_BYTES, shared_bytes)?;
         let region = layout.map()?;
         let control = Self {
             root: region.view(&root).place(0).ok_or_else(no_root)?,
@@ -151,6 +159,11 @@ impl Control {
     /// The record of a unit.
     pub fn unit(&self, id: UnitId) -> Option<&UnitRecord> {
         self.units.get(id.index())
+    }
+
+    /// The inbox for answers to commands, which is not that of a unit.
+    pub fn desk(&self) -> UnitId {
+        UnitId(self.units.len() as u16)
     }
 
     /// The counters of a unit.
@@ -308,6 +321,27 @@ impl Root {
     /// A number that changes when the log file is to be opened anew.
     pub fn log_round(&self) -> u32 {
         self.log_round.load(Ordering::Relaxed)
+    }
+
+    /// Asks the root to read certificates again.
+    pub fn ask_for_terms(&self) {
+        self.terms_round.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often certificates were to be read again.
+    pub fn terms_round(&self) -> u32 {
+        self.terms_round.load(Ordering::Relaxed)
+    }
+
+    /// Everybody who takes from the same sockets looks at them once more.
+    pub fn renew_accept(&self) {
+        // Release pairs with the acquire below: who sees it finds what was left.
+        self.accept_round.fetch_add(1, Ordering::Release);
+    }
+
+    /// A number that changes when sockets are to be looked at.
+    pub fn accept_round(&self) -> u32 {
+        self.accept_round.load(Ordering::Acquire)
     }
 
     /// Unix seconds at which the server was started.

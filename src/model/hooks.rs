@@ -171,6 +171,17 @@ pub struct WorkerEvent {
     pub is_task_worker: bool,
 }
 
+/// What a pipe message event tells.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageEvent<'a> {
+    /// The worker id of the sender, -1 if it has none.
+    pub source_worker: i32,
+    /// When it was sent, nanoseconds of wall-clock time.
+    pub sent_ns: u64,
+    /// What it holds.
+    pub data: &'a [u8],
+}
+
 /// How a worker ended.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerError {
@@ -203,6 +214,8 @@ pub enum Event<'a> {
     Worker(EventKind, WorkerEvent),
     /// Worker error.
     Error(WorkerError),
+    /// A message from another process.
+    Message(MessageEvent<'a>),
 }
 
 impl Event<'_> {
@@ -214,6 +227,7 @@ impl Event<'_> {
             Event::Task(_) => EventKind::Task,
             Event::Finish(_) => EventKind::Finish,
             Event::Error(_) => EventKind::WorkerError,
+            Event::Message(_) => EventKind::PipeMessage,
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::ipc::message::TALLIED;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum MessageKind {
-    /// Reactor to worker: a connection was accepted.
+    /// Reactor to worker: a connection was accepted; the payload is the certificate of its peer,
+    /// as PEM, or empty.
     Connect = 1,
     /// Reactor to worker: bytes of a connection; `time` is when they arrived.
     Receive = 2,
@@ -25,7 +26,8 @@ pub enum MessageKind {
     /// To the reactor of a connection, and from there to its worker: close it for somebody else;
     /// `extra` as for `Closed`.
     CloseFor = 7,
-    /// Worker to reactor: this worker has started and reads on; the session is unused.
+    /// Worker to reactor: this worker has started and reads on; the session is unused. From the
+    /// manager: a process has died that may have done something and not said so.
     WorkerReady = 8,
     /// Reactor to worker: a datagram; `time` is when it arrived. `session` is the index of its
     /// port, `extra` how many bytes of the payload, in front, are the address of its sender.
@@ -55,6 +57,14 @@ pub enum MessageKind {
     /// To whoever handed in a task: it will not be done. As for `TaskResult`; the payload is the
     /// number of the task worker's unit.
     TaskFailed = 31,
+    /// To a worker: a message of the program; `session` is the worker id of the sender or -1,
+    /// `time` when it was sent.
+    Message = 32,
+    /// To whom a command is for: `session` is the number of the request, `extra` the command.
+    Command = 33,
+    /// To the desk: the request with the number in `session` is answered; `extra` is the number of
+    /// an error, or 0.
+    Reply = 34,
     /// To a task worker: a task. `session` is its id, `extra` what its result is to carry back. It
     /// is counted in its lane.
     Task = TALLIED,
@@ -94,6 +104,9 @@ impl MessageKind {
             18 => Self::Room,
             30 => Self::TaskResult,
             31 => Self::TaskFailed,
+            32 => Self::Message,
+            33 => Self::Command,
+            34 => Self::Reply,
             TALLIED => Self::Task,
             _ => return None,
         })

@@ -3,6 +3,7 @@
 //! Nothing here opens a socket, starts a process or waits. The floor above (`unit`) runs what is
 //! described here.
 
+pub mod command;
 pub mod connection;
 pub mod control;
 pub mod dispatch;

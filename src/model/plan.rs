@@ -365,6 +365,11 @@ impl Plan {
         self.manager.is_some_and(|id| self.is_forked(id))
     }
 
+    /// Whether the unit that stands for the master may have commands run elsewhere.
+    pub fn has_commands(&self) -> bool {
+        !self.has_manager_thread()
+    }
+
     /// Whether the workers are processes, so that their ids are process ids.
     pub fn has_worker_processes(&self) -> bool {
         self.workers.iter().any(|id| self.is_forked(*id))

@@ -4,6 +4,7 @@ use crate::error::{code, Error, Result};
 use crate::model::hooks::{EventKind, Hooks};
 use crate::model::settings::PortSettings;
 use crate::net::listener::Listener;
+use crate::net::tls::TermsInForce;
 
 /// The most ports that one server can have.
 pub const MOST_PORTS: usize = 60_000;
@@ -16,6 +17,8 @@ pub struct Port {
     pub settings: PortSettings,
     /// Its callbacks, and where it has none of its own, those of the first port.
     pub hooks: Hooks,
+    /// The terms of its connections, if they have TLS.
+    pub tls: Option<TermsInForce>,
 }
 
 impl Port {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::error::{code, Error, Result};
-use crate::model::connection::{Connection, Former, BY_SERVER, DONE, NOTIFIED};
+use crate::model::connection::{Connection, Former, BY_SERVER, DONE, NOTIFIED, UNFINISHED};
 use crate::model::{SessionId, UnitId};
 use crate::shm::Table;
 
@@ -16,7 +16,7 @@ pub enum Session<'a> {
     Closing(&'a Connection),
     /// It is closed; the record may be held while output is still being sent.
     Closed(Former, Option<&'a Connection>),
-    /// Never given out, or long gone.
+    /// Never given out, long gone, or still in its handshake.
     Unknown,
     /// Zero or negative.
     Invalid,
@@ -33,8 +33,10 @@ pub fn find(connections: &Table<Connection>, session: SessionId) -> Session<'_> 
         return former.map_or(Session::Unknown, |former| Session::Closed(former, None));
     };
     let closed = record.closed.load(Ordering::Acquire);
-    if closed & NOTIFIED == 0 {
+    if closed & (NOTIFIED | UNFINISHED) == 0 {
         Session::Open(record)
+    } else if closed & UNFINISHED != 0 {
+        Session::Unknown
     } else if closed & DONE == 0 {
         Session::Closing(record)
     } else if closed & BY_SERVER != 0 {

@@ -12,10 +12,12 @@ mod table;
 mod tls;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::error::{code, Error, Result};
 use crate::model::plan::Mode;
 use crate::model::value::{parse_list, Kind};
+use crate::proto::settings::LengthFn;
 use table::{row_named, row_of, rows, Effect, Name, Row};
 
 pub use crate::model::value::Value;
@@ -52,11 +54,13 @@ pub struct Machine {
 }
 
 /// The settings of one server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     mode: Mode,
     machine: Machine,
     given: HashMap<Name, Value>,
+    /// What stands for `package_length_func`, which is no value.
+    length_fn: Option<Arc<LengthFn>>,
 }
 
 fn invalid(text: String) -> Error {
@@ -94,7 +98,7 @@ impl Settings {
 
     /// Nothing given yet.
     pub fn new(mode: Mode, machine: Machine) -> Self {
-        Self { mode, machine, given: HashMap::new() }
+        Self { mode, machine, given: HashMap::new(), length_fn: None }
     }
 
     /// The mode of the server.
@@ -165,6 +169,11 @@ impl Settings {
         Ok(())
     }
 
+    /// Has a function tell the lengths of messages, in place of a field in their headers.
+    pub fn set_length_fn(&mut self, length_fn: Arc<LengthFn>) {
+        self.length_fn = Some(length_fn);
+    }
+
     /// The longest message of a framed port.
     fn package_max_length(&self) -> i64 {
         self.int(Name::PackageMaxLength).max(LEAST_PACKAGE)
@@ -230,6 +239,12 @@ impl Settings {
             Name::Backlog => Value::Int(i64::from(port.socket.backlog)),
             Name::BufferHighWatermark => Value::Int(port.high_watermark as i64),
             Name::PackageMaxLength => Value::Int(self.package_max_length()),
+            Name::OpenEofCheck => {
+                Value::Bool(port.framing.open_eof_check || self.int(Name::OpenEofSplit) != 0)
+            }
+            Name::OpenHttpProtocol => {
+                Value::Bool(port.framing.open_http || port.framing.open_websocket)
+            }
             Name::MaxQueuedBytes => Value::Int(in_force.max_queued_bytes as i64),
             name => self.value(name),
         })

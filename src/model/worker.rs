@@ -92,6 +92,8 @@ shared_record! {
         generation: AtomicU64,
         request_base: AtomicU64,
         response_base: AtomicU64,
+        /// The number of the request whose command runs, or ran when the unit died; else 0.
+        request_in_hand: AtomicU64,
     }
 }
 
@@ -160,6 +162,11 @@ impl UnitRecord {
             session: SessionId(self.hand_session.load(Ordering::Relaxed)),
             since_ns: self.hand_since_ns.load(Ordering::Relaxed),
         })
+    }
+
+    /// A command begins to run, or 0: it has ended. Gives what stood there before.
+    pub fn set_request_in_hand(&self, number: u64) -> u64 {
+        self.request_in_hand.swap(number, Ordering::Relaxed)
     }
 
     /// Whether the worker works, waits or ends.

@@ -1,9 +1,9 @@
 //! A part of a file on its way to a peer.
 //!
 //! The file is opened when its turn comes, so that files that wait cost no descriptors, and is
-//! written without a copy through this process. What has become of it until then is not known
-//! before: one that is gone or has shrunk breaks the connection, since the peer was promised the
-//! bytes that would follow, and nothing else may stand in their place.
+//! written without a copy through this process, unless it has to be encrypted. What has become of
+//! it until then is not known before: one that is gone or has shrunk breaks the connection, since
+//! the peer was promised the bytes that would follow, and nothing else may stand in their place.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -82,7 +82,7 @@ impl FilePart {
     }
 
     /// Writes at most `most` bytes, as far as the socket takes them.
-    pub fn write_to(&mut self, stream: &Stream, most: usize) -> Moved {
+    pub fn write_to(&mut self, stream: &mut Stream, most: usize) -> Moved {
         let file = match self.file.take().map_or_else(|| self.open(), Ok) {
             Ok(file) => file,
             Err(errno) => return Moved::Broken(errno),

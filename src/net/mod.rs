@@ -1,6 +1,7 @@
-//! Sockets of a server: listeners, connected streams, and output that waits.
+//! Sockets of a server: listeners, connected streams, input and output that waits.
 
 pub mod file_part;
+pub mod in_buffer;
 pub mod listener;
 pub mod options;
 pub mod out_buffer;

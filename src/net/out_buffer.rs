@@ -177,7 +177,7 @@ impl OutBuffer {
 
     /// Writes until nothing waits, the socket takes no more, or `most` bytes or a little more have
     /// gone. `Bytes` tells how many went.
-    pub fn write_to(&mut self, stream: &Stream, pool: &mut Pool, most: usize) -> Moved {
+    pub fn write_to(&mut self, stream: &mut Stream, pool: &mut Pool, most: usize) -> Moved {
         let mut total = 0;
         while !self.is_empty() && total < most {
             let moved = match self.segments.front_mut() {
@@ -197,7 +197,7 @@ impl OutBuffer {
     }
 
     /// Writes the memory that lies before the first file.
-    fn write_memory(&self, stream: &Stream) -> Moved {
+    fn write_memory(&self, stream: &mut Stream) -> Moved {
         let mut parts = [IoSlice::new(&[]); PARTS_PER_WRITE];
         let mut count = 0;
         for (part, segment) in parts.iter_mut().zip(&self.segments) {
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_a_slow_reader_does_not_take_arrives_later_in_order() {
-        let (near, mut far) = pair();
+        let (mut near, mut far) = pair();
         let (mut out, mut pool) = (OutBuffer::default(), Pool::default());
         let sent: Vec<u8> = (0..5_000_000_u32).map(|i| (i % 251) as u8).collect();
         let mut offset = 0;
@@ -299,7 +299,7 @@ mod tests {
         let mut chunk = vec![0; 100_000];
         while got.len() < sent.len() {
             assert!(!matches!(
-                out.write_to(&near, &mut pool, usize::MAX),
+                out.write_to(&mut near, &mut pool, usize::MAX),
                 Moved::Broken(_) | Moved::End
             ));
             let count = far.read(&mut chunk).unwrap();
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn files_and_memory_keep_their_order_and_a_turn_ends_when_enough_has_gone() {
-        let (near, mut far) = pair();
+        let (mut near, mut far) = pair();
         let (mut out, mut pool) = (OutBuffer::default(), Pool::default());
         let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 249) as u8).collect();
         let path = file_with("order", &bytes);
@@ -349,7 +349,7 @@ mod tests {
         let mut got = Vec::new();
         let mut chunk = vec![0; 100_000];
         while got.len() < expected.len() {
-            let moved = out.write_to(&near, &mut pool, 10_000);
+            let moved = out.write_to(&mut near, &mut pool, 10_000);
             assert!(matches!(moved, Moved::WouldBlock | Moved::Bytes(0..=10_006)), "{moved:?}");
             let count = far.read(&mut chunk).unwrap();
             got.extend_from_slice(&chunk[..count]);
@@ -364,12 +364,12 @@ mod tests {
     #[test]
     fn a_file_that_has_gone_or_shrunk_breaks_the_connection() {
         let path = file_with("gone", &[7; 1000]);
-        let (near, mut far) = pair();
+        let (mut near, mut far) = pair();
         let (mut out, mut pool) = (OutBuffer::default(), Pool::default());
         out.append(b"first", &mut pool).unwrap();
         out.append_file(FilePart::new(&path, 0, 1000).unwrap());
         std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(400).unwrap();
-        let moved = out.write_to(&near, &mut pool, usize::MAX);
+        let moved = out.write_to(&mut near, &mut pool, usize::MAX);
         assert_eq!(moved, Moved::Broken(libc::EIO));
         let mut got = [0; 405];
         far.read_exact(&mut got).unwrap();
@@ -378,7 +378,7 @@ mod tests {
         assert!(out.is_empty() && out.file_bytes() == 0);
         out.append_file(FilePart::new(&path, 0, 1000).unwrap());
         std::fs::remove_file(&path).unwrap();
-        let moved = out.write_to(&near, &mut pool, usize::MAX);
+        let moved = out.write_to(&mut near, &mut pool, usize::MAX);
         assert_eq!(moved, Moved::Broken(libc::ENOENT));
     }
 }

@@ -38,6 +38,24 @@ impl Pages {
         let start = NonNull::new(start.cast()).ok_or(Errno::ENOMEM)?;
         Ok(Self { start, len })
     }
+
+    /// Makes it `len` bytes long, which is not less than before: what is there moves with its pages
+    /// and is not copied, what comes behind it is zero.
+    pub fn grow(&mut self, len: usize) -> io::Result<()> {
+        if len < self.len || isize::try_from(len).is_err() {
+            return Err(Errno::EINVAL.into());
+        }
+        let old = self.start.as_ptr().cast();
+        // SAFETY: exactly what was mapped, and `self` is borrowed alone: nobody looks at the old
+        // place. If it fails, all stays as it was.
+        let start = unsafe { libc::mremap(old, self.len, len, libc::MREMAP_MAYMOVE) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        self.start = NonNull::new(start.cast()).ok_or(Errno::ENOMEM)?;
+        self.len = len;
+        Ok(())
+    }
 }
 
 /// Gives the whole pages of a shared mapping back to the system, for all who share it; they read as
@@ -129,6 +147,20 @@ mod tests {
         assert_eq!(Pages::new(0).unwrap_err().raw_os_error(), Some(libc::EINVAL));
         assert_eq!(Pages::new(usize::MAX).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
         assert_eq!(Pages::new(1 << 60).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+    }
+
+    #[test]
+    fn pages_that_grow_keep_what_they_have_and_are_zero_behind_it() {
+        let mut pages = Pages::new(5_000).unwrap();
+        pages.fill(7);
+        pages.grow(1 << 20).unwrap();
+        assert_eq!(pages.len(), 1 << 20);
+        assert!(pages[..5_000].iter().all(|byte| *byte == 7));
+        assert!(pages[5_000..].iter().all(|byte| *byte == 0));
+        for bad in [0, 4_999, usize::MAX, 1 << 60] {
+            assert!(pages.grow(bad).is_err());
+        }
+        assert!(pages.len() == 1 << 20 && pages[4_999] == 7);
     }
 
     #[test]

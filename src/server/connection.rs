@@ -82,7 +82,21 @@ impl Server {
                 }
             };
             check_visible(unit, record, session)?;
-            Ok(info_of(unit, record))
+            let info = info_of(unit, record, session);
+            // The slot may have been given to another connection while it was read.
+            let is_held = connections.contains(session.0);
+            is_held.then_some(info).ok_or_else(|| route::not_exist(session))
+        })
+    }
+
+    /// The certificate that the peer of a connection has shown, as PEM, where its connect callback
+    /// has run.
+    pub fn client_certificate(&self, session: SessionId) -> Result<Vec<u8>> {
+        self.with_unit(|unit| {
+            unit.certificate_of(session).ok_or_else(|| {
+                let text = format!("no certificate of connection {} is known here", session.0);
+                Error::new(code::SSL_EMPTY_PEER_CERTIFICATE, text)
+            })
         })
     }
 
@@ -131,7 +145,7 @@ pub(super) fn check_visible(unit: &Unit, record: &Connection, session: SessionId
     Ok(())
 }
 
-fn info_of(unit: &Unit, record: &Connection) -> ClientInfo {
+fn info_of(unit: &Unit, record: &Connection, session: SessionId) -> ClientInfo {
     use std::os::fd::AsRawFd;
 
     let listener = unit.runtime().port_of(record).map(|port| &port.listener);
@@ -154,7 +168,7 @@ fn info_of(unit: &Unit, record: &Connection) -> ClientInfo {
             .queued_bytes
             .load(Ordering::Relaxed)
             .saturating_add(record.queued_file_bytes.load(Ordering::Relaxed)),
-        uid: record.uid(),
+        uid: record.uid(session),
     }
 }
 

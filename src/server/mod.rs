@@ -2,9 +2,11 @@
 //!
 //! A server is configured, run once, and finished. What may be called when is decided here.
 
+mod command;
 pub mod connection;
 pub mod control;
 pub mod datagram;
+mod message;
 pub mod port;
 pub mod process;
 mod run;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{code, Error, Result};
+use crate::model::command::ProgramCommand;
 use crate::model::hooks::{EventKind, Hook, Hooks};
 use crate::model::plan::Mode;
 use crate::model::settings::{Machine, Settings, Value};
@@ -29,7 +32,7 @@ use crate::os::activation;
 use crate::os::process::{cpu_count, descriptor_limit, pid, Pid};
 use crate::unit::{self, Runtime, Unit};
 
-use port::{PortFacts, PortSetup};
+use port::{PortFacts, PortSetup, Wanted};
 use process::Added;
 
 const CONFIGURING: u8 = 0;
@@ -71,6 +74,7 @@ struct Setup {
     hooks: Hooks,
     ports: Vec<PortSetup>,
     processes: Vec<Added>,
+    commands: Vec<ProgramCommand>,
 }
 
 /// One server.
@@ -104,7 +108,7 @@ impl Server {
                 format!("{mode} is no mode, take SW_BASE, SW_PROCESS or SW_THREAD"),
             )
         })?;
-        let (kind, port) = port::checked(kind, port)?;
+        let Wanted { kind, number: port, is_tls } = port::checked(kind, port)?;
         let listeners = match host.eq_ignore_ascii_case(INHERITED) && port == 0 {
             true => inherited_listeners()?,
             false if mode.workers_listen() => vec![Listener::bind_or_join(kind, host, port)?],
@@ -119,8 +123,15 @@ impl Server {
         let settings = Settings::new(mode, machine);
         let hooks = Hooks::default();
         let facts = listeners.iter().map(PortFacts::of).collect();
-        let ports = listeners.into_iter().map(PortSetup::new).collect();
-        let setup = Setup { settings, hooks, ports, processes: Vec::new() };
+        // Among those that were inherited, TLS is for the streams.
+        let is_single = listeners.len() == 1;
+        let setup_of = |listener: Listener| {
+            let has_tls = is_tls && (is_single || listener.kind().is_stream());
+            PortSetup::new(listener, has_tls)
+        };
+        let ports = listeners.into_iter().map(setup_of).collect();
+        let (processes, commands) = (Vec::new(), Vec::new());
+        let setup = Setup { settings, hooks, ports, processes, commands };
         Ok(Self {
             mode,
             phase: AtomicU8::new(CONFIGURING),
@@ -163,7 +174,9 @@ impl Server {
     /// Takes a JSON object of settings, all or none. Names that are none are logged and ignored.
     pub fn set_json(&self, json: &[u8]) -> Result<()> {
         self.configure(|setup| {
+            let before = setup.settings.clone();
             let unknown = setup.settings.set_json(json)?;
+            setup.keep_if_usable(before)?;
             setup.tell_first(|settings| settings.set_json(json).map(drop))?;
             setup.settle_addresses()?;
             unknown.iter().for_each(|name| warn_unknown(name));
@@ -283,8 +296,10 @@ fn warn_unknown(name: &str) {
 impl Setup {
     /// Sets a value for the server, and for its first port if that has values of its own.
     fn set(&mut self, act: impl Fn(&mut Settings) -> Result<bool>, name: &str) -> Result<()> {
+        let before = self.settings.clone();
         match act(&mut self.settings)? {
             true => {
+                self.keep_if_usable(before)?;
                 self.tell_first(|settings| act(settings).map(drop))?;
                 self.settle_addresses()
             }
@@ -293,6 +308,15 @@ impl Setup {
                 Ok(())
             }
         }
+    }
+
+    /// Takes back what was set if TLS cannot use it.
+    fn keep_if_usable(&mut self, before: Settings) -> Result<()> {
+        let result = self.check_server_tls(&before);
+        if result.is_err() {
+            self.settings = before;
+        }
+        result
     }
 
     fn tell_first(&mut self, act: impl Fn(&mut Settings) -> Result<()>) -> Result<()> {

@@ -113,10 +113,11 @@ impl Server {
     }
 
     fn run(&self) -> Result<()> {
-        let (mut settings, hooks, ports, processes) = {
+        let (mut settings, hooks, ports, processes, commands) = {
             let setup = &mut *self.setup.lock();
-            let ports = setup.take_ports();
-            (setup.settings.in_force(), setup.hooks.clone(), ports, take(&mut setup.processes))
+            let (ports, commands) = (setup.take_ports(), take(&mut setup.commands));
+            let processes = take(&mut setup.processes);
+            (setup.settings.in_force(), setup.hooks.clone(), ports, processes, commands)
         };
         keep_paths(&mut settings);
         let plan = Plan::new(self.mode, &settings, processes.len());
@@ -135,6 +136,7 @@ impl Server {
             files.iter().for_each(|file| file.remove().unwrap_or_default());
         }
         let mut runtime = made?;
+        runtime.commands = commands;
         if !runtime.settings.stats_file.is_empty() {
             runtime.write_stats = Some(stats_file::write);
         }
@@ -234,6 +236,9 @@ fn begin(plan: &Plan, settings: &InForce, ports: &[Port]) -> Result<()> {
     for warning in &settings.warnings {
         log::warn!("{warning}");
     }
+    for tls in ports.iter().filter_map(|port| port.tls.as_ref()) {
+        tls.with(|terms| terms.warnings.iter().for_each(|warning| log::warn!("{warning}")));
+    }
     for port in ports {
         match settings.opens_own_listeners {
             true => port.listener.prepare(&port.settings.socket)?,
@@ -248,7 +253,7 @@ fn keep_paths(settings: &mut InForce) {
     let InForce { log_file, pid_file, stats_file, chroot, .. } = settings;
     for path in [log_file, pid_file, stats_file, chroot] {
         if let (false, Ok(absolute)) =
-            (path.is_empty(), file::absolute(path).into_os_string().into_string())
+            (path.is_empty(), file::absolute(path.as_str()).into_os_string().into_string())
         {
             *path = absolute;
         }

@@ -4,6 +4,7 @@
 //! timers and descriptors. Where its connections are not its own, its successor works beside it
 //! meanwhile: see [`Unit::detach`].
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::error::code;
@@ -20,6 +21,17 @@ const HAND_OVER_NS: u64 = 1_000_000_000;
 const DOUBT_NS: u64 = 100_000_000;
 /// How long a reactor that reads no more takes messages before it is quiet all the same.
 const QUIET_NS: u64 = 100_000_000;
+
+/// Messages that travel in pieces, for a unit that leaves.
+#[derive(Default)]
+pub(super) struct Parts {
+    /// One has come in part: the unit takes the rest of it.
+    pub(super) are_open: Cell<bool>,
+    /// Nobody begins another one.
+    are_refused: Cell<bool>,
+    /// Until when what this unit has for other workers shall leave before its successor speaks.
+    order_until_ns: Cell<Option<u64>>,
+}
 
 impl Unit {
     /// The unit, a worker, is to leave while the server runs on. It does so after the callback that
@@ -83,11 +95,16 @@ impl Unit {
     pub(super) fn obey(self: &Rc<Self>, inbox: &mut Inbox) {
         self.hear_wishes();
         self.become_quiet(!inbox.is_empty());
+        self.look_for_parts(inbox);
         let has_ended = match self.command() {
             Command::Finish => self.finish(!inbox.is_empty()),
             Command::Run | Command::Quiesce if self.leaves_alone() && self.is_in_doubt() => false,
             Command::Run | Command::Quiesce if self.leaves_alone() => {
-                self.detach();
+                if self.is_past_finish_deadline()
+                    || !(self.parts.are_open.get() || self.keeps_order())
+                {
+                    self.detach();
+                }
                 self.finish(false)
             }
             Command::Run => {
@@ -127,6 +144,7 @@ impl Unit {
         if let Some(receiver) = &self.receiver {
             receiver.close(self);
         }
+        self.leave_rest_to_others();
         if let Some(reactor) = &self.reactor {
             reactor.quiesce();
         }
@@ -160,6 +178,37 @@ impl Unit {
         true
     }
 
+    /// What has come of a message in pieces is in private memory and cannot be left to a successor.
+    /// So who leaves takes the rest, and lets nobody begin another one.
+    fn look_for_parts(&self, inbox: &Inbox) {
+        if self.is_detached.get() {
+            return;
+        }
+        self.parts.are_open.set(inbox.has_part());
+        // Not while it waits for others that leave, too: they might wait for this one. With a
+        // successor beside it, it does not have to wait.
+        let may_refuse = self.reactor.is_none() || !self.outbox.borrow().has_pending();
+        let refuses_pieces = may_refuse && self.leaves_alone();
+        if self.parts.are_refused.replace(refuses_pieces) != refuses_pieces {
+            inbox.take_pieces(!refuses_pieces);
+        }
+    }
+
+    /// Whether messages for other workers wait for room, which shall come before those of the
+    /// successor. Not for long: they may be for somebody who waits for this unit to go.
+    fn keeps_order(&self) -> bool {
+        if !self.outbox.borrow().has_pending() {
+            return false;
+        }
+        let now_ns = self.now.get().monotonic_ns;
+        let until_ns = self.parts.order_until_ns.get().unwrap_or_else(|| {
+            self.set_timer(HAND_OVER_NS, Timer::Deadline);
+            now_ns.saturating_add(HAND_OVER_NS)
+        });
+        self.parts.order_until_ns.set(Some(until_ns));
+        now_ns < until_ns
+    }
+
     /// Leaves inbox, lanes and record to a successor, which starts at once, where the connections
     /// are a reactor's and outlive the worker. Everything that was said until now has been read
     /// when it starts, so what it says comes behind; what is said later goes through shared lanes.
@@ -179,6 +228,7 @@ impl Unit {
         }
         record.detach(process::pid());
         self.is_detached.set(true);
+        self.parts.are_open.set(false);
         self.runtime.control.wiring.ring(self.plan.parent.0);
     }
 
@@ -224,6 +274,7 @@ impl Unit {
     /// by them before it takes the next step, see `root.rs`.
     fn is_held(&self, has_unread: bool) -> bool {
         has_unread
+            || self.parts.are_open.get()
             || self.outbox.borrow().has_pending()
             || self.reactor.as_ref().is_some_and(|reactor| reactor.has_output(self))
             || (self.worker.is_some() && (self.agenda.has_work() || !self.later.is_empty()))

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::error::Error;
 use crate::model::control::Reload;
 use crate::model::hooks::{Event, EventKind, WorkerError};
+use crate::model::kind::MessageKind;
 use crate::model::plan::{Roles, Start, UnitPlan};
 use crate::model::worker::{Command, InHand, Leave, Stage};
 use crate::model::{SessionId, UnitId};
@@ -57,6 +58,7 @@ impl Manager {
     /// other, by children of this one: only those can be seen to end in every detail.
     fn take_over(&self, unit: &Rc<Unit>) {
         // User processes have ended with it.
+        have_reactors_catch_up(unit);
         let workers: Vec<UnitPlan> = workers_of(unit).collect();
         for plan in &workers {
             match unit.family.adopt(unit, plan) {
@@ -238,6 +240,8 @@ impl Manager {
         unit.raise(&Event::Plain(EventKind::BeforeReload));
         // The callback may have taken long.
         unit.refresh_now();
+        // Before anybody is forked.
+        unit.renew_terms();
         let round = Round::begin(unit, self.targets(unit, what), how, true);
         self.round.replace(Some(round));
     }
@@ -260,7 +264,7 @@ impl Manager {
             }
         }
         if ended.is_detached {
-            return;
+            return have_reactors_catch_up(unit);
         }
         purge(unit, &ended.plan);
         unit.runtime.write_off_tasks(ended.plan.id);
@@ -269,6 +273,10 @@ impl Manager {
         }
         let record = unit.runtime.control.unit(ended.plan.id);
         let was_in_order = record.is_some_and(|record| record.stage() == Stage::Ended);
+        // The successor of a worker tells the reactors that it is there; nobody does so here.
+        if ended.plan.roles.is_user() && !was_in_order && !self.is_ending.get() {
+            have_reactors_catch_up(unit);
+        }
         self.note_end(unit, ended.plan.id, ended.life, was_in_order);
     }
 
@@ -324,8 +332,7 @@ impl Manager {
         unit.hear_signals();
         let is_ending = self.is_ending.get() || unit.runtime.control.root().is_ending();
         let is_wanted = |plan: &UnitPlan| {
-            let unread_bytes = unit.runtime.control.wiring.unread_bytes(plan.id.0);
-            !is_ending || (unread_bytes > 0 && is_served_to_the_end(unit, plan))
+            !is_ending || (unread_bytes(unit, plan) > 0 && is_served_to_the_end(unit, plan))
         };
         let missing: Vec<UnitPlan> = children_of(unit)
             .filter(|plan| unit.family.life_of(plan.id).is_none())
@@ -382,6 +389,17 @@ fn children_of(unit: &Unit) -> impl Iterator<Item = UnitPlan> + '_ {
     children.filter(|plan| plan.roles.is_managed()).copied()
 }
 
+/// What a worker that has ended leaves unread, and owes somebody. Of an event worker that is what
+/// reactors gave: for messages that workers send each other while they end they would be started
+/// again and again.
+fn unread_bytes(unit: &Unit, plan: &UnitPlan) -> u64 {
+    let wiring = &unit.runtime.control.wiring;
+    match plan.roles.is_task() {
+        true => wiring.unread_bytes(plan.id.0),
+        false => wiring.unread_own_bytes(plan.id.0),
+    }
+}
+
 /// Whether what a worker has not read when the server ends is for a successor. What comes to an
 /// event worker when all of them have ended are results of tasks; and a task worker that has ended
 /// in order had all the time that there is.
@@ -408,6 +426,14 @@ fn is_told_user(unit: &Unit, ended: &Ended, status: ExitStatus) -> bool {
     is_term && ended.plan.roles.is_user() && unit.runtime.control.root().is_ending()
 }
 
+/// A process has died that may have done something to a connection and not said so: the reactors
+/// look what the shared records say of theirs.
+fn have_reactors_catch_up(unit: &Unit) {
+    for reactor in unit.runtime.plan.reactors() {
+        unit.post(*reactor, MessageKind::WorkerReady, SessionId(0), 0, &[]);
+    }
+}
+
 /// Takes back the connections that lived in a dead worker's process.
 fn purge(unit: &Unit, plan: &UnitPlan) {
     if !plan.roles.is_worker() {
@@ -430,5 +456,42 @@ impl Unit {
         }
         self.begin_task_life();
         self.runtime.note_face(self.plan.id, process::pid());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hooks::Hooks;
+    use crate::model::plan::{Mode, Plan};
+    use crate::model::settings::{Machine, Settings};
+    use crate::model::user::{Pipe, UserProcess};
+    use crate::unit::Runtime;
+    use std::sync::Arc;
+
+    #[test]
+    fn reactors_look_around_when_somebody_has_died_whose_successor_would_not_tell_them() {
+        let machine = Machine { cpu_count: 1, descriptor_limit: 1024, port_descriptor: 3 };
+        let settings = Settings::new(Mode::Process, machine).in_force();
+        let plan = Plan::new(Mode::Process, &settings, 1);
+        let user = UserProcess { pipe: Arc::new(Pipe::new().unwrap()), hook: Arc::new(|| {}) };
+        let runtime =
+            Runtime::new(plan, settings, Hooks::default(), vec![user], Vec::new()).unwrap();
+        let plan = &runtime.plan;
+        let of = |id: UnitId| *plan.unit(id).unwrap();
+        let (user, worker) = (of(plan.users()[0]), of(plan.workers()[0]));
+        let (reactor, id) = (plan.reactors()[0], plan.manager().unwrap());
+        let (unit, _events) = Unit::new(Arc::new(runtime), id).unwrap();
+        let mut inbox = unit.runtime.control.wiring.inbox(reactor.0).unwrap();
+        let manager = unit.manager.as_ref().unwrap();
+        for (plan, is_detached, wanted) in
+            [(user, false, true), (worker, true, true), (worker, false, false)]
+        {
+            manager.bury(&unit, &Ended::killed(plan, is_detached));
+            unit.tell_others();
+            inbox.wake();
+            let kind = inbox.next().map(|message| message.header.kind);
+            assert_eq!(kind, wanted.then_some(MessageKind::WorkerReady as u8), "{plan:?}");
+        }
     }
 }

@@ -6,11 +6,15 @@
 
 mod acceptor;
 mod arrival;
+mod command;
 mod control;
+mod counting;
 mod family;
 pub mod later;
 mod leaving;
+mod left_over;
 mod manager;
+mod message;
 pub mod notify;
 mod outgoing;
 mod parking;
@@ -24,6 +28,7 @@ mod spawn;
 mod successors;
 mod task;
 pub mod tasks;
+mod terms;
 pub mod timer;
 mod turn;
 pub mod user;
@@ -32,9 +37,9 @@ mod worker;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -43,6 +48,7 @@ use crate::error::{code, Error, Result};
 use crate::event::post::Post;
 use crate::event::{Loop, Token, Watcher};
 use crate::ipc::Outbox;
+use crate::model::command::ProgramCommand;
 use crate::model::connection::Connection;
 use crate::model::control::{Control, Reload};
 use crate::model::dispatch::Dispatch;
@@ -52,7 +58,7 @@ use crate::model::port::Port;
 use crate::model::route;
 use crate::model::settings::{complete_heartbeat, InForce};
 use crate::model::user::UserProcess;
-use crate::model::worker::{Leave, Stage, UnitCounters, UnitRecord};
+use crate::model::worker::{Leave, Stage, UnitRecord};
 use crate::model::{SessionId, UnitId};
 use crate::os::memory::Home;
 use crate::os::signal::Signals;
@@ -60,8 +66,10 @@ use crate::os::{clock, process};
 
 use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
+use command::Commanding;
 use family::Family;
 use later::Later;
+use leaving::Parts;
 use manager::Manager;
 use outgoing::{HeldBack, OnWay};
 use parking::Parking;
@@ -96,6 +104,8 @@ pub struct Runtime {
     pub users: Vec<UserProcess>,
     /// The shared memory.
     pub control: Control,
+    /// The program's commands.
+    pub commands: Vec<ProgramCommand>,
     /// What worker 0 does every `stats_timer_interval`.
     pub write_stats: Option<fn(&Unit)>,
     arrival: Arrival,
@@ -135,6 +145,7 @@ impl Runtime {
             ports,
             users,
             control,
+            commands: Vec::new(),
             write_stats,
             arrival,
             handovers,
@@ -192,8 +203,18 @@ impl Runtime {
     /// Whether connections of a port are looked after while nothing happens to them.
     pub fn ends_idle(&self, port: usize) -> bool {
         self.ports.get(port).is_some_and(|port| {
-            port.settings.heartbeat_idle_time_s > 0 || port.settings.max_idle_time_ms > 0
+            let settings = &port.settings;
+            // A handshake has its time.
+            settings.heartbeat_idle_time_s > 0
+                || settings.max_idle_time_ms > 0
+                || port.tls.is_some()
         })
+    }
+
+    /// Whether connections of a port have TLS.
+    #[inline]
+    pub fn has_tls(&self, port: usize) -> bool {
+        self.ports.get(port).is_some_and(|port| port.tls.is_some())
     }
 
     /// The worker that runs the callbacks of a connection.
@@ -240,6 +261,10 @@ pub struct Unit {
     hasty: Cell<u32>,
     /// The round of log files that this unit writes to.
     log_round: Cell<u32>,
+    /// The round of certificates that this unit has read, if it reads them for others.
+    terms_round: Cell<u32>,
+    /// The round of looks at sockets that others have left.
+    accept_round: Cell<u32>,
     /// It accepts and reads no more.
     is_quiesced: Cell<bool>,
     /// When it is quiet although messages come and come.
@@ -251,6 +276,8 @@ pub struct Unit {
     /// Its inbox, its own lanes and its record are its successor's already.
     is_detached: Cell<bool>,
     stage: Cell<Stage>,
+    parts: Parts,
+    commanding: Commanding,
     finish_deadline_ns: Cell<Option<u64>>,
     has_announced_end: Cell<bool>,
     family: Family,
@@ -262,6 +289,19 @@ pub struct Unit {
     worker: Option<Worker>,
     task: Option<TaskWorker>,
     user: Option<User>,
+}
+
+/// The units whose full inboxes do not keep a unit from its own. A pool of tasks that is slow fills
+/// memory, but never keeps a worker from its results; and workers may wait for each other. A task
+/// worker gives its results away before it takes the next task.
+fn not_waited_for(plan: &Plan, unit: &UnitPlan) -> Range<u16> {
+    let tasks = plan.tasks();
+    let first = if unit.roles.is_task() { tasks.first() } else { plan.workers().first() };
+    let last = tasks.last().or(plan.workers().last().filter(|_| !unit.roles.is_task()));
+    match (first, last) {
+        (Some(first), Some(last)) => first.0..last.0 + 1,
+        _ => 0..0,
+    }
 }
 
 thread_local! {
@@ -321,7 +361,6 @@ impl Unit {
         let process = plan.user.and_then(|number| runtime.users.get(usize::from(number)));
         let unit = Rc::new(Self {
             home: Home::new().map_err(failed)?,
-            watcher,
             loop_descriptor: events.descriptor(),
             outbox: RefCell::new(runtime.control.wiring.outbox(id.0)?),
             held_back: RefCell::default(),
@@ -337,39 +376,39 @@ impl Unit {
             untold: Cell::default(),
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),
+            terms_round: Cell::new(runtime.control.root().terms_round()),
+            accept_round: Cell::new(runtime.control.root().accept_round()),
             is_quiesced: Cell::new(false),
             quiet_by_ns: Cell::new(None),
             doubt_until_ns: Cell::new(0),
             leave: Cell::new(Leave::Stay),
             is_detached: Cell::new(false),
             stage: Cell::new(Stage::Down),
+            parts: Parts::default(),
+            commanding: Commanding::new(&runtime, &watcher, id)?,
             finish_deadline_ns: Cell::new(None),
             has_announced_end: Cell::new(false),
             family: Family::default(),
             root: has(Roles::ROOT).then(Root::default),
             manager: has(Roles::MANAGER).then(Manager::default),
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
-            reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)).transpose()?,
+            reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
             receiver: has(Roles::REACTOR)
                 .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),
             task: has(Roles::TASK).then(|| TaskWorker::new(&runtime.settings)),
             user: process.cloned().map(User::new),
+            watcher,
             plan,
             runtime,
         });
         unit.refresh_now();
-        // A pool that is slow fills memory, but never keeps a worker from its results.
-        let tasks = unit.runtime.plan.tasks();
-        if let (Some(first), Some(last)) = (tasks.first(), tasks.last()) {
-            unit.outbox.borrow_mut().leave_waiting(first.0..last.0 + 1);
-        }
+        unit.outbox.borrow_mut().leave_waiting(not_waited_for(&unit.runtime.plan, &unit.plan));
         if let Some(doorbell) = unit.runtime.control.wiring.doorbell_fd(id.0) {
             unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
         }
         if plan.start == Start::Fork {
-            let root = unit.runtime.root_process.as_raw_fd();
-            unit.watcher.watch(root, Token::RootEnd).map_err(failed)?;
+            unit.watcher.watch(unit.root_descriptor(), Token::RootEnd).map_err(failed)?;
         }
         if let Some(reactor) = &unit.reactor {
             reactor.begin(&unit)?;
@@ -383,6 +422,11 @@ impl Unit {
             .map_err(|error| Error::system("watch for signals", &error))?;
         self.signals.replace(Some(signals));
         Ok(())
+    }
+
+    /// Becomes readable when the process of the root has ended.
+    fn root_descriptor(&self) -> RawFd {
+        self.runtime.root_process.as_raw_fd()
     }
 
     /// What the server's units all read.
@@ -402,59 +446,6 @@ impl Unit {
             false => self.runtime.control.unit(self.plan.id),
             true => None,
         }
-    }
-
-    /// The unit's counters, as long as they are not its successor's.
-    #[inline]
-    pub fn counters(&self) -> Option<&UnitCounters> {
-        match self.is_detached.get() {
-            false => self.runtime.control.counters(self.plan.id),
-            true => None,
-        }
-    }
-
-    /// What this unit counts for a port that is not the first: the first has what is left of the
-    /// totals, so that a server with one port counts everything once.
-    #[inline]
-    pub fn port_counters(&self, port: usize) -> Option<&UnitCounters> {
-        match self.is_detached.get() || port == 0 {
-            false => self.runtime.control.port_counters(self.plan.id, port),
-            true => None,
-        }
-    }
-
-    /// Counts a send to a connection of a port.
-    #[inline]
-    pub fn count_send(&self, port: usize, bytes: u64) {
-        if self.is_detached.get() {
-            return self.count_retired_send(port, bytes);
-        }
-        self.count(port, |counters| {
-            counters.responses.add(1);
-            counters.sent_bytes.add(bytes);
-        });
-    }
-
-    /// Counts something of a port, in all and for the port.
-    #[inline]
-    pub fn count(&self, port: usize, act: impl Fn(&UnitCounters)) {
-        self.counters().into_iter().for_each(&act);
-        self.port_counters(port).into_iter().for_each(&act);
-    }
-
-    #[cold]
-    fn count_retired_send(&self, port: usize, bytes: u64) {
-        let control = &self.runtime.control;
-        let retired = control.retired(0).into_iter().chain(control.retired(port));
-        for sends in retired.take(if port == 0 { 1 } else { 2 }) {
-            sends.responses.fetch_add(1, Ordering::Relaxed);
-            sends.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts a connection that was dropped at accept.
-    pub(super) fn count_aborted(&self, port: usize) {
-        self.count(port, |counters| counters.aborted.add(1));
     }
 
     /// Whether the callbacks of this connection run here.

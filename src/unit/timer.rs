@@ -36,6 +36,8 @@ pub(super) enum Timer {
     Stats,
     /// It is looked which connections are idle.
     Idle(Look),
+    /// Handshakes may have taken too long.
+    Handshake,
 }
 
 /// A descriptor of the program.
@@ -139,6 +141,7 @@ impl Unit {
                 (Timer::Accept, None) | (Timer::Deadline, _) => {}
                 (Timer::Stats, _) => self.keep_stats(),
                 (Timer::Idle(look), _) => self.end_idle(look),
+                (Timer::Handshake, _) => self.end_slow_handshakes(),
             }
             self.agenda.own_timers.borrow_mut().done(due, monotonic_ns);
         }
@@ -158,6 +161,12 @@ impl Unit {
         if let (Some(write), true) = (self.runtime.write_stats, self.stage.get() < Stage::Quiet) {
             write(self);
             self.begin_stats();
+        }
+    }
+
+    fn end_slow_handshakes(&self) {
+        if let Some(reactor) = &self.reactor {
+            reactor.end_slow_handshakes(self);
         }
     }
 
@@ -200,7 +209,7 @@ impl Unit {
 
     /// Runs a call of the program that is no event; a worker is seen busy meanwhile.
     #[inline]
-    fn call(&self, act: impl FnOnce()) {
+    pub(super) fn call(&self, act: impl FnOnce()) {
         match &self.worker {
             Some(worker) => worker.call(self, None, SessionId(0), act),
             None => act(),

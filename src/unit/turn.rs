@@ -67,6 +67,7 @@ impl Unit {
         if self.plan.start != Start::Thread {
             self.begin_life();
         }
+        self.fail_lost_request();
         if let Some(root) = &self.root {
             root.begin(self)?;
         }
@@ -100,12 +101,17 @@ impl Unit {
             inbox.wake();
         }
         self.refresh_now();
+        // What was said before has been told: the first answer of this turn waits for the others.
+        self.told_others_ns.set(self.last_look_ns.get());
+        self.untold.set(0);
         self.renew_log();
+        self.hear_of_terms();
         self.agenda.begin_round();
         for ready in events.ready() {
             self.take_event(ready);
             self.look_up();
         }
+        self.take_left_over();
         self.tell_others();
         self.take_messages(inbox);
         self.take_timers(self.last_look_ns.get());
@@ -163,13 +169,14 @@ impl Unit {
             Token::Child(unit) => self.family.note_end(UnitId(unit)),
             Token::Signal => self.take_signals(),
             Token::RootEnd => self.end_orphaned(),
+            Token::Desk => self.clear_desk(),
             Token::Program(fd) => self.take_io(fd, ready),
         }
     }
 
     /// The root's process is gone. Nothing orderly can be done without it, and the port has to be
     /// free for a restart: this process ends at once, after its children.
-    fn end_orphaned(&self) {
+    pub(super) fn end_orphaned(&self) {
         self.family.kill_all();
         process::exit_at_once(ORPHANED);
     }
@@ -217,14 +224,15 @@ impl Unit {
         }
     }
 
-    /// A worker says all it has to say before it takes the next message: whatever is lost with it
-    /// when it is killed is then the one message in its hands.
+    /// A worker answers before it takes the next message: whatever is lost with it when it is
+    /// killed is then the one message in its hands. It does not wait for other workers to take what
+    /// it has for them, who may wait for this one.
     fn may_take_messages(&self) -> bool {
         if self.reactor.is_some() {
             return true;
         }
         // A worker that leaves alone leaves the rest to its successor.
-        !self.leaves_alone() && !self.outbox.borrow().is_held_up()
+        (!self.leaves_alone() || self.parts.are_open.get()) && !self.outbox.borrow().is_held_up()
     }
 
     fn take_messages(&self, inbox: &mut Inbox) {
@@ -304,7 +312,13 @@ impl Unit {
             (MessageKind::Packet, Some(worker), _) => {
                 worker.packet_message(self, &header, &message.payload);
             }
-            (MessageKind::Connect, Some(worker), _) => worker.connect(self, session),
+            (MessageKind::Message, Some(worker), _) => {
+                worker.pipe_message(self, &header, &message.payload);
+            }
+            (MessageKind::Command, _, _) => self.answer_command(&header, &message.payload),
+            (MessageKind::Connect, Some(worker), _) => {
+                worker.connect(self, session, &message.payload);
+            }
             (MessageKind::Close, Some(worker), _) => worker.close_for_peer(self, session),
             (MessageKind::CloseFor, _, Some(reactor)) => {
                 reactor.close_for(self, session, header.extra != 0);

@@ -1,8 +1,8 @@
 //! The worker: runs the program's data callbacks, one at a time. A task worker begins, ends and is
 //! seen to be busy like any other; what it runs is in `task.rs`.
 
-use std::cell::Cell;
-use std::collections::hash_map::RandomState;
+use std::cell::{Cell, RefCell};
+use std::collections::hash_map::{HashMap, RandomState};
 use std::hash::BuildHasher;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering;
 use crate::error::{clear_last, code};
 use crate::ipc::Header;
 use crate::model::connection::Connection;
-use crate::model::hooks::{ConnectionEvent, Event, EventKind, PacketEvent, WorkerEvent};
+use crate::model::hooks::{
+    ConnectionEvent, Event, EventKind, MessageEvent, PacketEvent, WorkerEvent,
+};
 use crate::model::kind::{hold, MessageKind};
 use crate::model::route::{self, Session};
 use crate::model::settings::InForce;
@@ -30,6 +32,8 @@ pub(super) struct Worker {
     request_limit: u64,
     /// Reactors may wait until it has taken what they gave it.
     is_awaited: bool,
+    /// The certificates of peers, as PEM, of those connections that have one.
+    certificates: RefCell<HashMap<SessionId, Box<[u8]>>>,
 }
 
 /// The reactor number in a close event when the server closed.
@@ -42,6 +46,7 @@ impl Worker {
             has_ended: Cell::new(false),
             request_limit: limit_of(settings.max_request, settings.max_request_grace),
             is_awaited: settings.max_queued_bytes > 0,
+            certificates: RefCell::default(),
         }
     }
 
@@ -130,9 +135,13 @@ impl Worker {
         }
     }
 
-    /// A connection was accepted.
-    pub(super) fn connect(&self, unit: &Unit, session: SessionId) {
+    /// A connection was accepted; the certificate of its peer, if any, is kept as long as it is
+    /// open.
+    pub(super) fn connect(&self, unit: &Unit, session: SessionId, certificate: &[u8]) {
         if let Session::Open(record) = route::find(&unit.runtime.control.connections, session) {
+            if !certificate.is_empty() {
+                self.certificates.borrow_mut().insert(session, certificate.into());
+            }
             self.raise_of(unit, record, EventKind::Connect, connection_event(record, session));
         }
     }
@@ -204,6 +213,13 @@ impl Worker {
         self.count_handled(unit, counters, number);
     }
 
+    /// A message of another process.
+    pub(super) fn pipe_message(&self, unit: &Unit, header: &Header, data: &[u8]) {
+        let source_worker = header.session as i32;
+        let event = MessageEvent { source_worker, sent_ns: header.time, data };
+        self.raise(unit, &Event::Message(event));
+    }
+
     #[inline]
     fn count_handled(&self, unit: &Unit, counters: &UnitCounters, port: usize) {
         counters.requests.add(1);
@@ -259,6 +275,7 @@ impl Worker {
             self.raise_of(unit, record, EventKind::Close, connection_event(record, session));
         }
         record.end_close();
+        self.forget_certificate(session);
         unit.tell_closed(route::reactor_of(record), session, false);
     }
 
@@ -275,9 +292,17 @@ impl Worker {
                 self.raise_of(unit, record, EventKind::Close, event);
                 record.end_close();
             }
+            self.forget_certificate(session);
             unit.tell_closed(owner, session, is_reset);
         } else if is_reset {
             unit.tell_closed(owner, session, true);
+        }
+    }
+
+    fn forget_certificate(&self, session: SessionId) {
+        let mut certificates = self.certificates.borrow_mut();
+        if !certificates.is_empty() {
+            certificates.remove(&session);
         }
     }
 
@@ -372,6 +397,12 @@ impl Unit {
             true => Status::Exit,
             false => Status::Busy,
         }
+    }
+
+    /// The certificate of the peer of a connection, as PEM, where its connect callback has run.
+    pub fn certificate_of(&self, session: SessionId) -> Option<Vec<u8>> {
+        let certificates = self.worker.as_ref()?.certificates.borrow();
+        certificates.get(&session).map(|certificate| certificate.to_vec())
     }
 
     /// The id of the worker that this unit is.

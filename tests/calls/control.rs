@@ -1,19 +1,33 @@
 //! What can go wrong with a call that controls a connection.
 
 use super::table::When::Callback;
-use super::table::{bad, live, row, Function, Raw, NO_ID, NO_SESSION, PARAMS};
+use super::table::{bad, buffer, live, row, Function, Raw, NO_ID, NO_SESSION, PARAMS};
 use std::ptr::null_mut;
+use swoole::ffi::connection::*;
 use swoole::ffi::control::*;
 use swoole::ffi::error_codes::*;
 
+const NO_CERTIFICATE: i32 = SW_ERROR_SSL_EMPTY_PEER_CERTIFICATE;
 const NO_HEARTBEAT: i32 = SW_ERROR_OPERATION_NOT_SUPPORT;
 
 fn heartbeat(server: Raw, capacity: i32) -> bool {
     sw_server_heartbeat(server, false, [0; 4].as_mut_ptr(), capacity) != -1
 }
 
+fn client_cert(server: Raw, fd: i64) -> bool {
+    let mut out = buffer();
+    sw_server_get_client_cert(server, fd, &mut out)
+}
+
 #[rustfmt::skip]
 pub const CONTROL: &[Function] = &[
+    row("sw_server_get_client_cert", Callback, Some(|s| client_cert(s, live())), &[
+        bad("no place", |s| sw_server_get_client_cert(s, live(), null_mut()), PARAMS, "out"),
+        bad("id 0", |s| client_cert(s, 0), NO_CERTIFICATE, "0"),
+        bad("least id", |s| client_cert(s, i64::MIN), NO_CERTIFICATE, "-9223372036854775808"),
+        bad("id 100", |s| client_cert(s, 100), NO_CERTIFICATE, "100"),
+        bad("a plain connection", |s| client_cert(s, live()), NO_CERTIFICATE, "no certificate"),
+    ]),
     row("sw_server_pause", Callback, Some(|s| sw_server_pause(s, live())), &[
         bad("id 0", |s| sw_server_pause(s, 0), NO_SESSION, "0"),
         bad("least id", |s| sw_server_pause(s, i64::MIN), NO_SESSION, "-9223372036854775808"),

@@ -3,7 +3,7 @@
 use super::table::When::{Always, Callback, Configure};
 use super::table::{bad, c, harmless, ignore, row, Function, Raw};
 use super::table::{LOCALHOST, LONG_HOST, NOT_UTF8, NO_SESSION, NO_TYPE, PARAMS, PORT};
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::ptr::{null, null_mut};
 use swoole::ffi::error_codes::*;
 use swoole::ffi::port::*;
@@ -49,6 +49,14 @@ fn set_json(port: *mut sw_port_t, json: &[u8]) -> bool {
     sw_port_set_json(port, json.as_ptr().cast(), json.len())
 }
 
+extern "C-unwind" fn one_byte(_: *const u8, _: usize, _: *mut c_void) -> i64 {
+    1
+}
+
+fn set_length(port: *mut sw_port_t) -> bool {
+    sw_port_set_length_func(port, Some(one_byte), null_mut())
+}
+
 fn list(port: *const sw_port_t, start_fd: i64, page_size: i32) -> bool {
     let mut fds = [0; 100];
     sw_port_get_client_list(port, start_fd, fds.as_mut_ptr(), page_size) != -1
@@ -77,8 +85,6 @@ pub const PORTS: &[Function] = &[
         bad("type 0", |s| add(s, LOCALHOST, 0, 0), NO_TYPE, "0"),
         bad("type 7", |s| add(s, LOCALHOST, 0, 7), NO_TYPE, "7"),
         bad("least type", |s| add(s, LOCALHOST, 0, i32::MIN), NO_TYPE, "-2147483648"),
-        bad("TLS", |s| add(s, LOCALHOST, 0, SW_SOCK_TCP | SW_SSL),
-            SW_ERROR_OPERATION_NOT_SUPPORT, "513"),
         bad("IPv6 for IPv4", |s| add(s, c!("::1"), 0, SW_SOCK_UDP),
             SW_ERROR_BAD_HOST_ADDR, "::1"),
         bad("IPv4 for IPv6", |s| add(s, LOCALHOST, 0, SW_SOCK_UDP6),
@@ -134,6 +140,13 @@ pub const PORTS: &[Function] = &[
         bad("half a text", |s| set_json(first(s), b"{\"backlog\": 9"), PARAMS, "JSON"),
         bad("a list", |s| set_json(first(s), b"[1]"), PARAMS, "JSON"),
         bad("no number", |s| set_json(first(s), b"{\"backlog\": \"four\"}"), PARAMS, "\"four\""),
+    ]),
+    row("sw_port_set_length_func", Configure, Some(|s| set_length(first(s))), &[
+        bad("no port", |_| set_length(null_mut()), PARAMS, "port is NULL"),
+        bad("no handle", |_| set_length(WILD.cast_mut()), PARAMS, "no port"),
+        bad("freed", |_| set_length(freed()), PARAMS, "no port"),
+        bad("no function", |s| sw_port_set_length_func(first(s), None, null_mut()),
+            PARAMS, "length function is NULL"),
     ]),
     row("sw_port_on", Configure, Some(|s| on(first(s), c!("connect"))), &[
         bad("NULL", |_| on(null_mut(), c!("connect")), PARAMS, "NULL"),

@@ -127,7 +127,12 @@ pub struct Setup {
 impl Setup {
     /// A server on the port of this test with two workers, which reports "ready" when it serves.
     pub fn server(&self) -> Result<Server, api::Error> {
-        let server = self.bare_server("127.0.0.1", swoole::ffi::types::SW_SOCK_TCP)?;
+        self.server_of(swoole::ffi::types::SW_SOCK_TCP)
+    }
+
+    /// The same, of another type of socket for 127.0.0.1.
+    pub fn server_of(&self, sock_type: i32) -> Result<Server, api::Error> {
+        let server = self.bare_server("127.0.0.1", sock_type)?;
         server.set("worker_num", "2")?;
         server.on("start", |_, _| {})?;
         Ok(server)

@@ -73,7 +73,15 @@ pub fn prepare(
     settings: &[(&str, &str)],
     on_receive: fn(Handle, &Event),
 ) -> std::result::Result<Server, api::Error> {
-    let server = setup.server()?;
+    dress(setup.server()?, settings, on_receive)
+}
+
+/// Makes a puppet of a server.
+pub fn dress(
+    server: Server,
+    settings: &[(&str, &str)],
+    on_receive: fn(Handle, &Event),
+) -> std::result::Result<Server, api::Error> {
     for (name, value) in settings {
         server.set(name, value)?;
     }

@@ -1,5 +1,7 @@
 //! User processes as a test has them: the C functions, and messages through the pipe.
 
+#![allow(dead_code)]
+
 use crate::common::api::{last_error, Handle, Result};
 use std::ffi::c_void;
 use std::io::{self, Read, Write};

@@ -1,10 +1,13 @@
 //! What a port of a running server works with.
 
+use std::sync::Arc;
+
 use crate::net::options::{Keepalive, SocketOptions};
 use crate::os::socket::Keepalive as Probes;
+use crate::proto::settings::{FramerSettings, LengthType};
 
 use super::table::Name;
-use super::Settings;
+use super::{Settings, Value};
 
 /// The settings of one port, in force.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub struct PortSettings {
     pub heartbeat_idle_time_s: u64,
     /// Milliseconds without traffic after which a connection is closed; 0: never.
     pub max_idle_time_ms: u64,
+    /// How its connections are framed.
+    pub framing: Arc<FramerSettings>,
 }
 
 impl Settings {
@@ -37,6 +42,33 @@ impl Settings {
             low_watermark: self.int(Name::BufferLowWatermark) as u64,
             heartbeat_idle_time_s: self.int(Name::HeartbeatIdleTime) as u64,
             max_idle_time_ms: self.int(Name::MaxIdleTime) as u64,
+            framing: Arc::new(self.framing()),
+        }
+    }
+
+    fn framing(&self) -> FramerSettings {
+        let is_on = |name| self.int(name) != 0;
+        let letter = self.text(Name::PackageLengthType).bytes().next();
+        FramerSettings {
+            max_length: self.package_max_length() as usize,
+            open_eof_check: is_on(Name::OpenEofCheck),
+            open_eof_split: is_on(Name::OpenEofSplit),
+            package_eof: match self.value(Name::PackageEof) {
+                Value::Text(text) => text.into_bytes(),
+                Value::Bytes(bytes) => bytes,
+                Value::Int(_) | Value::Bool(_) | Value::Seconds(_) => Vec::new(),
+            },
+            open_length_check: is_on(Name::OpenLengthCheck),
+            // The table keeps out what is no letter.
+            length_type: letter.and_then(LengthType::from_letter).unwrap_or(LengthType::DEFAULT),
+            length_offset: self.int(Name::PackageLengthOffset) as usize,
+            body_offset: self.int(Name::PackageBodyOffset) as usize,
+            length_fn: self.length_fn.clone(),
+            open_http: is_on(Name::OpenHttpProtocol),
+            open_websocket: is_on(Name::OpenWebsocketProtocol),
+            websocket_subprotocol: Vec::new(),
+            open_mqtt: is_on(Name::OpenMqttProtocol),
+            open_redis: is_on(Name::OpenRedisProtocol),
         }
     }
 

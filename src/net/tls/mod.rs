@@ -11,6 +11,7 @@
 mod clients;
 mod files;
 mod first_bytes;
+mod in_force;
 mod names;
 mod reasons;
 mod records;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use files::CertificateFiles;
 pub use first_bytes::is_client_hello;
+pub use in_force::TermsInForce;
 pub use stream::{Handshake, TlsStream};
 pub use terms::Terms;
 

@@ -11,13 +11,15 @@
 //! ([`TlsStream::has_pending_input`]), and what was taken from a writer may not have left yet
 //! ([`TlsStream::wants_write`]).
 
+mod writing;
+
 use std::cell::RefCell;
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, EncryptError};
 
 use crate::error::{code, Error, Result};
 use crate::net::stream::Moved;
@@ -35,12 +37,6 @@ const READ_OVERHEAD: usize = 512;
 /// The most bytes that are kept because they are unfinished: the longest handshake message that is
 /// taken, in a few records.
 const MOST_KEPT: usize = 80 * 1024;
-/// Plain bytes of the largest record.
-const RECORD: usize = 16 * 1024;
-/// More than what a record adds to the bytes in it.
-const RECORD_OVERHEAD: usize = 64;
-/// Bytes that are encrypted before they are written, with all that is added.
-const MOST_SEALED: usize = 4 * (RECORD + RECORD_OVERHEAD);
 /// Bytes that a thread has for all its connections.
 const SHARED_BYTES: usize = MOST_READ + MOST_KEPT;
 
@@ -74,6 +70,16 @@ pub enum Handshake {
     Failed(Error),
 }
 
+/// What a read of the socket has given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Received {
+    Nothing,
+    /// Less than was asked for: nothing is left, but the end.
+    Part,
+    /// All that was asked for: there may be more.
+    All,
+}
+
 /// Where our side of the stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writing {
@@ -94,6 +100,8 @@ pub struct TlsStream {
     /// Encrypted, not taken by the socket yet.
     outgoing: Waiting,
     writing: Writing,
+    /// Bytes that the socket has taken.
+    written: u64,
     has_begun: bool,
     peer_has_ended: bool,
     broken: Option<Error>,
@@ -131,6 +139,7 @@ impl TlsStream {
             plain: Waiting::default(),
             outgoing: Waiting::default(),
             writing: Writing::Open,
+            written: 0,
             has_begun: false,
             peer_has_ended: false,
             broken: None,
@@ -140,7 +149,7 @@ impl TlsStream {
     /// Goes on with the handshake, as far as that is possible now.
     pub fn handshake(&mut self) -> Handshake {
         loop {
-            let (_, is_more) = self.receive(&mut []);
+            let (_, received) = self.receive(&mut []);
             if let Err(errno) = self.flush() {
                 // Why the peer has left may be what it said before.
                 self.broken.get_or_insert_with(|| reasons::reset(errno));
@@ -156,7 +165,8 @@ impl TlsStream {
             if self.peer_has_ended {
                 return Handshake::Failed(reasons::left(self.has_begun));
             }
-            if !is_more {
+            // The end may have come with the last bytes, and no event tells of it again.
+            if received == Received::Nothing {
                 return match self.wants_write() {
                     true => Handshake::NeedsWrite,
                     false => Handshake::NeedsRead,
@@ -168,10 +178,10 @@ impl TlsStream {
     /// Reads what is there, at most the length of `into`, which must not be empty.
     pub fn read(&mut self, into: &mut [u8]) -> Moved {
         let mut count = self.plain.take_into(into);
-        let mut is_more = true;
-        while is_more && count < into.len() {
+        let mut received = Received::All;
+        while received == Received::All && count < into.len() {
             let more;
-            (more, is_more) = self.receive(into.get_mut(count..).unwrap_or_default());
+            (more, received) = self.receive(into.get_mut(count..).unwrap_or_default());
             count += more;
         }
         match &self.broken {
@@ -187,11 +197,11 @@ impl TlsStream {
         !self.plain.is_empty() || self.peer_has_ended || self.broken.is_some()
     }
 
-    /// Reads the socket once. Gives how many bytes were put into `into`, and whether there may be
-    /// more in the socket; the end and a breach are noted. `plain` is empty or `into` is.
-    fn receive(&mut self, into: &mut [u8]) -> (usize, bool) {
+    /// Reads the socket once. Gives how many bytes were put into `into`, and what the socket had;
+    /// the end and a breach are noted. `plain` is empty or `into` is.
+    fn receive(&mut self, into: &mut [u8]) -> (usize, Received) {
         if self.peer_has_ended || self.broken.is_some() {
-            return (0, false);
+            return (0, Received::Nothing);
         }
         with_shared(|shared| {
             let kept = copy(&self.sealed, shared);
@@ -199,20 +209,21 @@ impl TlsStream {
             let room = shared.get_mut(kept..).and_then(|room| room.get_mut(..wanted));
             let Some(room) = room.filter(|_| kept < MOST_KEPT) else {
                 self.broken = Some(reasons::endless());
-                return (0, false);
+                return (0, Received::Nothing);
             };
             match socket::recv(self.socket.as_raw_fd(), room) {
                 Ok(0) => self.peer_has_ended = true,
                 Ok(count) => {
                     let bytes = shared.get_mut(..kept + count).unwrap_or_default();
-                    return (self.take_in(bytes, into), count == wanted);
+                    let received = if count == wanted { Received::All } else { Received::Part };
+                    return (self.take_in(bytes, into), received);
                 }
                 Err(error) if is_not_now(&error) => {}
                 Err(error) => {
                     self.broken = Some(Error::system("the connection is broken", &error));
                 }
             }
-            (0, false)
+            (0, Received::Nothing)
         })
     }
 
@@ -254,113 +265,6 @@ impl TlsStream {
         }
     }
 
-    /// Writes as much of `bytes` as is taken; `bytes` must not be empty.
-    pub fn write(&mut self, bytes: &[u8]) -> Moved {
-        self.write_parts(&[IoSlice::new(bytes)])
-    }
-
-    /// Writes as much of the parts, in order, as is taken. Some of that may wait here, until
-    /// [`TlsStream::flush`]; as long as it does, nothing more is taken.
-    pub fn write_parts(&mut self, parts: &[IoSlice<'_>]) -> Moved {
-        match self.flush() {
-            Ok(true) => {}
-            Ok(false) => return Moved::WouldBlock,
-            Err(errno) => return Moved::Broken(errno),
-        }
-        if self.writing != Writing::Open {
-            return Moved::Broken(libc::EPIPE);
-        }
-        let whole: usize = parts.iter().map(|part| part.len()).sum();
-        let mut total = 0;
-        while total < whole && self.outgoing.is_empty() {
-            let sent = with_shared(|shared| {
-                let (plain, sealed) = self.seal(parts, total, shared)?;
-                total += plain;
-                self.send_now(shared.get(..sealed).unwrap_or_default())?;
-                Ok(plain > 0)
-            });
-            match sent {
-                Ok(true) => {}
-                Ok(false) => return Moved::Broken(libc::EPROTO),
-                Err(errno) => return Moved::Broken(errno),
-            }
-        }
-        Moved::Bytes(total)
-    }
-
-    /// Encrypts what is behind the first `done` bytes of the parts, as much as fits at once. Gives
-    /// how many plain bytes that was and how many it has become.
-    fn seal(
-        &mut self,
-        parts: &[IoSlice<'_>],
-        done: usize,
-        to: &mut [u8],
-    ) -> std::result::Result<(usize, usize), i32> {
-        let (mut plain, mut sealed, mut skipped) = (0, 0, done);
-        for part in parts {
-            let Some(mut rest) = part.get(skipped..) else {
-                skipped -= part.len();
-                continue;
-            };
-            skipped = 0;
-            while !rest.is_empty() {
-                let record = rest.get(..RECORD).unwrap_or(rest);
-                if sealed + record.len() + RECORD_OVERHEAD > MOST_SEALED {
-                    return Ok((plain, sealed));
-                }
-                sealed += self.seal_one(record, to.get_mut(sealed..).unwrap_or_default())?;
-                plain += record.len();
-                rest = rest.get(record.len()..).unwrap_or_default();
-            }
-        }
-        Ok((plain, sealed))
-    }
-
-    /// Encrypts one record, with what the protocol itself has to say in front of it.
-    fn seal_one(&mut self, record: &[u8], to: &mut [u8]) -> std::result::Result<usize, i32> {
-        let mut used = 0;
-        loop {
-            let rest = to.get_mut(used..).unwrap_or_default();
-            // What is kept was looked at: it gives nothing now, but has to be there again.
-            let UnbufferedStatus { state, .. } =
-                self.connection.process_tls_records(&mut self.sealed);
-            match state {
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    return traffic.encrypt(record, rest).map(|count| used + count).map_err(
-                        |error| match error {
-                            EncryptError::InsufficientSize(_) => libc::ENOBUFS,
-                            EncryptError::EncryptExhausted => libc::EPROTO,
-                        },
-                    );
-                }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => match data.encode(rest) {
-                    Ok(count) => used += count,
-                    Err(EncodeError::InsufficientSize(_)) => return Err(libc::ENOBUFS),
-                    Err(EncodeError::AlreadyEncoded) => {}
-                },
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => self.peer_has_ended = true,
-                Ok(_) => return Err(libc::EPIPE),
-                Err(_) => return Err(libc::EPROTO),
-            }
-        }
-    }
-
-    /// Writes what was encrypted; what the socket does not take is kept.
-    fn send_now(&mut self, bytes: &[u8]) -> std::result::Result<(), i32> {
-        let sent = match bytes.is_empty() {
-            true => Ok(0),
-            false => socket::send(self.socket.as_raw_fd(), bytes),
-        };
-        let count = match sent {
-            Ok(count) => count,
-            Err(error) if is_not_now(&error) => 0,
-            Err(error) => return Err(error.raw_os_error().unwrap_or(libc::EIO)),
-        };
-        self.outgoing.push(bytes.get(count..).unwrap_or_default());
-        Ok(())
-    }
-
     /// Whether something waits for the socket to take it: see [`TlsStream::flush`].
     pub fn wants_write(&self) -> bool {
         !self.outgoing.is_empty()
@@ -371,12 +275,27 @@ impl TlsStream {
         self.outgoing.len()
     }
 
+    /// Bytes that the socket has taken since it was connected.
+    pub fn written_bytes(&self) -> u64 {
+        self.written
+    }
+
+    /// Throws away what waits for the socket. The peer gets no orderly end any more: what it has
+    /// may be a part.
+    pub fn cut(&mut self) {
+        self.outgoing = Waiting::default();
+        self.writing = Writing::Ended;
+    }
+
     /// Writes what waits, as far as the socket takes it: whether nothing waits any more, or the
     /// `errno` of a broken connection.
     pub fn flush(&mut self) -> std::result::Result<bool, i32> {
         while !self.outgoing.is_empty() {
             match socket::send(self.socket.as_raw_fd(), self.outgoing.rest()) {
-                Ok(count) => self.outgoing.consume(count),
+                Ok(count) => {
+                    self.written = self.written.wrapping_add(count as u64);
+                    self.outgoing.consume(count);
+                }
                 Err(error) if is_not_now(&error) => return Ok(false),
                 Err(error) => return Err(error.raw_os_error().unwrap_or(libc::EIO)),
             }
@@ -430,13 +349,6 @@ impl TlsStream {
         // Where that cannot be known, nobody waits for it.
         let has_left = || socket::undelivered_bytes(self.as_raw_fd()).map_or(true, |n| n == 0);
         !self.wants_write() && has_left()
-    }
-
-    /// Closes with a reset: what the system still holds for the peer is thrown away.
-    pub fn reset(self) {
-        if socket::reset_on_close(self.as_raw_fd()).is_err() {
-            log::debug!("descriptor {} is closed without a reset", self.as_raw_fd());
-        }
     }
 
     /// The certificate of the client, as PEM; `None` if it gave none.

@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 impl Reactor {
     /// The peer has ended (0) or the connection is broken (`errno`): the worker is told.
     pub(super) fn end_of_peer(&self, unit: &Unit, session: SessionId, errno: i32) {
-        let Some(worker) = self.begin_closing(session, errno) else { return };
+        let Some(worker) = self.begin_closing(unit, session, errno) else { return };
         if let Some(record) = unit.runtime.control.connections.get(session.0) {
             record.close_errno.store(errno, Ordering::Relaxed);
         }
@@ -41,15 +41,32 @@ impl Reactor {
             let Some(peer) = state.peers.get_mut(session) else { return };
             match peer.life {
                 Life::Draining => return state.release(unit, session, false),
+                Life::Shaking => return state.release(unit, session, false),
                 Life::Closing => return,
                 Life::Open => {}
             }
-            peer.cut(&mut state.pool);
+            peer.cut(&unit.runtime.control.connections, &mut state.pool);
             peer.life = Life::Closing;
             peer.worker
         };
         if let Some(record) = unit.runtime.control.connections.get(session.0) {
             record.blame_server();
+        }
+        self.tell_end(unit, session, worker);
+    }
+
+    /// The peer has broken the protocol, of which `code` is the error, or taken its leave (0). What
+    /// was sent to it still goes out; what it sends is thrown away.
+    pub(super) fn end_of_protocol(&self, unit: &Unit, session: SessionId, code: i32) {
+        let worker = match self.state.borrow_mut().peers.get_mut(session) {
+            Some(peer) if peer.life == Life::Open => {
+                peer.life = Life::Closing;
+                peer.worker
+            }
+            Some(_) | None => return,
+        };
+        if let Some(record) = unit.runtime.control.connections.get(session.0) {
+            record.close_errno.store(code, Ordering::Relaxed);
         }
         self.tell_end(unit, session, worker);
     }
@@ -62,12 +79,12 @@ impl Reactor {
     }
 
     /// Moves an open connection of this reactor to `Closing`; gives its worker if it was open.
-    fn begin_closing(&self, session: SessionId, errno: i32) -> Option<UnitId> {
+    fn begin_closing(&self, unit: &Unit, session: SessionId, errno: i32) -> Option<UnitId> {
         let state = &mut *self.state.borrow_mut();
         let peer = state.peers.get_mut(session)?;
         peer.has_ended = true;
         if errno != 0 {
-            peer.cut(&mut state.pool);
+            peer.cut(&unit.runtime.control.connections, &mut state.pool);
         }
         if peer.life != Life::Open {
             return None;
@@ -115,9 +132,9 @@ impl Reactor {
         let Some(peer) = state.peers.get_mut(session) else { return };
         peer.life = Life::Draining;
         if is_reset {
-            peer.cut(&mut state.pool);
+            peer.cut(&unit.runtime.control.connections, &mut state.pool);
         }
-        if peer.out.is_empty() {
+        if is_reset || peer.is_done() {
             state.release(unit, session, is_reset);
         }
     }
@@ -193,8 +210,11 @@ impl State {
         self.levels.end(session);
         let port = give_slot_back(unit, session);
         count_closed(unit, port);
-        let Peer { stream, mut out, has_ended, .. } = peer;
+        let Peer { mut stream, mut out, has_ended, life, .. } = peer;
         out.clear(&mut self.pool);
+        if life == Life::Shaking {
+            unit.count_aborted(port);
+        }
         if is_reset {
             stream.reset();
             return;
@@ -204,7 +224,7 @@ impl State {
             // overtake the last answer. So the end goes out first: a peer that has it does not
             // see the reset. Then what is there is thrown away.
             stream.end_writing();
-            discard(&stream);
+            discard(&mut stream);
             if let Some(parting) = &mut self.parting {
                 parting.push(stream);
             }
@@ -213,10 +233,10 @@ impl State {
 }
 
 /// Throws away what the peer has sent. False if it has ended.
-fn discard(stream: &Stream) -> bool {
+fn discard(stream: &mut Stream) -> bool {
     let mut waste = [0; DISCARDED_BYTES];
     for _ in 0..DISCARDING_READS {
-        match stream.read(&mut waste) {
+        match stream.discard(&mut waste) {
             Moved::Bytes(_) => {}
             Moved::WouldBlock => return true,
             Moved::End | Moved::Broken(_) => return false,
@@ -231,7 +251,8 @@ fn discard(stream: &Stream) -> bool {
 fn see_off(mut parting: Vec<Stream>, deadline_ns: u64) {
     let deadline_ns = deadline_ns.min(clock::monotonic_ns().saturating_add(FAREWELL_NS));
     loop {
-        parting.retain(|stream| discard(stream) && !stream.is_delivered());
+        parting
+            .retain_mut(|stream| stream.takes_leave() && discard(stream) && !stream.is_delivered());
         if parting.is_empty() || clock::monotonic_ns() >= deadline_ns {
             return;
         }

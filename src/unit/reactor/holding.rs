@@ -5,7 +5,6 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::model::connection::Connection;
 use crate::model::kind::{hold, MessageKind};
 use crate::model::{SessionId, UnitId};
 
@@ -25,12 +24,6 @@ impl Peer {
             self.written_before = self.stream.written_bytes();
         }
         self.held |= reason;
-    }
-
-    /// Bytes that its worker was given: those that were read but for what is no whole message yet.
-    pub(super) fn given_bytes(&self, record: &Connection) -> u64 {
-        let read = record.dispatched_bytes.load(Ordering::Relaxed);
-        read.saturating_sub(self.unread.len() as u64)
     }
 }
 
@@ -104,7 +97,7 @@ impl Reactor {
             let session = peer.session;
             let Some(record) = unit.runtime.control.connections.get(session.0) else { continue };
             if peer.worker == worker && record.undelivered_bytes() > 0 {
-                let given = peer.given_bytes(record);
+                let given = record.dispatched_bytes.load(Ordering::Relaxed);
                 unit.post(worker, MessageKind::Given, session, given, &[]);
             }
             let unconfirmed = if record.is_unconfirmed() { 0 } else { hold::UNCONFIRMED };
@@ -144,7 +137,7 @@ mod tests {
         let (reactor, control) = (unit.reactor.as_ref().unwrap(), &unit.runtime.control);
         let claim = || {
             let claimed = control.connections.claim(&control.root().session_round, 0, 9).unwrap();
-            claimed.open(3, 0, &Address::UNNAMED, 1);
+            claimed.open(SessionId(claimed.id()), 3, 0, &Address::UNNAMED, 1);
             let session = SessionId(claimed.publish());
             let (near, far) = UnixStream::pair().unwrap();
             near.set_nonblocking(true).unwrap();

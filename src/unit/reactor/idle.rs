@@ -151,7 +151,7 @@ impl Reactor {
 fn is_idle(unit: &Unit, peer: &mut Peer, look: Look) -> bool {
     let now_ns = unit.now.get().monotonic_ns;
     if look == Look::Traffic {
-        peer.traffic.look(peer.stream.written_bytes(), !peer.out.is_empty(), now_ns);
+        peer.traffic.look(peer.stream.written_bytes(), peer.has_waiting(), now_ns);
     }
     let Some(record) = unit.runtime.control.connections.get(peer.session.0) else { return false };
     let Some(Port { settings, .. }) = unit.runtime.port_of(record) else { return false };

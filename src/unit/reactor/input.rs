@@ -1,14 +1,15 @@
-//! What comes in: reading, cutting messages, handing them to their worker.
+//! What comes in: reading, and which connections are read when.
 
 use std::sync::atomic::Ordering;
 
 use crate::model::kind::{hold, MessageKind};
 use crate::model::{SessionId, UnitId};
-use crate::net::stream::Moved;
-use crate::proto::framer::{Framer, Verdict};
+use crate::net::stream::{Moved, NO_MEMORY};
+use crate::net::tls::is_client_hello;
 use crate::proto::raw::LARGEST_MESSAGE;
 
-use super::peers::{Life, Peer};
+use super::framing::Batch;
+use super::peers::Peer;
 use super::{Reactor, State};
 use crate::unit::Unit;
 
@@ -16,8 +17,8 @@ use crate::unit::Unit;
 const READS_PER_TURN: usize = 16;
 
 /// Why reading of a connection stopped.
-enum Stop {
-    /// Nothing is left to read.
+pub(super) enum Stop {
+    /// Nothing is left to read, or it is not to be read now.
     Drained,
     /// There may be more; others come first.
     Turn,
@@ -36,7 +37,7 @@ impl Reactor {
         }
         let into_lane =
             if self.is_own_worker { None } else { self.read_into_lane(unit, session, is_final) };
-        let stop = into_lane.unwrap_or_else(|| self.read_through_framer(unit, session, is_final));
+        let stop = into_lane.unwrap_or_else(|| self.read_framed(unit, session, is_final));
         match stop {
             Stop::Drained => {}
             Stop::Turn => self.queue(session, None),
@@ -69,7 +70,8 @@ impl Reactor {
         Some(read_all(unit, peer, is_final))
     }
 
-    fn read_through_framer(&self, unit: &Unit, session: SessionId, is_final: bool) -> Stop {
+    /// Reads, and hands over the messages that the framer finds.
+    fn read_framed(&self, unit: &Unit, session: SessionId, is_final: bool) -> Stop {
         for _ in 0..READS_PER_TURN {
             if unit.leaves_alone() {
                 return Stop::Drained;
@@ -77,27 +79,13 @@ impl Reactor {
             if let Some(worker) = self.blocked_worker(unit, session) {
                 return Stop::Full(worker);
             }
-            // The buffer is taken out while callbacks run, so that no borrow is held.
-            let taken = self.state.borrow_mut().scratch.take();
-            let Some(mut scratch) = taken else { return Stop::Turn };
-            let moved = self.read_once(unit, session, &mut scratch);
-            let stop = match moved {
-                Moved::Bytes(count) => {
-                    count_read(unit, session, count);
-                    let is_whole = count == scratch.len();
-                    if !self.cut(unit, session, scratch.get_mut(..count).unwrap_or_default()) {
-                        Some(Stop::Ended(0))
-                    } else if self.hold_if_full(unit, session) {
-                        Some(Stop::Drained)
-                    } else {
-                        (!is_whole && !is_final).then_some(Stop::Drained)
-                    }
-                }
-                Moved::WouldBlock => Some(Stop::Drained),
-                Moved::End => Some(Stop::Ended(0)),
-                Moved::Broken(errno) => Some(Stop::Ended(errno)),
+            let mut batch = match self.begin_batch(session) {
+                Some(Ok(batch)) => batch,
+                Some(Err(_)) => return Stop::Ended(NO_MEMORY),
+                None => return Stop::Drained,
             };
-            self.state.borrow_mut().scratch = Some(scratch);
+            let stop = self.read_batch(unit, session, &mut batch, is_final);
+            self.end_batch(session, batch);
             if let Some(stop) = stop {
                 return stop;
             }
@@ -105,11 +93,36 @@ impl Reactor {
         Stop::Turn
     }
 
-    /// Stops reading a connection whose worker has too many of its bytes.
-    fn hold_if_full(&self, unit: &Unit, session: SessionId) -> bool {
-        let limit = unit.runtime.settings.max_queued_bytes;
-        let State { peers, .. } = &mut *self.state.borrow_mut();
-        limit > 0 && peers.get_mut(session).is_some_and(|peer| hold_full(unit, peer, limit))
+    /// One read, and what comes of it; `None` if there may be more to read. What was read before
+    /// and had to wait comes first.
+    fn read_batch(
+        &self,
+        unit: &Unit,
+        session: SessionId,
+        batch: &mut Batch,
+        is_final: bool,
+    ) -> Option<Stop> {
+        if batch.is_due() {
+            if let Some(stop) = self.cut(unit, session, batch) {
+                return Some(stop);
+            }
+        }
+        let Ok(room) = batch.room() else { return Some(Stop::Ended(NO_MEMORY)) };
+        let most = room.len();
+        let count = match self.read_once(unit, session, room) {
+            Moved::Bytes(count) => count,
+            Moved::WouldBlock => return Some(Stop::Drained),
+            Moved::End => return Some(Stop::Ended(0)),
+            Moved::Broken(errno) => return Some(Stop::Ended(errno)),
+        };
+        let is_full = count == most;
+        if count_read(unit, session, count) {
+            look_for_tls(unit, session, room.get(..count).unwrap_or_default());
+        }
+        batch.unread.add(count);
+        let stop = if batch.is_due() { self.cut(unit, session, batch) } else { None };
+        let is_drained = || !is_full && !is_final && !self.has_pending(session);
+        stop.or_else(|| is_drained().then_some(Stop::Drained))
     }
 
     fn read_once(&self, unit: &Unit, session: SessionId, into: &mut [u8]) -> Moved {
@@ -125,6 +138,12 @@ impl Reactor {
         }
     }
 
+    /// Whether there is more to read although the socket has none.
+    fn has_pending(&self, session: SessionId) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.peers.get_mut(session).is_some_and(|peer| peer.stream.has_pending_input())
+    }
+
     /// The worker of the connection, if its lane takes nothing now.
     fn blocked_worker(&self, unit: &Unit, session: SessionId) -> Option<UnitId> {
         if self.is_own_worker {
@@ -132,68 +151,6 @@ impl Reactor {
         }
         let worker = self.state.borrow_mut().peers.get_mut(session)?.worker;
         unit.outbox.borrow().is_blocked(worker.0).then_some(worker)
-    }
-
-    /// Cuts messages and hands each over. False if the bytes break the protocol.
-    fn cut(&self, unit: &Unit, session: SessionId, bytes: &mut [u8]) -> bool {
-        let Some(kept) = self.take_unread(session) else { return true };
-        let mut joined;
-        let mut rest = match kept.is_empty() {
-            true => bytes,
-            false => {
-                joined = [kept.as_slice(), bytes].concat();
-                joined.as_mut_slice()
-            }
-        };
-        while !rest.is_empty() {
-            let verdict = match self.state.borrow_mut().peers.get_mut(session) {
-                // A worker that leaves takes no message more, whatever was read with the last.
-                Some(peer) if peer.life == Life::Open && !unit.leaves_alone() => {
-                    peer.framer.next(rest)
-                }
-                Some(_) | None => return true,
-            };
-            match verdict {
-                Verdict::Message(message) => {
-                    self.hand_over(unit, session, message.bytes(rest));
-                    rest = rest.get_mut(message.used..).unwrap_or_default();
-                }
-                Verdict::More { .. } => {
-                    self.keep_unread(session, rest);
-                    return true;
-                }
-                // Only the raw framer is chosen, which says none of these.
-                Verdict::Skip { .. } | Verdict::Answer(_) | Verdict::Broken(_) | Verdict::End => {
-                    return false
-                }
-            }
-        }
-        true
-    }
-
-    fn take_unread(&self, session: SessionId) -> Option<Vec<u8>> {
-        let mut state = self.state.borrow_mut();
-        state.peers.get_mut(session).map(|peer| std::mem::take(&mut peer.unread))
-    }
-
-    fn keep_unread(&self, session: SessionId, rest: &[u8]) {
-        if let Some(peer) = self.state.borrow_mut().peers.get_mut(session) {
-            peer.unread.extend_from_slice(rest);
-        }
-    }
-
-    #[inline]
-    fn hand_over(&self, unit: &Unit, session: SessionId, message: &[u8]) {
-        match &unit.worker {
-            Some(own) if self.is_own_worker => {
-                own.receive(unit, session, unit.now.get().wall_ns, message);
-                self.flush_burst(unit);
-            }
-            Some(_) | None => {
-                let worker = self.dispatch.worker(session);
-                unit.post(worker, MessageKind::Receive, session, 0, message);
-            }
-        }
     }
 
     /// Goes on with connections that had to let others come first.
@@ -233,26 +190,54 @@ impl Reactor {
     }
 }
 
+/// Counts what was read; whether no message was made of what came before.
 #[inline]
-fn count_read(unit: &Unit, session: SessionId, count: usize) {
+fn count_read(unit: &Unit, session: SessionId, count: usize) -> bool {
+    let (mut port, mut is_first) = (0, false);
+    if let Some(record) = unit.runtime.control.connections.get(session.0) {
+        port = record.port();
+        is_first = record.dispatched_bytes.load(Ordering::Relaxed) == 0;
+        let now = unit.now.get();
+        record.last_recv_ns.store(now.wall_ns, Ordering::Relaxed);
+        record.heard_ns.store(now.monotonic_ns, Ordering::Relaxed);
+    }
+    unit.count(port, |counters| counters.received_bytes.add(count as u64));
+    is_first
+}
+
+/// A message goes to its worker. Counted first: the worker must not have taken more than it was
+/// given.
+#[inline]
+pub(super) fn count_given(unit: &Unit, session: SessionId, count: usize) {
     let mut port = 0;
     if let Some(record) = unit.runtime.control.connections.get(session.0) {
         port = record.port();
         let before = record.dispatched_bytes.load(Ordering::Relaxed);
         record.dispatched_bytes.store(before.wrapping_add(count as u64), Ordering::Relaxed);
-        record.last_recv_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
     }
-    unit.count(port, |counters| {
-        counters.received_bytes.add(count as u64);
-        counters.dispatched.add(1);
-    });
+    unit.count(port, |counters| counters.dispatched.add(1));
+}
+
+/// A client that speaks TLS where nobody understands it waits for ever: somebody should know.
+fn look_for_tls(unit: &Unit, session: SessionId, bytes: &[u8]) {
+    if !is_client_hello(bytes) {
+        return;
+    }
+    let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
+    let Some(port) = unit.runtime.port_of(record).filter(|port| port.tls.is_none()) else { return };
+    let peer = record.peer().map(|peer| peer.host()).unwrap_or_default();
+    crate::warn_limited!(
+        "a client ({peer}) speaks TLS to {}:{}, a port without it",
+        port.listener.host(),
+        port.listener.port()
+    );
 }
 
 /// Stops reading a connection of whose bytes its worker has more than `limit`. Whoever takes them
 /// tells when there are few enough.
-fn hold_full(unit: &Unit, peer: &mut Peer, limit: u64) -> bool {
+pub(super) fn hold_full(unit: &Unit, peer: &mut Peer, limit: u64) -> bool {
     let Some(record) = unit.runtime.control.connections.get(peer.session.0) else { return false };
-    let is_full = record.await_worker(peer.given_bytes(record), limit);
+    let is_full = record.await_worker(record.dispatched_bytes.load(Ordering::Relaxed), limit);
     if is_full {
         peer.hold(hold::FULL);
     }
@@ -268,14 +253,17 @@ fn read_all(unit: &Unit, peer: &mut Peer, is_final: bool) -> Stop {
         let Some(mut grant) = reserved else { return Stop::Full(peer.worker) };
         match peer.stream.read(&mut grant) {
             Moved::Bytes(count) => {
-                // Counted first: the worker must not have taken more than was handed over.
-                count_read(unit, peer.session, count);
+                if count_read(unit, peer.session, count) {
+                    look_for_tls(unit, peer.session, grant.get(..count).unwrap_or_default());
+                }
+                count_given(unit, peer.session, count);
                 grant.publish(&unit.header(MessageKind::Receive, peer.session, 0), count);
                 peer.traffic.heard_ns = unit.now.get().monotonic_ns;
                 if limit > 0 && hold_full(unit, peer, limit) {
                     return Stop::Drained;
                 }
-                if count < LARGEST_MESSAGE && !is_final {
+                let is_short = count < LARGEST_MESSAGE && !is_final;
+                if is_short && !peer.stream.has_pending_input() {
                     return Stop::Drained;
                 }
             }

@@ -46,7 +46,7 @@ impl Levels {
 pub(super) fn note_level(unit: &Unit, peer: &mut Peer, record: &Connection, levels: &mut Levels) {
     record.queued_file_bytes.store(peer.out.file_bytes(), Ordering::Relaxed);
     record.queued_files.store(peer.out.file_count(), Ordering::Relaxed);
-    peer.has_waited = !peer.out.is_empty();
+    peer.has_waited = peer.has_waiting();
     if levels.awaited.contains_key(&peer.session) && has_room(unit, record) {
         levels.roomy.push_back(peer.session);
     }
@@ -58,7 +58,7 @@ pub(super) fn note_level(unit: &Unit, peer: &mut Peer, record: &Connection, leve
     }
     let settings = &port.settings;
     let full = if tells_full { settings.high_watermark } else { settings.socket_buffer_size };
-    let waiting = peer.out.len() as u64;
+    let waiting = peer.waiting_bytes();
     let is_refused = record.refused.load(Ordering::Relaxed) != 0;
     if !peer.is_full && (is_refused || waiting >= full) {
         peer.is_full = true;

@@ -1,10 +1,13 @@
 //! The reactor: owns connections, reads and cuts what they send, writes what is sent to them.
 //!
 //! Bytes are read straight into the lane of the worker that will get them, and written straight
-//! from the lane in which they came; copied is only what the socket would not take. Small sends to
-//! one connection that follow each other leave as one write.
+//! from the lane in which they came; copied is only what the socket would not take. Where messages
+//! have to be cut, they go to the lane, or to the callback, from the buffer they were read into.
+//! Small sends to one connection that follow each other leave as one write.
 
 mod ending;
+mod framing;
+mod handshake;
 mod holding;
 mod idle;
 mod input;
@@ -24,25 +27,20 @@ use crate::model::hooks::EventKind;
 use crate::model::kind::{hold, MessageKind};
 use crate::model::plan::UnitPlan;
 use crate::model::{SessionId, UnitId};
+use crate::net::in_buffer::{Buffers, Kept};
 use crate::net::out_buffer::{OutBuffer, Pool};
 use crate::net::stream::Stream;
-use crate::os::memory::Pages;
 use crate::proto::framer::Choice;
-use crate::proto::raw::{Raw, LARGEST_MESSAGE};
 
 use super::acceptor::Accepted;
 use super::{Runtime, Unit};
+use framing::Complaints;
+use handshake::Shaking;
 pub(super) use idle::Look;
 use idle::{Idle, Traffic};
 use levels::Levels;
 use output::Burst;
 use peers::{Life, Peer, Peers};
-
-/// Bytes of one read, where it is not straight into a lane. More than the largest raw message, so
-/// that a read of one such message falls short, which says that nothing is left. Whole pages: some
-/// processors copy several times slower to an address up to 31 bytes before the source's, modulo
-/// the size of a page, and what the kernel copies from mostly begins at a multiple of 32.
-const READ_BYTES: usize = 2 * LARGEST_MESSAGE;
 
 /// What the reactor alone writes.
 struct State {
@@ -51,6 +49,7 @@ struct State {
     burst: Burst,
     /// Connections that were taken in and whose worker has not been told.
     ungreeted: VecDeque<SessionId>,
+    shaking: Shaking,
     /// Connections with more to read than their turn allowed.
     unfinished: VecDeque<SessionId>,
     /// Connections that are not read because the lane of their worker is full, by worker.
@@ -66,8 +65,9 @@ struct State {
     broken: Vec<(SessionId, i32)>,
     /// Connections that were closed and whose peers have to hear of it; while a unit leaves alone.
     parting: Option<Vec<Stream>>,
-    /// What one read brings, where it is not read straight into a lane; taken out while it is used.
-    scratch: Option<Pages>,
+    /// For what is not read straight into a lane.
+    buffers: Buffers,
+    complaints: Complaints,
 }
 
 /// The reactor role of a unit.
@@ -96,11 +96,9 @@ impl Queues {
 }
 
 impl Reactor {
-    pub(super) fn new(runtime: &Runtime, plan: &UnitPlan) -> Result<Self> {
+    pub(super) fn new(runtime: &Runtime, plan: &UnitPlan) -> Self {
         let is_own_worker = plan.worker.is_some();
-        let scratch = Pages::new(READ_BYTES)
-            .map_err(|error| Error::system("map the memory for reading", &error))?;
-        Ok(Self {
+        Self {
             number: plan.reactor.map_or(-1, i32::from),
             dispatch: Dispatch::new(&runtime.plan, plan.id),
             is_own_worker,
@@ -111,6 +109,7 @@ impl Reactor {
                 pool: Pool::default(),
                 burst: Burst::default(),
                 ungreeted: VecDeque::new(),
+                shaking: Shaking::default(),
                 unfinished: VecDeque::new(),
                 stalled: Queues::default(),
                 unwritten: VecDeque::new(),
@@ -119,9 +118,10 @@ impl Reactor {
                 levels: Levels::default(),
                 broken: Vec::new(),
                 parting: None,
-                scratch: Some(scratch),
+                buffers: Buffers::default(),
+                complaints: Complaints::default(),
             }),
-        })
+        }
     }
 
     /// The reactor's number, as users see it.
@@ -209,18 +209,23 @@ impl Reactor {
                 return;
             }
         }
+        let Some(stream) = self.secured(unit, session, stream) else { return };
         let record = unit.runtime.control.connections.get(session.0);
+        let is_shaking = record.is_some_and(|record| unit.runtime.has_tls(record.port()));
         let is_delayed = record.is_some_and(|record| record.is_unconfirmed());
         let held = if is_delayed { hold::UNCONFIRMED } else { 0 };
+        let port = record.and_then(|record| unit.runtime.port_of(record));
         let peer = Peer {
             session,
             stream,
             out: OutBuffer::default(),
-            framer: Choice::Raw(Raw),
-            unread: Vec::new(),
+            framer: port.map_or_else(Choice::default, |port| Choice::new(&port.settings.framing)),
+            unread: Kept::default(),
+            until: 0,
+            is_in_hand: false,
             worker: self.dispatch.worker(session),
-            life: Life::Open,
-            is_write_watched: false,
+            life: if is_shaking { Life::Shaking } else { Life::Open },
+            is_write_watched: is_shaking,
             is_cut: false,
             has_ended: false,
             is_queued: false,
@@ -235,7 +240,9 @@ impl Reactor {
             record.is_some_and(|record| unit.runtime.has_hook(record.port(), EventKind::Connect));
         let state = &mut *self.state.borrow_mut();
         state.peers.insert(peer);
-        if is_greeted {
+        if is_shaking {
+            state.shaking.begin(unit, session);
+        } else if is_greeted {
             state.ungreeted.push_back(session);
         }
         self.idle.begin(unit);
@@ -245,14 +252,15 @@ impl Reactor {
     fn greet(&self, unit: &Unit) {
         loop {
             let Some(session) = self.state.borrow_mut().ungreeted.pop_front() else { return };
+            let certificate = self.certificate(unit, session).unwrap_or_default();
             match &unit.worker {
                 Some(own) if self.is_own_worker => {
-                    own.connect(unit, session);
+                    own.connect(unit, session, certificate.as_bytes());
                     self.flush_burst(unit);
                 }
                 Some(_) | None => {
                     let worker = self.dispatch.worker(session);
-                    unit.post(worker, MessageKind::Connect, session, 0, &[]);
+                    unit.post(worker, MessageKind::Connect, session, 0, certificate.as_bytes());
                 }
             }
         }
@@ -260,19 +268,31 @@ impl Reactor {
 
     /// Something has happened to a connection.
     pub(super) fn take_event(&self, unit: &Unit, session: SessionId, ready: Ready) {
-        if !self.knows(session) {
+        let mut life = self.life_of(session);
+        if life.is_none() {
             self.take_in_post(unit);
+            life = self.life_of(session);
+        }
+        // What was decrypted with the end of a handshake is read as if an event had come.
+        let is_shaken = life == Some(Life::Shaking);
+        if is_shaken && !self.shake(unit, session) {
+            return;
         }
         self.greet(unit);
         if ready.is_writable {
             self.write_waiting(unit, session);
         }
-        if ready.is_readable {
-            self.read(unit, session, ready.is_final);
+        if ready.is_readable || is_shaken {
+            self.read(unit, session, ready.is_final || is_shaken);
         }
         if ready.is_final {
             self.end_if_output_fails(session);
         }
+    }
+
+    #[inline]
+    fn life_of(&self, session: SessionId) -> Option<Life> {
+        self.state.borrow_mut().peers.get_mut(session).map(|peer| peer.life)
     }
 
     #[inline]

@@ -131,21 +131,26 @@ impl Reactor {
     /// Whether output waits for any peer.
     pub(in crate::unit) fn has_output(&self, unit: &Unit) -> bool {
         self.flush_burst(unit);
-        self.state.borrow().peers.iter().any(|peer| !peer.out.is_empty())
+        self.state.borrow().peers.iter().any(Peer::owes_output)
     }
 }
 
 impl Peer {
     /// Whether nothing keeps the connection any more.
-    fn is_done(&self) -> bool {
-        self.life == Life::Draining && self.out.is_empty()
+    pub(super) fn is_done(&mut self) -> bool {
+        self.life == Life::Draining && !self.has_waiting() && self.stream.takes_leave()
+    }
+
+    /// Whether something waits that the program has sent.
+    fn owes_output(&self) -> bool {
+        self.life != Life::Shaking && self.has_waiting()
     }
 }
 
 impl State {
     #[inline]
     fn has_waiting(&mut self, session: SessionId) -> bool {
-        self.peers.get_mut(session).is_some_and(|peer| !peer.out.is_empty())
+        self.peers.get_mut(session).is_some_and(|peer| peer.has_waiting())
     }
 
     pub(super) fn flush_burst(&mut self, unit: &Unit) {
@@ -174,7 +179,7 @@ impl State {
             match kept {
                 Ok(()) => note_output(unit, peer, levels),
                 Err(errno) => {
-                    peer.cut(pool);
+                    peer.cut(&unit.runtime.control.connections, pool);
                     broken.push((session, errno));
                 }
             }
@@ -190,7 +195,7 @@ impl State {
         if peer.is_write_queued {
             return note_output(unit, peer, levels);
         }
-        let errno = match peer.out.write_to(&peer.stream, pool, WRITTEN_PER_TURN) {
+        let errno = match peer.write_waiting(pool, WRITTEN_PER_TURN) {
             Moved::Bytes(count) if count >= WRITTEN_PER_TURN && !peer.out.is_empty() => {
                 peer.is_write_queued = true;
                 unwritten.push_back(session);
@@ -206,14 +211,14 @@ impl State {
             Moved::End => PEER_GONE,
             Moved::Broken(errno) => errno,
         };
-        peer.cut(pool);
+        peer.cut(&unit.runtime.control.connections, pool);
         broken.push((session, errno));
     }
 }
 
 /// Writes both parts, as far as the socket takes them: how many bytes, or the `errno`.
 #[inline]
-fn write_now(peer: &Peer, first: &[u8], second: &[u8]) -> Result<usize, i32> {
+fn write_now(peer: &mut Peer, first: &[u8], second: &[u8]) -> Result<usize, i32> {
     let moved = if second.is_empty() {
         peer.stream.write(first)
     } else if first.is_empty() {
@@ -235,12 +240,12 @@ pub(super) fn note_output(unit: &Unit, peer: &mut Peer, levels: &mut Levels) {
     let session = peer.session;
     if let Some(record) = unit.runtime.control.connections.get(session.0) {
         record.last_send_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
-        record.queued_bytes.store(peer.out.len() as u64, Ordering::Relaxed);
-        if peer.has_waited || !peer.out.is_empty() {
+        record.queued_bytes.store(peer.waiting_bytes(), Ordering::Relaxed);
+        if peer.has_waited || peer.has_waiting() {
             note_level(unit, peer, record, levels);
         }
     }
-    if !peer.out.is_empty() && !peer.is_write_watched {
+    if peer.has_waiting() && !peer.is_write_watched {
         let token = Token::Session(session.0);
         match unit.watcher.watch_writing_too(peer.stream.as_raw_fd(), token) {
             Ok(()) => peer.is_write_watched = true,

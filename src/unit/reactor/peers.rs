@@ -1,12 +1,17 @@
 //! The connections of one reactor: what only their owner knows of them.
 
+use std::sync::atomic::Ordering;
+
 use slab::Slab;
 
 use super::idle::Traffic;
+use crate::model::connection::Connection;
 use crate::model::{SessionId, UnitId};
+use crate::net::in_buffer::Kept;
 use crate::net::out_buffer::{OutBuffer, Pool};
-use crate::net::stream::Stream;
+use crate::net::stream::{Moved, Stream};
 use crate::proto::framer::Choice;
+use crate::shm::Table;
 
 /// In the index by slot: no connection. Zero, so that memory is touched only where there is one.
 const NONE: u32 = 0;
@@ -14,6 +19,8 @@ const NONE: u32 = 0;
 /// How far the life of a connection is; see LIFECYCLE.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
+    /// The handshake of TLS runs: nobody else knows of the connection.
+    Shaking,
     /// Bytes flow both ways.
     Open,
     /// The worker was told, or tells, that it ends; output still goes out.
@@ -28,8 +35,12 @@ pub(super) struct Peer {
     pub(super) stream: Stream,
     pub(super) out: OutBuffer,
     pub(super) framer: Choice,
-    /// Bytes that were read and are no whole message yet.
-    pub(super) unread: Vec<u8>,
+    /// Bytes that were read and are no whole message yet, or wait for room.
+    pub(super) unread: Kept,
+    /// The framer is asked again when there are so many of them.
+    pub(super) until: usize,
+    /// They are being cut, somewhere below in the stack.
+    pub(super) is_in_hand: bool,
     pub(super) worker: UnitId,
     pub(super) life: Life,
     /// The loop watches for room to write, too.
@@ -67,10 +78,40 @@ impl Peer {
         self.life != Life::Draining && !self.is_cut
     }
 
-    /// Drops what waits for it, and all that will be sent to it.
-    pub(super) fn cut(&mut self, pool: &mut Pool) {
+    /// Whether something waits for the socket.
+    #[inline]
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.out.is_empty() || self.stream.wants_write()
+    }
+
+    /// Bytes in memory that wait for the socket.
+    #[inline]
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        (self.out.len() + self.stream.queued_bytes()) as u64
+    }
+
+    /// Writes what waits, as far as the socket takes it, but not much more than `most` bytes.
+    #[inline]
+    pub(super) fn write_waiting(&mut self, pool: &mut Pool, most: usize) -> Moved {
+        match self.stream.flush() {
+            Ok(true) => self.out.write_to(&mut self.stream, pool, most),
+            Ok(false) => Moved::WouldBlock,
+            Err(errno) => Moved::Broken(errno),
+        }
+    }
+
+    /// Drops what waits for it, and all that will be sent to it; the others see that.
+    pub(super) fn cut(&mut self, connections: &Table<Connection>, pool: &mut Pool) {
         self.is_cut = true;
+        if self.has_waiting() {
+            self.stream.cut();
+        }
         self.out.clear(pool);
+        if let Some(record) = connections.get(self.session.0) {
+            record.queued_bytes.store(0, Ordering::Relaxed);
+            record.queued_file_bytes.store(0, Ordering::Relaxed);
+            record.queued_files.store(0, Ordering::Relaxed);
+        }
     }
 }
 

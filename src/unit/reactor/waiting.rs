@@ -47,7 +47,7 @@ impl Reactor {
         let State { peers, pool, levels, broken, .. } = state;
         if let Some(peer) = peers.get_mut(session) {
             if let Some(errno) = result.err().filter(|errno| *errno != TIMED_OUT) {
-                peer.cut(pool);
+                peer.cut(&unit.runtime.control.connections, pool);
                 broken.push((session, errno));
             }
             note_output(unit, peer, levels);
@@ -68,11 +68,11 @@ impl State {
         let peer = peers.get_mut(session).filter(|peer| peer.takes_output());
         let peer = peer.ok_or(PEER_GONE)?;
         let mut rest = bytes;
-        while !rest.is_empty() {
-            let is_first = peer.out.is_empty();
+        while !rest.is_empty() || peer.stream.wants_write() {
+            let is_first = peer.out.is_empty() && !peer.stream.wants_write();
             let moved = match is_first {
                 true => peer.stream.write(rest),
-                false => peer.out.write_to(&peer.stream, pool, usize::MAX),
+                false => peer.write_waiting(pool, usize::MAX),
             };
             match moved {
                 Moved::Bytes(count) if is_first => rest = rest.get(count..).unwrap_or_default(),

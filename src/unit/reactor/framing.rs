@@ -1,0 +1,269 @@
+//! What was read becomes messages: the framer of the connection is asked, and what it says is done.
+//!
+//! The messages of one read are one batch: they are handed over one after the other, the worker is
+//! rung once, and where it is this unit what it answers leaves together. Between two of them
+//! anything may have happened to the connection, since callbacks run: each time it is looked at
+//! anew. While a batch is in hand its bytes belong to nobody else, so no borrow is held.
+
+use std::io;
+
+use crate::model::kind::MessageKind;
+use crate::model::SessionId;
+use crate::net::in_buffer::InBuffer;
+use crate::proto::framer::{room_to_read, Framer, Message, Verdict, Violation};
+
+use super::input::{count_given, hold_full, Stop};
+use super::peers::Life;
+use super::{Reactor, State};
+use crate::unit::Unit;
+
+/// How long answers wait for the end of a batch.
+const ANSWER_NS: u64 = 100_000;
+/// How long one connection has its turn.
+const TURN_NS: u64 = 10_000_000;
+
+/// How many lines a second tell of peers that break their protocols.
+const COMPLAINTS_PER_S: u32 = 64;
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// Every peer is worth a line, but no crowd of them fills the disk.
+#[derive(Default)]
+pub(super) struct Complaints {
+    since_ns: u64,
+    told: u32,
+    untold: u64,
+}
+
+impl Complaints {
+    /// `None` if there were enough in this second, else how many were left out before.
+    fn pass(&mut self, now_ns: u64) -> Option<u64> {
+        if now_ns.saturating_sub(self.since_ns) >= NS_PER_S {
+            (self.since_ns, self.told) = (now_ns, 0);
+        }
+        if self.told >= COMPLAINTS_PER_S {
+            self.untold += 1;
+            return None;
+        }
+        self.told += 1;
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+/// The unread bytes of a connection, taken out while they are being cut.
+pub(super) struct Batch {
+    pub(super) unread: InBuffer,
+    /// The framer is asked again when there are so many bytes.
+    until: usize,
+}
+
+impl Batch {
+    /// Whether the framer is to be asked.
+    pub(super) fn is_due(&self) -> bool {
+        self.unread.len() >= self.until
+    }
+
+    /// Where the next read goes. A length that was only announced costs no memory.
+    pub(super) fn room(&mut self) -> io::Result<&mut [u8]> {
+        self.unread.room(room_to_read(self.unread.len(), self.until))
+    }
+}
+
+impl Reactor {
+    /// Takes the unread bytes of a connection; `None` if it is not to be read, or in hand already:
+    /// a timer that fires between two callbacks may want to read it.
+    pub(super) fn begin_batch(&self, session: SessionId) -> Option<io::Result<Batch>> {
+        let State { peers, buffers, .. } = &mut *self.state.borrow_mut();
+        let peer = peers.get_mut(session).filter(|peer| peer.is_read() && !peer.is_in_hand)?;
+        let taken = buffers.take(std::mem::take(&mut peer.unread));
+        peer.is_in_hand = taken.is_ok();
+        Some(taken.map(|unread| Batch { unread, until: peer.until }))
+    }
+
+    /// Keeps what is left, if the connection can still be read.
+    pub(super) fn end_batch(&self, session: SessionId, batch: Batch) {
+        let Batch { unread, until } = batch;
+        let State { peers, buffers, .. } = &mut *self.state.borrow_mut();
+        match peers.get_mut(session) {
+            Some(peer) if peer.life == Life::Open => {
+                peer.is_in_hand = false;
+                peer.until = until;
+                peer.unread = buffers.keep(unread);
+            }
+            Some(_) | None => buffers.give_back(unread),
+        }
+    }
+
+    /// Hands over all messages there are; `None` if more has to be read before there is another.
+    pub(super) fn cut(&self, unit: &Unit, session: SessionId, batch: &mut Batch) -> Option<Stop> {
+        // Where it stops in the middle, the framer is asked first when it goes on.
+        batch.until = 0;
+        let stop = self.cut_all(unit, session, batch);
+        if self.is_own_worker {
+            self.flush_burst(unit);
+        }
+        stop
+    }
+
+    fn cut_all(&self, unit: &Unit, session: SessionId, batch: &mut Batch) -> Option<Stop> {
+        let begin_ns = unit.last_look_ns.get();
+        let mut written_ns = begin_ns;
+        loop {
+            let verdict = match self.ask(unit, session, batch.unread.bytes_mut()) {
+                Ok(verdict) => verdict,
+                Err(stop) => return Some(stop),
+            };
+            match verdict {
+                Verdict::Message(message) => {
+                    self.take_message(unit, session, &message, &mut batch.unread);
+                }
+                Verdict::Skip { used, warning } => {
+                    if let Some(warning) = warning {
+                        crate::warn_limited!("{} sent {warning}", peer_name(unit, session));
+                    }
+                    batch.unread.consume(used);
+                }
+                Verdict::More { until } => {
+                    batch.until = until;
+                    return None;
+                }
+                Verdict::Answer(answer) => {
+                    self.send(unit, session, &answer.bytes);
+                    batch.unread.consume(answer.used);
+                }
+                Verdict::Broken(violation) => {
+                    self.break_off(unit, session, &violation, batch.unread.bytes());
+                    return Some(Stop::Drained);
+                }
+                Verdict::End => {
+                    self.end_of_protocol(unit, session, 0);
+                    return Some(Stop::Drained);
+                }
+            }
+            if self.is_own_worker && !batch.unread.is_empty() {
+                let now_ns = unit.look_up();
+                if now_ns.saturating_sub(written_ns) > ANSWER_NS {
+                    self.flush_burst(unit);
+                    written_ns = now_ns;
+                }
+                if now_ns.saturating_sub(begin_ns) > TURN_NS {
+                    return Some(Stop::Turn);
+                }
+            }
+        }
+    }
+
+    /// Asks the framer, unless the connection is closed or not to be read for now, or its worker
+    /// has no room. What has become a message is said once and is not lost after that: it waits
+    /// for room in the outbox.
+    fn ask(&self, unit: &Unit, session: SessionId, unread: &mut [u8]) -> Result<Verdict, Stop> {
+        let mut framer = {
+            let State { peers, .. } = &mut *self.state.borrow_mut();
+            let peer = peers.get_mut(session).filter(|peer| peer.is_read());
+            // A worker that leaves takes no message more, whatever was read with the last.
+            let Some(peer) = peer.filter(|_| !unit.leaves_alone()) else {
+                return Err(Stop::Drained);
+            };
+            if !self.is_own_worker && unit.outbox.borrow().is_blocked(peer.worker.0) {
+                return Err(Stop::Full(peer.worker));
+            }
+            if !peer.framer.calls_program() {
+                return Ok(peer.framer.next(unread));
+            }
+            std::mem::take(&mut peer.framer)
+        };
+        let verdict = framer.next(unread);
+        let State { peers, .. } = &mut *self.state.borrow_mut();
+        let Some(peer) = peers.get_mut(session) else { return Err(Stop::Drained) };
+        peer.framer = framer;
+        match peer.life {
+            Life::Open => Ok(verdict),
+            Life::Shaking | Life::Closing | Life::Draining => Err(Stop::Drained),
+        }
+    }
+
+    /// Hands a message over and takes its bytes away.
+    #[inline]
+    fn take_message(
+        &self,
+        unit: &Unit,
+        session: SessionId,
+        message: &Message,
+        unread: &mut InBuffer,
+    ) {
+        let bytes = message.bytes(unread.bytes());
+        // No callback is told of nothing, which frames of WebSocket may hold.
+        if !bytes.is_empty() {
+            count_given(unit, session, bytes.len());
+            self.hand_over(unit, session, bytes);
+        }
+        unread.consume(message.used);
+    }
+
+    #[inline]
+    fn hand_over(&self, unit: &Unit, session: SessionId, message: &[u8]) {
+        match &unit.worker {
+            Some(own) if self.is_own_worker => {
+                own.receive(unit, session, unit.now.get().wall_ns, message);
+            }
+            Some(_) | None => {
+                let worker = self.dispatch.worker(session);
+                unit.post(worker, MessageKind::Receive, session, 0, message);
+                self.hold_if_full(unit, session);
+            }
+        }
+    }
+
+    /// Stops reading a connection whose worker has too many of its bytes.
+    #[inline]
+    fn hold_if_full(&self, unit: &Unit, session: SessionId) {
+        let limit = unit.runtime.settings.max_queued_bytes;
+        if limit == 0 {
+            return;
+        }
+        if let Some(peer) = self.state.borrow_mut().peers.get_mut(session) {
+            hold_full(unit, peer, limit);
+        }
+    }
+
+    /// Ends a connection that broke its protocol.
+    #[cold]
+    fn break_off(&self, unit: &Unit, session: SessionId, violation: &Violation, unread: &[u8]) {
+        let framer = self.state.borrow_mut().peers.get_mut(session).map(|peer| peer.framer.name());
+        let untold = self.state.borrow_mut().complaints.pass(unit.now.get().monotonic_ns);
+        if let Some(untold) = untold {
+            let peer = peer_name(unit, session);
+            let line = violation.line(&peer, framer.unwrap_or_default(), unread);
+            match untold {
+                0 => log::warn!("{line}"),
+                more => log::warn!("{line} (and {more} more like this)"),
+            }
+        }
+        if !violation.farewell.is_empty() {
+            self.send(unit, session, violation.farewell);
+        }
+        self.end_of_protocol(unit, session, violation.code);
+    }
+}
+
+/// How the log calls the peer of a connection.
+#[cold]
+fn peer_name(unit: &Unit, session: SessionId) -> String {
+    let record = unit.runtime.control.connections.get(session.0);
+    let address = record.and_then(|record| record.peer());
+    address.map_or_else(|| format!("connection {}", session.0), |address| address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_told_of_in_so_many_lines_a_second_and_counted_beyond() {
+        let mut complaints = Complaints::default();
+        let told = (0..100).filter(|_| complaints.pass(5 * NS_PER_S).is_some()).count();
+        assert_eq!(told, COMPLAINTS_PER_S as usize);
+        assert_eq!(complaints.pass(6 * NS_PER_S - 1), None);
+        assert_eq!(complaints.pass(6 * NS_PER_S), Some(100 - told as u64 + 1));
+        assert_eq!(complaints.pass(6 * NS_PER_S), Some(0));
+    }
+}

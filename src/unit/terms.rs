@@ -1,0 +1,52 @@
+//! The terms of ports with TLS, read again while the server runs.
+//!
+//! The process of the root has the connections, or forks who has them: it reads certificates for
+//! all. Where the manager is another process, it asks the root.
+
+use crate::model::plan::Start;
+use crate::model::UnitId;
+
+use super::{Runtime, Unit};
+
+impl Runtime {
+    /// Reads certificates and keys again, in this process and those that it forks from now on.
+    fn renew_terms(&self) {
+        for port in &self.ports {
+            let Some(tls) = &port.tls else { continue };
+            let (host, number) = (port.listener.host(), port.listener.port());
+            match tls.renew() {
+                Ok(()) => log::info!("the certificates of port {host}:{number} were read again"),
+                Err(error) => log::error!(
+                    "the certificates of port {host}:{number} stay as they were: {error}"
+                ),
+            }
+        }
+    }
+}
+
+impl Unit {
+    /// Has certificates read again. Called by the manager, who knows that they may have been
+    /// replaced.
+    pub(super) fn renew_terms(&self) {
+        if !self.runtime.ports.iter().any(|port| port.tls.is_some()) {
+            return;
+        }
+        if self.plan.start == Start::Fork {
+            self.runtime.control.root().ask_for_terms();
+            self.runtime.control.wiring.ring(UnitId::ROOT.0);
+        } else {
+            self.runtime.renew_terms();
+        }
+    }
+
+    /// The root looks whether it was asked to read them.
+    pub(super) fn hear_of_terms(&self) {
+        if self.root.is_none() {
+            return;
+        }
+        let round = self.runtime.control.root().terms_round();
+        if self.terms_round.replace(round) != round {
+            self.runtime.renew_terms();
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The servers of these tests: puppets on ports with TLS.
+//!
+//! ```text
+//! !cert FD                    the certificate of that peer in one line, or the error
+//! !aborted                    connections that were aborted, and those that are there
+//! !cut                        closes this connection with a reset; no answer
+//! ```
+
+use crate::client::path_of;
+use crate::common::api::{last_error, Handle};
+use crate::common::prelude::*;
+use crate::puppet::{self, answer, number};
+use crate::report;
+use crate::sending;
+use std::ffi::CString;
+use std::fs;
+use std::path::PathBuf;
+use swoole::ffi::connection::sw_server_get_client_cert;
+use swoole::ffi::control::sw_server_confirm;
+use swoole::ffi::library::sw_buffer_free;
+use swoole::ffi::port::{sw_port_set, sw_server_add_listener};
+
+const SECURE: i32 = SW_SOCK_TCP | SW_SSL;
+
+/// What a call on a port with TLS takes for a pair.
+pub fn pair(name: &str) -> [(&'static str, String); 2] {
+    let file = |end| path_of(&format!("{name}.{end}"));
+    [("ssl_cert_file", file("crt")), ("ssl_key_file", file("key"))]
+}
+
+/// The certificate of a peer with bars for ends of lines, or the number of the error.
+fn certificate_of(server: Handle, fd: i64) -> String {
+    let mut out = sw_buffer_t { data: std::ptr::null_mut(), len: 0 };
+    if !sw_server_get_client_cert(server.raw, fd, &mut out) {
+        return last_error().code.to_string();
+    }
+    // SAFETY: the library has filled it.
+    let bytes = unsafe { std::slice::from_raw_parts(out.data, out.len) };
+    let text = String::from_utf8_lossy(bytes).replace('\n', "|");
+    sw_buffer_free(&mut out);
+    text
+}
+
+pub fn obey(server: Handle, event: &Event) {
+    let text = std::str::from_utf8(event.data()).unwrap_or("");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = match *words.as_slice() {
+        ["!cert", fd] => certificate_of(server, number(fd)),
+        ["!aborted"] => server.stats().map_or_else(
+            |error| error.to_string(),
+            |stats| format!("{} {}", stats.abort_count, stats.connection_num),
+        ),
+        ["!cut"] => {
+            report!("cut: {}", server.close(event.fd(), true).is_ok());
+            return;
+        }
+        _ => return sending::obey(server, event),
+    };
+    answer(server, event.fd(), format!("{line}\n").as_bytes());
+}
+
+fn secure(setup: &Setup, settings: &[(&str, &str)]) -> Result<Server, api::Error> {
+    let server = setup.server_of(SECURE)?;
+    for (name, value) in pair("server") {
+        server.set(name, &value)?;
+    }
+    let server = puppet::dress(server, settings, obey)?;
+    server.on("connect", |server, event| {
+        let fd = event.fd();
+        report!("connect {fd} {}", certificate_of(server, fd).len());
+    })?;
+    Ok(server)
+}
+
+fn serve(setup: &Setup, settings: &[(&str, &str)]) -> Outcome {
+    puppet::run(&secure(setup, settings)?)
+}
+
+pub fn plain(setup: &Setup) -> Outcome {
+    serve(setup, &[])
+}
+
+pub fn with_little_room(setup: &Setup) -> Outcome {
+    serve(setup, &[("max_queued_bytes", "100000")])
+}
+
+pub fn with_a_large_buffer(setup: &Setup) -> Outcome {
+    serve(setup, &[("socket_buffer_size", "33554432")])
+}
+
+pub fn with_lines(setup: &Setup) -> Outcome {
+    let server = secure(setup, &[("open_eof_split", "true"), ("package_eof", "\n")])?;
+    server.on("receive", |server, event| {
+        // Each message is one line: its length is told.
+        answer(server, event.fd(), format!("{}\n", event.data().len()).as_bytes());
+    })?;
+    puppet::run(&server)
+}
+
+pub fn with_tickets(setup: &Setup) -> Outcome {
+    serve(setup, &[("ssl_session_tickets", "true"), ("enable_reuse_port", "true")])
+}
+
+pub fn with_heartbeat(setup: &Setup) -> Outcome {
+    serve(setup, &[("heartbeat_idle_time", "2"), ("heartbeat_check_interval", "1")])
+}
+
+pub fn with_names(setup: &Setup) -> Outcome {
+    let [(_, certificate), (_, key)] = pair("named");
+    let names = format!(
+        r#"{{"*.named.test": {{"ssl_cert_file": "{certificate}", "ssl_key_file": "{key}"}}}}"#
+    );
+    serve(setup, &[("ssl_sni_certs", &names)])
+}
+
+pub fn verifying(setup: &Setup) -> Outcome {
+    serve(setup, &[("ssl_client_cert_file", &path_of("ca.crt")), ("ssl_verify_peer", "true")])
+}
+
+pub fn asking(setup: &Setup) -> Outcome {
+    serve(setup, &[("ssl_client_cert_file", &path_of("ca.crt"))])
+}
+
+/// Where the certificate and the key are that a test replaces.
+pub fn copies(temporary: PathBuf) -> (PathBuf, PathBuf) {
+    (temporary.join("own.crt"), temporary.join("own.key"))
+}
+
+pub fn replace(temporary: PathBuf, certificate: &str, key: &str) -> std::io::Result<()> {
+    let (to_certificate, to_key) = copies(temporary);
+    fs::copy(path_of(certificate), to_certificate)?;
+    fs::copy(path_of(key), to_key)?;
+    Ok(())
+}
+
+pub fn with_copies(setup: &Setup) -> Outcome {
+    replace(std::env::temp_dir(), "server.crt", "server.key")?;
+    let (certificate, key) = copies(std::env::temp_dir());
+    let server = secure(setup, &[])?;
+    server.set_json(&format!(
+        r#"{{"ssl_cert_file": "{}", "ssl_key_file": "{}"}}"#,
+        certificate.display(),
+        key.display()
+    ))?;
+    puppet::run(&server)
+}
+
+pub fn delayed(setup: &Setup) -> Outcome {
+    let server = secure(setup, &[("enable_delay_receive", "true")])?;
+    server.on("connect", |server, event| {
+        report!("confirmed {}", sw_server_confirm(server.raw, event.fd()));
+    })?;
+    puppet::run(&server)
+}
+
+/// Where the port of this test is that is a file.
+pub fn socket_path(temporary: PathBuf) -> PathBuf {
+    temporary.join("tls.sock")
+}
+
+/// The first port is plain.
+pub fn on_all_ports(setup: &Setup) -> Outcome {
+    let server = puppet::prepare(setup, &[], obey)?;
+    let path = socket_path(std::env::temp_dir());
+    let path = path.to_str().ok_or("a path that is no text")?;
+    for (host, kind) in [("::1", SW_SOCK_TCP6), (path, SW_SOCK_UNIX_STREAM)] {
+        let (host, number) = (CString::new(host)?, i32::from(setup.port));
+        let port = sw_server_add_listener(server.raw, host.as_ptr(), number, kind | SW_SSL);
+        for (name, value) in pair("server") {
+            let (name, value) = (CString::new(name)?, CString::new(value)?);
+            if !sw_port_set(port, name.as_ptr(), value.as_ptr()) {
+                return Err(last_error().into());
+            }
+        }
+    }
+    puppet::run(&server)
+}
