@@ -41,7 +41,10 @@ pub(super) struct Peer {
     pub(super) until: usize,
     /// They are being cut, somewhere below in the stack.
     pub(super) is_in_hand: bool,
+    /// Who has it for life, or has heard last of it.
     pub(super) worker: UnitId,
+    /// Whose turn it is to get its next message, if that was decided before that came.
+    pub(super) turn: Option<UnitId>,
     pub(super) life: Life,
     /// The loop watches for room to write, too.
     pub(super) is_write_watched: bool,
