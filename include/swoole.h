@@ -854,16 +854,13 @@ void sw_buffer_free(sw_buffer_t *buffer);
 //
 // Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as EADDRINUSE, that
-// a path gives also if nobody listens at the file there.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as
+// EADDRINUSE, that a path gives also if nobody listens at the file there.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
 // Memory: the server belongs to the caller, who gives it to sw_server_free.
-sw_server_t *sw_server_new(const char *host,
-                           int port,
-                           int mode,
-                           int sock_type);
+sw_server_t *sw_server_new(const char *host, int port, int mode, int sock_type);
 
 // Frees a server that does not run.
 //
@@ -1069,16 +1066,13 @@ bool sw_server_is_running(const sw_server_t *server);
 //
 // Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
-// port of the server has the address.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or
+// the errno of the system, such as EADDRINUSE, also if another port of the server has the address.
 //
 // Where: before start, any thread.
 //
 // Memory: the port belongs to the server and is valid until sw_server_free.
-sw_port_t *sw_server_add_listener(sw_server_t *server,
-                                  const char *host,
-                                  int port,
-                                  int sock_type);
+sw_port_t *sw_server_add_listener(sw_server_t *server, const char *host, int port, int sock_type);
 
 // The same as sw_server_add_listener.
 //
