@@ -535,6 +535,10 @@ typedef struct {
 } sw_task_t;
 
 // The result of a task.
+//
+// A callback that was given with the task is told of a failure, too: `data` is NULL then, `len` is
+// 0, and sw_last_error tells why (SW_ERROR_SERVER_WORKER_TERMINATED: the task worker died with the
+// task in its hands). The `data` of an empty result is not NULL.
 typedef struct {
     // Which event it is.
     sw_event_kind_t kind;
@@ -835,13 +839,16 @@ void sw_buffer_free(sw_buffer_t *buffer);
 //
 // Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as
-// EADDRINUSE, that a path gives also if nobody listens at the file there.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as EADDRINUSE, that
+// a path gives also if nobody listens at the file there.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
 // Memory: the server belongs to the caller, who gives it to sw_server_free.
-sw_server_t *sw_server_new(const char *host, int port, int mode, int sock_type);
+sw_server_t *sw_server_new(const char *host,
+                           int port,
+                           int mode,
+                           int sock_type);
 
 // Frees a server that does not run.
 //
@@ -1047,13 +1054,16 @@ bool sw_server_is_running(const sw_server_t *server);
 //
 // Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or
-// the errno of the system, such as EADDRINUSE, also if another port of the server has the address.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
+// port of the server has the address.
 //
 // Where: before start, any thread.
 //
 // Memory: the port belongs to the server and is valid until sw_server_free.
-sw_port_t *sw_server_add_listener(sw_server_t *server, const char *host, int port, int sock_type);
+sw_port_t *sw_server_add_listener(sw_server_t *server,
+                                  const char *host,
+                                  int port,
+                                  int sock_type);
 
 // The same as sw_server_add_listener.
 //
@@ -1659,7 +1669,8 @@ bool sw_server_add_command(sw_server_t *server,
 // manager; SW_THREAD mode), SW_ERROR_DATA_LENGTH_TOO_LARGE (`len`, for the manager),
 // SW_ERROR_TASK_TIMEOUT (no answer in time), SW_ERROR_SERVER_WORKER_TERMINATED (the process has
 // died in the command), SW_ERROR_SERVER_INVALID_REQUEST (the command returned false),
-// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (inside of a command, or not running).
+// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (inside of a command, or not
+// running).
 //
 // Where: in callbacks of the master, also "start"; in SW_BASE mode in those of worker 0.
 //
@@ -1799,6 +1810,61 @@ bool sw_server_is_task_worker(const sw_server_t *server);
 //
 // Where: any process, phase and thread.
 int sw_server_get_mode(const sw_server_t *server);
+
+// Hands in a task, which runs in a task worker, behind others of this process for the same one. It
+// never blocks in event workers: a task that finds no room waits in the memory of the worker.
+//
+// The result goes to `on_finish`, with an event of kind SW_EVENT_FINISH, or to the event "finish"
+// of the server. `on_finish` is called at most once, for the first answer, or with `data` NULL if
+// the task worker died with the task in its hands; all further answers are events of the server,
+// as are those for a worker that was replaced meanwhile. A task that was handed in and has not
+// begun outlives both processes.
+//
+// - `server`: the server.
+// - `data`: the bytes; NULL only if `len` is 0.
+// - `len`: how many; any number below 4 GiB.
+// - `task_worker`: 0 to `task_worker_num` - 1, or -1 for one that has nothing to do, if there is
+//   one.
+// - `on_finish`: what takes the first answer; NULL for the event of the server. Ignored outside of
+//   event workers: nobody can answer a task of the master, the manager or a user process.
+// - `user_data`: handed to `on_finish` as it is; may be NULL.
+//
+// Returns: the id of the task, 0 or above and ascending in each process; -1 on an error:
+// `on_finish` will not be called.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (no such task worker, NULL), SW_ERROR_OPERATION_NOT_SUPPORT (in
+// a task worker, or `task_worker_num` is 0), SW_ERROR_TASK_PACKAGE_TOO_BIG, SW_ERROR_QUEUE_FULL
+// (no memory is left to keep it), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks, of any process but task workers.
+//
+// Memory: the bytes are copied; `user_data` must live until `on_finish` was called.
+int64_t sw_server_task(sw_server_t *server,
+                       const void *data,
+                       size_t len,
+                       int task_worker,
+                       sw_callback_t on_finish,
+                       void *user_data);
+
+// Answers the task whose callback runs. Each answer is one event "finish" in the worker that
+// handed the task in, or in its successor, in the order of the calls; a task need not be answered.
+// Waits while that worker has no room for it, for `socket_send_timeout` at most.
+//
+// - `server`: the server.
+// - `data`: the bytes; NULL only if `len` is 0.
+// - `len`: how many; any number below 4 GiB. An answer may be empty.
+//
+// Returns: true if the answer was taken; it arrives whatever becomes of this process.
+//
+// Errors: SW_ERROR_OPERATION_NOT_SUPPORT (outside of a task callback, no task workers, or the task
+// came from the master, the manager or a user process), SW_ERROR_SERVER_SEND_TO_WORKER_TIMEOUT,
+// SW_ERROR_SERVER_WORKER_TERMINATED (the server ends, and the worker has), SW_ERROR_MALLOC_FAIL,
+// SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in the task callback.
+//
+// Memory: the bytes are copied.
+bool sw_server_finish(sw_server_t *server, const void *data, size_t len);
 
 // Calls the program again and again, on a grid that begins now. Points of the grid that pass while
 // the callback runs are left out.

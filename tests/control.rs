@@ -76,6 +76,22 @@ fn another_worker_may_pause_what_it_sees(server: &Running) -> Outcome {
     Ok(())
 }
 
+fn a_connection_stays_paused_across_a_reload(server: &Running) -> Outcome {
+    let mut other = Commander::connect(server)?;
+    let mut paused = Commander::connect(server)?;
+    let fd = paused.fd;
+    assert_eq!(paused.ask(&format!("pause {fd}"))?, "ok");
+    server.signal(libc::SIGUSR1)?;
+    let old = format!(" {}", other.pid);
+    other.ask_until("who", |answer| !answer.ends_with(&old))?;
+    paused.client.send(b"who")?;
+    pass_time(&mut other)?;
+    assert_eq!(heard(server, fd, 2)?, 2, "it was read");
+    assert_eq!(other.ask(&format!("resume {fd}"))?, "ok");
+    assert!(paused.hear()?.starts_with(&format!("{fd} ")));
+    Ok(())
+}
+
 fn the_end_of_a_paused_peer_is_seen_when_it_is_resumed(server: &Running) -> Outcome {
     let mut other = Commander::connect(server)?;
     let mut gone = Commander::connect(server)?;
@@ -280,6 +296,8 @@ fn a_packet_that_waited_shows_how_long(server: &Running) -> Outcome {
 server_tests! {
     a_paused_connection_is_read_when_it_is_resumed_and_in_order: one_worker;
     another_worker_may_pause_what_it_sees: two_workers;
+    // Elsewhere a connection ends with its worker.
+    a_connection_stays_paused_across_a_reload: one_worker, in [Mode::Process];
     the_end_of_a_paused_peer_is_seen_when_it_is_resumed: one_worker;
     a_paused_peer_that_is_gone_is_found_by_writing: one_worker;
     a_paused_connection_can_be_closed: one_worker;
@@ -299,4 +317,5 @@ server_tests! {
     // Elsewhere nothing waits for a worker.
     a_worker_that_takes_nothing_is_not_given_more_than_the_limit: crowded, in [Mode::Process];
     a_killed_worker_leaves_no_byte_counted_as_waiting: crowded, in [Mode::Process];
+    a_worker_that_stops_leaves_what_waits_to_its_successor: crowded, in [Mode::Process];
 }

@@ -7,6 +7,8 @@
 mod common;
 #[path = "control/orders.rs"]
 mod orders;
+#[path = "ports/api.rs"]
+mod ports;
 
 use common::prelude::*;
 use orders::*;
@@ -48,6 +50,28 @@ fn never_beating(setup: &Setup) -> Outcome {
 
 fn moving(setup: &Setup) -> Outcome {
     serve(setup, &[("worker_num", "1"), ("max_idle_time", "2")])
+}
+
+/// The first port has no heartbeat, the second one has its own.
+fn beating_at_the_second_port(setup: &Setup) -> Outcome {
+    let server = prepare(setup, &[("worker_num", "1")])?;
+    let second = ports::add(*server, "127.0.0.1", 0, SW_SOCK_TCP)?;
+    second.set("heartbeat_idle_time", "2")?;
+    report!("second {}", second.number());
+    server.start()?;
+    Ok(())
+}
+
+/// Whoever is closed is told what waits for the peer then.
+fn beating_and_looking(setup: &Setup) -> Outcome {
+    let server = prepare(setup, &[("worker_num", "1"), ("heartbeat_idle_time", "2")])?;
+    server.on("close", |server, event| {
+        let fd = event.fd();
+        let queued = server.client_info(fd, false).map(|info| info.send_queued_bytes);
+        report!("close {fd} with {queued:?}");
+    })?;
+    server.start()?;
+    Ok(())
 }
 
 /// Lets somebody speak until a line is reported.
@@ -124,6 +148,32 @@ fn what_waits_for_who_does_not_read_is_cut(server: &Running) -> Outcome {
         assert!(got < FLOOD, "all {got} bytes came");
     }
     assert_eq!(count(server, &format!("close {} ", closed.fd)), 1);
+    Ok(())
+}
+
+fn what_was_cut_waits_no_more(server: &Running) -> Outcome {
+    let mut speaker = Commander::connect(server)?;
+    let slow = Commander::connect(server)?;
+    assert_eq!(speaker.ask(&format!("send_zeros {} {FLOOD}", slow.fd))?, "ok");
+    let waits = |info: &str| !info.contains(" send_queued_bytes=0 ");
+    speaker.ask_until(&format!("info {}", slow.fd), waits)?;
+    speak_until(&mut speaker, server, &format!("close {} ", slow.fd))?;
+    let wanted = format!("close {} with Ok(0)", slow.fd);
+    server.wait_line(|line| line == wanted, STEP)?;
+    Ok(())
+}
+
+fn a_port_has_a_heartbeat_of_its_own(server: &Running) -> Outcome {
+    let mut first = Commander::connect(server)?;
+    let line = server.wait_line(|line| line.starts_with("second "), STEP)?;
+    let began = Instant::now();
+    let mut second = Client::connect(line["second ".len()..].parse()?)?;
+    assert!(second.receive_to_end()?.is_empty());
+    assert!(began.elapsed() >= IDLE, "closed after {:?}", began.elapsed());
+    assert!(closed_by(server, 2)? >= 0);
+    assert_eq!(first.ask("who")?.split(' ').next(), Some("1"), "it has none");
+    // And on demand: the call looks at the second port alone, where nobody is left.
+    assert_eq!(first.ask("heartbeat 0 10")?, "ids []");
     Ok(())
 }
 
@@ -214,6 +264,8 @@ server_tests! {
     who_is_silent_is_closed_and_who_speaks_or_is_protected_stays: beating;
     who_has_never_said_anything_is_closed: without_callback_for_connections;
     what_waits_for_who_does_not_read_is_cut: beating;
+    what_was_cut_waits_no_more: beating_and_looking;
+    a_port_has_a_heartbeat_of_its_own: beating_at_the_second_port;
     a_paused_connection_is_silent_too: beating_by_idle_time;
     the_heartbeat_lists_and_closes_when_it_is_asked: beating_when_asked;
     without_a_heartbeat_nobody_is_looked_for: never_beating;

@@ -322,6 +322,7 @@ fn with_settings(setup: &Setup) -> Outcome {
     late.set("worker_num", "9")?;
     late.set("no_such_thing", "9")?;
     assert_eq!(inherits.set("backlog", "x").map_err(|error| error.code), Err(PARAMS));
+    assert_eq!(inherits.set_json("{\"backlog\": []}").map_err(|error| error.code), Err(PARAMS));
     server.on("start", |server, _| {
         for index in 0..5 {
             let socket = port(server, index).map_or(-1, |port| port.socket());
@@ -342,8 +343,8 @@ fn a_port_has_the_settings_of_its_server_or_its_own(server: &Running) -> Outcome
         number(std::fs::read_to_string("/proc/sys/net/ipv4/tcp_keepalive_time")?.trim());
     for wanted in [
         "options 0 1 false 3600".to_owned(),
-        // A value that was refused still counts as set: only what was set here holds.
-        format!("options 1 0 true {system}"),
+        // What was refused was not set: it has all that the server has.
+        "options 1 1 false 3600".to_owned(),
         format!("options 2 0 true {system}"),
         format!("options 3 0 false {system}"),
         "options 4 1 true 7".to_owned(),
@@ -390,8 +391,11 @@ fn sharing(setup: &Setup) -> Outcome {
     server.on("start", |_, _| {})?;
     server.on("receive", obey)?;
     let add_shared = || add(*server, "127.0.0.1", i32::from(setup.port), SW_SOCK_TCP);
-    let second = add_shared()?;
-    report!("shared {}", option(second.socket(), libc::SOL_SOCKET, libc::SO_REUSEPORT));
+    add_shared()?;
+    server.on("workerStart", |server, _| {
+        let socket = port(server, 1).map_or(-1, |port| port.socket());
+        report!("shared {}", option(socket, libc::SOL_SOCKET, libc::SO_REUSEPORT));
+    })?;
     // Not by the same server.
     assert_eq!(add_shared().map_err(|error| error.code), Err(libc::EADDRINUSE));
     server.start()?;
@@ -469,6 +473,7 @@ server_tests! {
     a_port_for_ipv6_only_leaves_ipv4_to_others: one_port_for_each_family;
     the_file_of_a_unix_socket_goes_at_the_end: at_a_path;
     a_file_that_is_somebody_elses_stays: at_a_lost_path;
+    a_start_that_fails_leaves_no_file: at_a_path_and_a_taken_port;
     [plain] ports_are_the_same_pointer_each_time_and_end;
     [plain] a_callback_of_the_first_port_is_that_of_the_server;
     [plain] a_socket_is_bound_for_ipv6_only_when_that_is_set;

@@ -1,6 +1,8 @@
 //! Workers that listen each for itself: the kernel spreads connections, and programs share a port.
 
 mod common;
+#[path = "ports/api.rs"]
+mod ports;
 #[path = "puppet/mod.rs"]
 mod puppet;
 
@@ -270,11 +272,50 @@ fn who_does_not_share_cannot_join(server: &Running) -> Outcome {
     Ok(())
 }
 
+/// What the descriptor is called in each place: that of the first port, and of one for datagrams.
+fn ask_everywhere(setup: &Setup) -> Outcome {
+    let server = setup.server()?;
+    let datagrams = ports::add(*server, "127.0.0.1", 0, SW_SOCK_UDP)?;
+    tell(*server, "made");
+    datagrams.on("packet", |_, _| {})?;
+    server.on("receive", obey)?;
+    server.set(SHARED.0, SHARED.1)?;
+    tell(*server, "set");
+    server.on("managerStart", |server, _| tell(server, "manager"))?;
+    server.on("workerStart", |server, _| tell(server, "worker"))?;
+    server.start()?;
+    Ok(())
+}
+
+/// Whether there are the two descriptors, and whether the first one listens.
+fn tell(server: api::Handle, place: &str) {
+    let of = |index| ports::port(server, index).map_or(-1, |port| port.socket());
+    let (second, first) = (of(1), of(0));
+    assert_eq!(swoole::ffi::port::sw_server_get_socket(server.raw), first);
+    let error = if first == -1 { server.last_error() } else { 0 };
+    let listens = ports::option(first, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) == 1;
+    report!("socket {place} {} {} {listens} {error}", first >= 0, second >= 0);
+}
+
+fn there_is_no_descriptor_before_a_worker_has_opened_its_own(server: &Running) -> Outcome {
+    server.connect()?;
+    for line in [
+        "socket made true true false 0",
+        &format!("socket set false true false {SW_ERROR_WRONG_OPERATION}"),
+        &format!("socket manager false true false {SW_ERROR_WRONG_OPERATION}"),
+    ] {
+        server.wait_line(|it| it == line, STEP)?;
+    }
+    server.wait_lines(2, |line| line == "socket worker true true true 0", STEP)?;
+    Ok(())
+}
+
 const BASE: [Mode; 1] = [Mode::Base];
 
 server_tests! {
     each_worker_listens_for_itself: shared;
     the_listener_of_a_connection_is_known: know_the_listener, in BASE;
+    there_is_no_descriptor_before_a_worker_has_opened_its_own: ask_everywhere, in BASE;
     a_successor_listens_again: shared, in BASE;
     a_worker_that_ends_listens_no_more: shared, in BASE;
     a_worker_alone_is_reached: alone;

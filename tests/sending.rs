@@ -28,6 +28,7 @@ use waiting::*;
 
 server_tests! {
     parts_of_files_arrive_in_their_place_from_every_worker: plain;
+    the_name_of_a_file_need_not_be_text: plain;
     a_file_is_no_response: plain;
     a_file_that_cannot_be_sent_has_its_number_and_the_connection_goes_on: plain;
     a_file_that_goes_away_before_its_turn_ends_its_connection_alone: plain;

@@ -3,12 +3,18 @@
 #[path = "tasks/api.rs"]
 mod api;
 mod common;
+#[path = "tasks/handing.rs"]
+mod handing;
 #[path = "tasks/lives.rs"]
 mod lives;
 mod puppet;
+#[path = "tasks/results.rs"]
+mod results;
 
 use common::prelude::*;
+use handing::{tasked, tasked_one};
 use lives::*;
+use results::*;
 
 server_tests! {
     task_workers_start_and_stop_like_workers: lived;
@@ -22,4 +28,24 @@ server_tests! {
     one_worker_with_a_task_worker_has_a_manager: lived_with_one, in [Mode::Base];
     without_a_task_callback_there_is_no_start: without_callback;
     others_see_what_a_task_worker_does: lived;
+
+    // What is handed in, and what comes back.
+    a_result_is_an_event_of_the_worker_that_asked: tasked;
+    a_callback_takes_the_first_answer_alone: tasked;
+    a_task_need_not_be_answered_and_an_answer_may_be_empty: tasked;
+    wrong_calls_are_refused: tasked;
+    without_task_workers_there_are_no_tasks: without_workers;
+    a_busy_task_worker_is_avoided: tasked;
+    tasks_of_any_size_arrive_and_come_back: tasked;
+    a_burst_to_a_sleeping_task_worker_is_accepted_and_done_in_order: tasked_one;
+    a_slow_pool_does_not_keep_a_worker_from_its_clients: tasked_one;
+
+    // What survives whom.
+    what_was_in_hand_fails_and_the_rest_is_done: tasked_one, in [Mode::Process, Mode::Base];
+    each_task_that_kills_its_worker_fails_alone: tasked_one, in [Mode::Process, Mode::Base];
+    queued_tasks_survive_a_reload: tasked_one;
+    a_result_for_a_worker_that_was_replaced_is_an_event: tasked_one,
+        in [Mode::Process, Mode::Base];
+    a_task_worker_leaves_after_its_limit_and_nothing_is_lost: limited;
+    a_small_limit_is_exact: exact;
 }

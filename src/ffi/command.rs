@@ -104,7 +104,8 @@ pub extern "C" fn sw_server_add_command(
 /// manager; SW_THREAD mode), SW_ERROR_DATA_LENGTH_TOO_LARGE (`len`, for the manager),
 /// SW_ERROR_TASK_TIMEOUT (no answer in time), SW_ERROR_SERVER_WORKER_TERMINATED (the process has
 /// died in the command), SW_ERROR_SERVER_INVALID_REQUEST (the command returned false),
-/// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (inside of a command, or not running).
+/// SW_ERROR_MALLOC_FAIL (no memory), SW_ERROR_WRONG_OPERATION (inside of a command, or not
+/// running).
 ///
 /// Where: in callbacks of the master, also "start"; in SW_BASE mode in those of worker 0.
 ///

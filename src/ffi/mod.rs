@@ -48,6 +48,8 @@ pub mod command;
 
 pub mod status;
 
+pub mod task;
+
 pub mod timer;
 
 pub mod process;

@@ -158,7 +158,8 @@ pub extern "C" fn sw_server_port(server: *const sw_server_t, index: usize) -> *m
 
 /// Takes a setting of a port. A port for which this was never called has the settings of its
 /// server; for one that was set only what was set here counts, and defaults for the rest. The first
-/// port has what is set for the server in either case.
+/// port has what is set for the server in either case. A call that fails sets nothing, and does not
+/// count as one.
 ///
 /// - `port`: the port.
 /// - `name`: the name, in any case; not NULL. One that no port has does nothing.
@@ -358,7 +359,8 @@ pub extern "C" fn sw_port_type(port: *const sw_port_t) -> c_int {
 /// Returns: the descriptor; -1 on an error.
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (NULL, or it is no port), SW_ERROR_WRONG_OPERATION (the server
-/// has ended).
+/// has ended; or with enable_reuse_port in SW_BASE mode, where each worker opens a listener of its
+/// own for TCP, the caller is no worker).
 ///
 /// Where: any process, phase and thread.
 #[no_mangle]
@@ -372,7 +374,7 @@ pub extern "C" fn sw_port_socket(port: *const sw_port_t) -> c_int {
 ///
 /// Returns: the descriptor; -1 on an error.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (the server has ended).
+/// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (see there).
 ///
 /// Where: any process, phase and thread.
 #[no_mangle]

@@ -1,9 +1,11 @@
 //! Connections: bytes and files for their peers.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_void, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::callback::enter;
-use super::handle::{borrow, bytes, guard, text};
+use super::handle::{borrow, bytes, guard, text_bytes};
 use super::types::{sw_sent_fn_t, sw_server_t};
 use crate::error::{code, Error};
 use crate::model::SessionId;
@@ -96,7 +98,7 @@ pub extern "C" fn sw_server_send_async(
 ///
 /// - `server`: the server.
 /// - `fd`: the session id.
-/// - `path`: the file, in UTF-8; not NULL. A relative one begins where this process works. In
+/// - `path`: the file, any bytes; not NULL. A relative one begins where this process works. In
 ///   SW_PROCESS mode it is opened by the master, which does not see a chroot of the workers.
 /// - `offset`: the first byte, 0 or more and less than the size of the file.
 /// - `length`: how many bytes; 0: all that follow.
@@ -124,7 +126,8 @@ pub extern "C" fn sw_server_sendfile(
 ) -> bool {
     guard(false, || {
         let server = &borrow(server)?.server;
-        server.send_file(SessionId(fd), text("the path", path)?, offset, length)?;
+        let path = Path::new(OsStr::from_bytes(text_bytes("the path", path)?));
+        server.send_file(SessionId(fd), path, offset, length)?;
         Ok(true)
     })
 }

@@ -8,7 +8,8 @@ use super::handle::{self, borrow, fill, guard, text, text_or_bytes};
 use super::library::buffer_of;
 use super::types::{
     sw_buffer_t, sw_callback_t, sw_conn_event_t, sw_event_kind_t, sw_event_t, sw_packet_t,
-    sw_pipe_message_t, sw_server_t, sw_status_info_t, sw_worker_event_t,
+    sw_pipe_message_t, sw_server_t, sw_status_info_t, sw_task_result_t, sw_task_t,
+    sw_worker_event_t,
 };
 use crate::error::{code, Error, Result};
 use crate::model::hooks::{
@@ -366,11 +367,32 @@ pub extern "C" fn sw_server_is_running(server: *const sw_server_t) -> bool {
 
 /// The C form of an event.
 #[inline]
-fn translate(event: &Event<'_>) -> sw_event_t {
+pub(super) fn translate(event: &Event<'_>) -> sw_event_t {
     let kind = kind_of(event.kind());
     match event {
         Event::Plain(_) => sw_event_t { kind },
         Event::Connection(_, told) => sw_event_t { receive: connection_event(kind, told) },
+        Event::Task(told) => sw_event_t {
+            task: sw_task_t {
+                kind,
+                worker_id: told.worker,
+                id: told.id,
+                flags: u32::from(told.flags),
+                dispatch_time: told.handed_ns as f64 / NS_PER_S,
+                data: told.data.as_ptr(),
+                len: told.data.len(),
+            },
+        },
+        Event::Finish(told) => sw_event_t {
+            finish: sw_task_result_t {
+                kind,
+                task_worker_id: told.worker,
+                task_id: told.task,
+                dispatch_time: told.answered_ns as f64 / NS_PER_S,
+                data: told.data.map_or(std::ptr::null(), <[u8]>::as_ptr),
+                len: told.data.map_or(0, <[u8]>::len),
+            },
+        },
         Event::Packet(told) => sw_event_t { packet: packet_event(kind, told) },
         Event::Worker(_, told) => sw_event_t { worker: worker_event(kind, told) },
         Event::Message(told) => sw_event_t { pipe_message: message_event(kind, told) },

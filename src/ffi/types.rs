@@ -217,6 +217,10 @@ pub struct sw_task_t {
 }
 
 /// The result of a task.
+///
+/// A callback that was given with the task is told of a failure, too: `data` is NULL then, `len` is
+/// 0, and sw_last_error tells why (SW_ERROR_SERVER_WORKER_TERMINATED: the task worker died with the
+/// task in its hands). The `data` of an empty result is not NULL.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sw_task_result_t {

@@ -28,8 +28,8 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// Adds one piece; the whole message when this was the last one. `life` is the number of the
-    /// present life of the source.
+    /// Adds one piece; the whole message when this was the last one. `None`: more pieces are to
+    /// come, or the message is lost. `life` is the number of the present life of the source.
     pub fn add(&mut self, header: &Header, life: u32, payload: &[u8]) -> Option<Pages> {
         let Some((piece, part)) = Piece::decode(payload) else {
             self.lose();

@@ -12,6 +12,7 @@ use super::message::{Header, Mark};
 use super::ready::READY_WORDS;
 use super::shared_lane::TurnWords;
 use super::sync::{fence, Ordering, Place};
+use super::tally::{is_counted, Account};
 use super::wiring::Wiring;
 use crate::os::memory::Pages;
 
@@ -45,6 +46,10 @@ pub struct Inbox {
     current: usize,
     burst: u32,
     assembler: Assembler,
+    /// How far this reader is in the shared lane.
+    account: Account,
+    /// Where the memory of the shared lane was given back last.
+    given_back: u64,
 }
 
 /// A message that was handed out.
@@ -59,6 +64,8 @@ pub enum Payload<'a> {
     Borrowed(&'a [u8]),
     /// Put together from pieces.
     Owned(Pages),
+    /// It is not there: a predecessor had its first pieces.
+    Lost,
 }
 
 impl Deref for Payload<'_> {
@@ -69,6 +76,7 @@ impl Deref for Payload<'_> {
         match self {
             Payload::Borrowed(bytes) => bytes,
             Payload::Owned(pages) => pages,
+            Payload::Lost => &[],
         }
     }
 }
@@ -79,6 +87,7 @@ impl Inbox {
         // Bits that a predecessor took are lost: every lane may have something.
         (0..ends.lanes.len()).for_each(|lane| insert(&mut live, lane));
         let assembler = Assembler::default();
+        let account = ends.turn.departures().account();
         Self {
             wiring,
             ends,
@@ -87,6 +96,8 @@ impl Inbox {
             current: SHARED,
             burst: BURST,
             assembler,
+            given_back: account.position,
+            account,
         }
     }
 
@@ -129,11 +140,17 @@ impl Inbox {
                 continue;
             };
             insert(&mut self.held, lane);
+            if is_counted(&record.header, record.mark) {
+                self.ends.turn.departures().begin(self.account.handled + 1);
+            }
             if record.mark == Mark::Whole {
                 break (lane, record);
             }
             if let Some((header, pages)) = self.assemble(lane, &record) {
                 return Some(Message { header, payload: Payload::Owned(pages) });
+            }
+            if is_counted(&record.header, record.mark) {
+                return Some(Message { header: record.header, payload: Payload::Lost });
             }
         };
         let payload = self.ends.lanes.get(lane).map(|reader| reader.payload(&record))?;
@@ -149,10 +166,54 @@ impl Inbox {
         Some((Header { size: pages.len() as u32, ..record.header }, pages))
     }
 
+    /// The caller is done with the last message, one that is counted; `has_failed`: nobody has
+    /// handled it to the end.
+    #[inline]
+    pub fn settle(&mut self, has_failed: bool) {
+        self.account.handled += 1;
+        self.account.failed += u64::from(has_failed);
+        self.settle_position();
+    }
+
+    /// The caller is done with all that was handed out.
+    #[inline]
+    fn settle_position(&mut self) {
+        let claimed = self.ends.lanes.first().map_or(0, LaneReader::claimed);
+        if claimed != self.account.position {
+            self.account.position = claimed;
+            self.ends.turn.departures().settle(self.account);
+        }
+    }
+
+    /// Bytes that went through the shared lane since its memory was given back.
+    #[inline]
+    pub fn used_bytes(&self) -> u64 {
+        self.account.position.wrapping_sub(self.given_back)
+    }
+
+    /// Gives the memory of the shared lane back to the system, if it is empty.
+    pub fn give_back(&mut self) {
+        self.release();
+        let Some(lane) = self.ends.lanes.get(SHARED) else { return };
+        // No writer is at work meanwhile.
+        let Ok(_guard) = self.ends.turn.lock().lock() else { return };
+        if lane.is_drained() {
+            self.given_back = self.account.position;
+            // SAFETY: it is drained, and writers wait for the lock that is held here.
+            if let Err(cause) = unsafe { lane.give_back() } {
+                log::debug!("the memory of a lane could not be given back: {cause}");
+            }
+        }
+    }
+
     /// Frees the memory of all messages handed out so far, and rings the writers that wait for it.
     pub fn release(&mut self) {
         if self.held == [0; READY_WORDS] {
             return;
+        }
+        if contains(&self.held, SHARED) {
+            // What is free can be told no more when this reader has died.
+            self.settle_position();
         }
         let held = std::mem::replace(&mut self.held, [0; READY_WORDS]);
         for lane in lanes_of(&held) {

@@ -9,6 +9,9 @@ pub const HEADER_BYTES: usize = 32;
 /// A record's payload is smaller than this: the bits above hold the mark.
 pub const RECORD_LIMIT: usize = 1 << 28;
 
+/// A kind of message with this bit is counted in the lane that it goes through, see `tally.rs`.
+pub const TALLIED: u8 = 0x80;
+
 /// What goes before every payload. The ring fills in `size`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
@@ -37,6 +40,8 @@ pub enum Mark {
     Padding,
     /// A part of a message that is too large for the ring; its payload begins with a [`Piece`].
     Piece,
+    /// The part at the end of such a message.
+    LastPiece,
 }
 
 impl Mark {
@@ -45,6 +50,7 @@ impl Mark {
             Mark::Whole => 1,
             Mark::Padding => 2,
             Mark::Piece => 3,
+            Mark::LastPiece => 4,
         }
     }
 
@@ -53,6 +59,7 @@ impl Mark {
             1 => Some(Mark::Whole),
             2 => Some(Mark::Padding),
             3 => Some(Mark::Piece),
+            4 => Some(Mark::LastPiece),
             // Zero among them: memory that was never written is no record.
             _ => None,
         }

@@ -6,6 +6,7 @@
 //! a lane is full its reader rings this unit, so that the loop flushes again.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::lane::{Grant, LaneWriter, Writer};
 use super::message::{Header, Mark};
@@ -66,6 +67,10 @@ pub struct Outbox {
     /// Units with messages that wait for room.
     blocked: Vec<u16>,
     pending_bytes: usize,
+    /// Messages that count in their lanes when they are there.
+    pending_tally: u64,
+    /// Units that this one does not wait for, whatever waits for them here.
+    patient: Range<u16>,
 }
 
 /// A place for one payload in the lane to a unit. Dropping it sends nothing.
@@ -129,6 +134,8 @@ impl Outbox {
             dirty: Vec::with_capacity(count),
             blocked: Vec::with_capacity(count),
             pending_bytes: 0,
+            pending_tally: 0,
+            patient: 0..0,
         }
     }
 
@@ -182,6 +189,7 @@ impl Outbox {
             self.blocked.push(to);
         }
         self.pending_bytes += pending.left();
+        self.pending_tally += u64::from(pending.is_tallied());
         route.pending.push_back(pending);
         true
     }
@@ -217,10 +225,34 @@ impl Outbox {
         !self.blocked.is_empty()
     }
 
-    /// Messages wait for room to a unit that is one of those.
+    /// Does not wait for these units from now on: see [`Outbox::is_held_up`].
+    pub fn leave_waiting(&mut self, units: Range<u16>) {
+        self.patient = units;
+    }
+
+    /// Messages wait for room, to others than those that this unit does not wait for.
     #[inline]
-    pub fn has_pending_to(&self, is_one: impl Fn(u16) -> bool) -> bool {
-        self.blocked.iter().any(|to| is_one(*to))
+    pub fn is_held_up(&self) -> bool {
+        self.blocked.iter().any(|to| !self.patient.contains(to))
+    }
+
+    /// Takes back the last message to `to`, which waits for room. Of one in pieces some may be
+    /// there; its reader drops them.
+    pub fn withdraw(&mut self, to: u16) {
+        let Some(route) = self.routes.get_mut(usize::from(to)) else { return };
+        if let Some(pending) = route.pending.pop_back() {
+            self.pending_bytes -= pending.left();
+            self.pending_tally -= u64::from(pending.is_tallied());
+        }
+        if route.pending.is_empty() {
+            self.blocked.retain(|blocked| *blocked != to);
+        }
+    }
+
+    /// Messages that wait for room and that will be counted in their lanes.
+    #[inline]
+    pub fn pending_tally(&self) -> u64 {
+        self.pending_tally
     }
 
     /// Payload bytes that wait for room.
@@ -258,6 +290,7 @@ impl Outbox {
                 return true;
             }
             self.pending_bytes -= before;
+            self.pending_tally -= u64::from(pending.is_tallied());
             route.pending.pop_front();
         }
         false
@@ -289,6 +322,14 @@ impl Outbox {
         self.wait_until(deadline_ns, |outbox| {
             outbox.flush();
             !outbox.has_pending()
+        })
+    }
+
+    /// Waits until nothing waits for room to one unit; false when the deadline has come first.
+    pub fn wait_for(&mut self, to: u16, deadline_ns: u64) -> bool {
+        self.wait_until(deadline_ns, |outbox| {
+            outbox.flush();
+            !outbox.is_blocked(to)
         })
     }
 

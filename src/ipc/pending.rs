@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::lane::Writer;
-use super::message::{Header, Mark, Piece, PIECE_BYTES};
+use super::message::{Header, Mark, Piece, PIECE_BYTES, TALLIED};
 use crate::os::memory::Pages;
 
 /// What is kept at once, and given back at once when it is published.
@@ -102,7 +102,9 @@ impl Progress {
         while self.sent < self.total {
             let count = limit.min(self.total - self.sent);
             let piece = Piece { writer: self.writer, total: self.total, offset: self.sent };
-            let is_put = lane.put(&self.header, Mark::Piece, PIECE_BYTES + count as usize, |out| {
+            let is_last = self.sent + count == self.total;
+            let mark = if is_last { Mark::LastPiece } else { Mark::Piece };
+            let is_put = lane.put(&self.header, mark, PIECE_BYTES + count as usize, |out| {
                 let (head, part) = out.split_at_mut(PIECE_BYTES.min(out.len()));
                 head.copy_from_slice(&piece.encode());
                 source.take(part);
@@ -202,6 +204,11 @@ impl Pending {
     /// Publishes as much as there is room for; see [`Progress::lay`].
     pub fn lay(&mut self, lane: &mut impl Writer, may_begin: impl FnOnce() -> bool) -> Laid {
         self.progress.lay(lane, &mut self.chunks, may_begin)
+    }
+
+    /// Whether it counts in its lane when it is there.
+    pub fn is_tallied(&self) -> bool {
+        self.progress.header.kind & TALLIED != 0
     }
 
     /// Bytes that are not published.

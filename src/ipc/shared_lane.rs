@@ -7,7 +7,8 @@
 
 use super::lane::{LaneWords, LaneWriter, Writer};
 use super::message::{Header, Mark};
-use super::sync::{step, AtomicU64, Bytes, Ordering, Place, RobustMutex, Shared, MAX_UNITS};
+use super::sync::{step, AtomicU64, Bytes, Line, Ordering, Place, RobustMutex, Shared, MAX_UNITS};
+use super::tally::{is_counted, Account, Arrivals, Departures, Tally};
 
 const WAITING_WORDS: usize = MAX_UNITS / 64;
 
@@ -19,6 +20,10 @@ pub struct TurnWords {
     lock: RobustMutex,
     /// A bit for each unit that waits for room: set by the writer, taken by the reader.
     waiting: [AtomicU64; WAITING_WORDS],
+    /// Written under the lock.
+    arrivals: Arrivals,
+    /// Written by the reader.
+    departures: Line<Departures>,
 }
 
 // SAFETY: a mutex made for it, and atomics.
@@ -28,6 +33,18 @@ impl TurnWords {
     /// The lock, to be initialised in place.
     pub fn lock(&self) -> &RobustMutex {
         &self.lock
+    }
+
+    /// What has become of the messages, when the tail is at `tail`.
+    pub fn tally(&self, tail: u64) -> Tally {
+        let Account { handled, failed, .. } = self.departures.account();
+        let begun = self.departures.begun().max(handled);
+        Tally { arrived: self.arrivals.count(tail).max(begun), begun, handled, failed }
+    }
+
+    /// What the reader is done with.
+    pub fn departures(&self) -> &Departures {
+        &self.departures
     }
 
     /// Tells `ring` each unit that waits for room. The reader calls it when it has taken the flag
@@ -102,6 +119,7 @@ impl Writer for SharedLaneWriter {
         if !lane.has_room(size) {
             wait_for_room(lane, turn, *unit);
         }
+        turn.arrivals.prepare(lane.tail(), is_counted(header, mark));
         let is_put = lane.put(header, mark, size, fill);
         step();
         is_put

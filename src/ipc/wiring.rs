@@ -11,10 +11,12 @@ use std::sync::Arc;
 use super::doorbell::{Doorbell, RoomCalls};
 use super::inbox::{Ends, Inbox};
 use super::lane::{capacity_for, LaneReader, LaneWords, LaneWriter};
+use super::message::Header;
 use super::outbox::{Lane, Outbox};
 use super::ready::ReadyWords;
 use super::shared_lane::{SharedLaneWriter, TurnWords};
 use super::sync::MAX_UNITS;
+use super::tally::{is_counted, Account, Tally};
 use crate::error::{code, Error, Result};
 use crate::shm::{Area, ByteArea, Bytes, Layout, Line, Mapped, Region, Shared};
 
@@ -40,7 +42,8 @@ pub struct WiringPlan {
     /// Source and target of each lane that has one writer.
     lanes: Vec<(u16, u16)>,
     lane_bytes: usize,
-    shared_bytes: usize,
+    /// Offset and length of each shared ring.
+    shared: Vec<(usize, usize)>,
     unit_words: Area<UnitWords>,
     room_calls: Area<RoomCalls>,
     turns: Area<TurnWords>,
@@ -53,7 +56,8 @@ pub struct WiringPlan {
 
 impl WiringPlan {
     /// Plans the inboxes of `units` units. `lanes` lists source and target of each lane that is one
-    /// unit's own; capacities are in bytes for each lane and rounded up to a power of two.
+    /// unit's own; capacities are in bytes for each lane and rounded up to a power of two. That of
+    /// the shared lane of a unit is `shared_capacity` of its number.
     ///
     /// # Errors
     ///
@@ -64,21 +68,28 @@ impl WiringPlan {
         units: usize,
         lanes: &[(u16, u16)],
         lane_capacity: usize,
-        shared_capacity: usize,
+        shared_capacity: impl Fn(u16) -> usize,
     ) -> Result<Self> {
         check(units, lanes)?;
-        let (lane_bytes, shared_bytes) =
-            (capacity_for(lane_capacity), capacity_for(shared_capacity));
+        let lane_bytes = capacity_for(lane_capacity);
+        let mut shared_bytes = 0_usize;
+        let place = |unit: usize| {
+            let len = capacity_for(shared_capacity(unit as u16));
+            let offset = shared_bytes;
+            shared_bytes = shared_bytes.saturating_add(len);
+            (offset, len)
+        };
+        let shared: Vec<(usize, usize)> = (0..units).map(place).collect();
         Ok(Self {
             units,
             lanes: lanes.to_vec(),
             lane_bytes,
-            shared_bytes,
+            shared,
             unit_words: layout.array(units),
             room_calls: layout.array(units),
             turns: layout.array(units),
             lane_words: layout.array(units + lanes.len()),
-            shared_rings: layout.bytes(units.saturating_mul(shared_bytes)),
+            shared_rings: layout.bytes(shared_bytes),
             rings: layout.bytes(lanes.len().saturating_mul(lane_bytes)),
             writers: layout.array(1),
         })
@@ -197,6 +208,39 @@ impl Wiring {
         lanes.filter_map(|lane| self.shape.lane_words.get(lane)).map(LaneWords::unread_bytes).sum()
     }
 
+    /// What has become of the messages that are counted in the shared lane of a unit.
+    pub fn tally(&self, unit: u16) -> Tally {
+        let index = usize::from(unit);
+        let parts = self.shape.turns.get(index).zip(self.shape.lane_words.get(index));
+        parts.map_or(Tally::default(), |(turn, words)| turn.tally(words.tail()))
+    }
+
+    /// Settles what a reader that has died had in its hands, and gives the headers of those of its
+    /// messages that are counted: they have failed. To be called before there is a successor.
+    pub fn settle_dead(&self, unit: u16) -> Vec<Header> {
+        let index = usize::from(unit);
+        let words = self.shape.lane_words.place(index);
+        let (Some(words), Some(bytes), Some(turn)) =
+            (words, self.shared_ring_of(unit), self.shape.turns.get(index))
+        else {
+            return Vec::new();
+        };
+        let account = turn.departures().account();
+        let reader = LaneReader::attach_behind(words, bytes);
+        let records = reader.handed_out_since(account.position);
+        let counted = records.into_iter().filter(|(header, mark)| is_counted(header, *mark));
+        let headers: Vec<Header> = counted.map(|(header, _)| header).collect();
+        if account.position != reader.claimed() {
+            let count = headers.len() as u64;
+            turn.departures().settle(Account {
+                position: reader.claimed(),
+                handled: account.handled + count,
+                failed: account.failed + count,
+            });
+        }
+        headers
+    }
+
     /// The reading end of a unit. A successor goes on behind the last message that was claimed; its
     /// predecessor reads no more.
     ///
@@ -312,8 +356,8 @@ impl Wiring {
     }
 
     fn shared_ring_of(&self, unit: u16) -> Option<Bytes> {
-        let len = self.shape.plan.shared_bytes;
-        self.shape.shared_rings.part(usize::from(unit).checked_mul(len)?, len)
+        let (offset, len) = *self.shape.plan.shared.get(usize::from(unit))?;
+        self.shape.shared_rings.part(offset, len)
     }
 
     pub(super) fn ready(&self, unit: u16) -> Option<&ReadyWords> {

@@ -24,13 +24,18 @@ pub const BY_SERVER: u32 = 4;
 pub const UNFINISHED: u32 = 8;
 
 /// A mark: it is not closed for being idle. Anybody sets and clears it.
-const PROTECTED: u32 = 1;
+const PROTECTED: u64 = 1 << 32;
 /// A mark: nothing is read before it is confirmed. Whoever clears it has confirmed it.
-const UNCONFIRMED: u32 = 2;
+const UNCONFIRMED: u64 = 1 << 33;
+/// Above the marks stand these many low bits of the session id. Two sessions of one slot that have
+/// the same ones are at least 2^30 connections apart.
+const ID_BITS: u32 = 30;
 
-const FAMILY_V4: u64 = 1;
-const FAMILY_V6: u64 = 2;
-const FAMILY_UNIX: u64 = 3;
+const FAMILY_V4: u32 = 1;
+const FAMILY_V6: u32 = 2;
+const FAMILY_UNIX: u32 = 3;
+/// In the word of a peer its port stands in the low bits, the family above.
+const PORT_BITS: u32 = 16;
 const PATH_WORDS: usize = 13;
 
 shared_record! {
@@ -44,6 +49,9 @@ shared_record! {
         pub reactor: AtomicU32,
         /// When bytes last came, nanoseconds of wall-clock time.
         pub last_recv_ns: AtomicU64,
+        /// The same in monotonic time: how long a peer is silent is nothing that a clock which is
+        /// set may change.
+        pub heard_ns: AtomicU64,
         /// Bytes handed to the worker since accept.
         pub dispatched_bytes: AtomicU64,
         /// Bytes in memory that wait for the peer.
@@ -66,10 +74,10 @@ shared_record! {
         awaited_bytes: AtomicU64,
 
         // Anybody's.
-        /// Marks, see above.
-        marks: AtomicU32,
-        /// What the program has bound it to, once; 0: nothing.
-        uid: AtomicU32,
+        /// Whom the program has bound it to, once, or 0; above that the marks; above those the id
+        /// of the session that all this was said of. One word, so that who has looked up one
+        /// session never marks the next one in its slot.
+        said: AtomicU64,
 
         // The worker's part.
         /// Bytes that the worker has taken since accept.
@@ -86,10 +94,10 @@ shared_record! {
         // Written once, by the acceptor.
         /// Index of the port that accepted it.
         port_index: AtomicU32,
-        peer_port: AtomicU32,
+        /// Family and port of the peer.
+        peer_place: AtomicU32,
         /// When it was accepted.
         pub connect_ns: AtomicU64,
-        peer_family: AtomicU64,
         peer_words: [AtomicU64; PATH_WORDS],
     }
 }
@@ -105,9 +113,28 @@ pub enum Former {
     ClosedByClient,
 }
 
+/// What became of a wish that was said of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It holds.
+    Done,
+    /// Somebody was first, or there was nothing to wish for.
+    Refused,
+    /// The session has ended meanwhile.
+    TooLate,
+}
+
 impl Connection {
     /// Fills the record of a connection that was just accepted.
-    pub fn open(&self, descriptor: i32, port_index: u32, peer: &Address, now_ns: u64) {
+    pub fn open(
+        &self,
+        session: SessionId,
+        descriptor: i32,
+        port_index: u32,
+        peer: &Address,
+        now_ns: u64,
+    ) {
+        self.said.store(id_bits(session), Ordering::Relaxed);
         self.descriptor.store(descriptor, Ordering::Relaxed);
         self.last_recv_ns.store(now_ns, Ordering::Relaxed);
         self.connect_ns.store(now_ns, Ordering::Relaxed);
@@ -127,14 +154,30 @@ impl Connection {
         self.refused.store(0, Ordering::Relaxed);
         self.close_errno.store(0, Ordering::Relaxed);
         self.closed.store(0, Ordering::Relaxed);
-        self.marks.store(0, Ordering::Relaxed);
-        self.uid.store(0, Ordering::Relaxed);
         self.set_peer(peer);
+    }
+
+    /// What was said of it, if it is still the record of this session; else nothing was.
+    fn said_of(&self, session: SessionId) -> u64 {
+        let said = self.said.load(Ordering::Relaxed);
+        Some(said).filter(|said| is_of(*said, session)).unwrap_or(0)
+    }
+
+    /// Says something of `session`, unless the slot is another one's by now.
+    fn say(&self, session: SessionId, change: impl Fn(u64) -> Option<u64>) -> Wish {
+        let changed = self.said.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |said| {
+            change(said).filter(|_| is_of(said, session))
+        });
+        match changed {
+            Ok(_) => Wish::Done,
+            Err(said) if is_of(said, session) => Wish::Refused,
+            Err(_) => Wish::TooLate,
+        }
     }
 
     /// Nothing will be read before it is confirmed. Said before the record is published.
     pub fn delay(&self) {
-        self.marks.store(UNCONFIRMED, Ordering::Relaxed);
+        self.said.fetch_or(UNCONFIRMED, Ordering::Relaxed);
     }
 
     /// Nobody sees it before its handshake is finished. Said before the record is published.
@@ -149,35 +192,35 @@ impl Connection {
 
     /// Whether it waits to be confirmed.
     pub fn is_unconfirmed(&self) -> bool {
-        self.marks.load(Ordering::Relaxed) & UNCONFIRMED != 0
+        self.said.load(Ordering::Relaxed) & UNCONFIRMED != 0
     }
 
-    /// Confirms it; true for one caller alone, and if it waited for that.
-    pub fn confirm(&self) -> bool {
-        self.marks.fetch_and(!UNCONFIRMED, Ordering::Relaxed) & UNCONFIRMED != 0
+    /// Confirms it; done for one caller alone, and if it waited for that.
+    pub fn confirm(&self, session: SessionId) -> Wish {
+        self.say(session, |said| (said & UNCONFIRMED != 0).then_some(said & !UNCONFIRMED))
     }
 
     /// Exempts it from being closed for being idle, or no longer.
-    pub fn protect(&self, is_protected: bool) {
-        match is_protected {
-            true => self.marks.fetch_or(PROTECTED, Ordering::Relaxed),
-            false => self.marks.fetch_and(!PROTECTED, Ordering::Relaxed),
-        };
+    pub fn protect(&self, session: SessionId, is_protected: bool) -> Wish {
+        self.say(session, |said| match is_protected {
+            true => Some(said | PROTECTED),
+            false => Some(said & !PROTECTED),
+        })
     }
 
     /// Whether it is exempt from being closed for being idle.
     pub fn is_protected(&self) -> bool {
-        self.marks.load(Ordering::Relaxed) & PROTECTED != 0
+        self.said.load(Ordering::Relaxed) & PROTECTED != 0
     }
 
-    /// Binds it to a user, who is not 0. False if it is bound already.
-    pub fn bind(&self, uid: u32) -> bool {
-        self.uid.compare_exchange(0, uid, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    /// Binds it to a user, who is not 0; refused if it is bound already.
+    pub fn bind(&self, session: SessionId, uid: u32) -> Wish {
+        self.say(session, |said| (said as u32 == 0).then_some(said | u64::from(uid)))
     }
 
     /// Whom it is bound to.
-    pub fn uid(&self) -> Option<u32> {
-        Some(self.uid.load(Ordering::Relaxed)).filter(|uid| *uid != 0)
+    pub fn uid(&self, session: SessionId) -> Option<u32> {
+        Some(self.said_of(session) as u32).filter(|uid| *uid != 0)
     }
 
     /// Index of the port that accepted it.
@@ -214,8 +257,8 @@ impl Connection {
             eight.copy_from_slice(chunk);
             word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
         }
-        self.peer_family.store(family, Ordering::Relaxed);
-        self.peer_port.store(u32::from(port), Ordering::Relaxed);
+        let place = family << PORT_BITS | u32::from(port);
+        self.peer_place.store(place, Ordering::Relaxed);
     }
 
     /// The address of the peer; `None` if the record holds none.
@@ -224,12 +267,13 @@ impl Connection {
         for (word, chunk) in self.peer_words.iter().zip(bytes.chunks_exact_mut(8)) {
             chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
-        let port = self.peer_port.load(Ordering::Relaxed) as u16;
+        let place = self.peer_place.load(Ordering::Relaxed);
+        let port = place as u16;
         let mut four = [0_u8; 4];
         let mut sixteen = [0_u8; 16];
         four.copy_from_slice(bytes.get(..4)?);
         sixteen.copy_from_slice(bytes.get(..16)?);
-        match self.peer_family.load(Ordering::Relaxed) {
+        match place >> PORT_BITS {
             FAMILY_V4 => Some(Address::V4(SocketAddrV4::new(Ipv4Addr::from(four), port))),
             FAMILY_V6 => Some(Address::V6(SocketAddrV6::new(Ipv6Addr::from(sixteen), port, 0, 0))),
             FAMILY_UNIX => {
@@ -324,6 +368,15 @@ impl Connection {
     }
 }
 
+/// The part of an id that stands in the word of what was said.
+fn id_bits(session: SessionId) -> u64 {
+    (session.0 as u64) << (u64::BITS - ID_BITS)
+}
+
+fn is_of(said: u64, session: SessionId) -> bool {
+    said & id_bits(SessionId(-1)) == id_bits(session)
+}
+
 fn copy_front(to: &mut [u8], from: &[u8]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;
@@ -336,9 +389,13 @@ mod tests {
 
     fn opened(peer: &Address) -> Connection {
         let record = Connection::default();
-        record.open(7, 0, peer, 1_000);
+        record.open(OWN, 7, 0, peer, 1_000);
         record
     }
+
+    const OWN: SessionId = SessionId(9);
+    /// The one that has the slot after that.
+    const NEXT: SessionId = SessionId(9 + 1024);
 
     #[test]
     fn an_address_comes_back_as_it_was_put_in() {
@@ -367,16 +424,35 @@ mod tests {
     #[test]
     fn it_is_bound_and_confirmed_once() {
         let record = opened(&Address::UNNAMED);
-        assert_eq!((record.uid(), record.confirm()), (None, false));
+        assert_eq!((record.uid(OWN), record.confirm(OWN)), (None, Wish::Refused));
         record.delay();
         assert!(record.is_unconfirmed());
-        record.protect(true);
-        assert_eq!((record.confirm(), record.confirm()), (true, false));
+        assert_eq!(record.protect(OWN, true), Wish::Done);
+        assert_eq!(record.protect(OWN, true), Wish::Done, "twice is once");
+        assert_eq!((record.confirm(OWN), record.confirm(OWN)), (Wish::Done, Wish::Refused));
         assert!(record.is_protected() && !record.is_unconfirmed());
-        assert_eq!((record.bind(u32::MAX), record.bind(7)), (true, false));
-        assert_eq!(record.uid(), Some(u32::MAX));
-        record.open(7, 0, &Address::UNNAMED, 2_000);
-        assert_eq!((record.uid(), record.is_protected()), (None, false));
+        assert_eq!((record.bind(OWN, u32::MAX), record.bind(OWN, 7)), (Wish::Done, Wish::Refused));
+        assert_eq!(record.uid(OWN), Some(u32::MAX));
+        assert_eq!(record.protect(OWN, false), Wish::Done);
+        assert_eq!((record.is_protected(), record.uid(OWN)), (false, Some(u32::MAX)));
+    }
+
+    #[test]
+    fn what_is_said_of_a_session_too_late_is_not_said_of_the_next_one_in_its_slot() {
+        let record = opened(&Address::UNNAMED);
+        assert_eq!((record.bind(OWN, 5), record.protect(OWN, true)), (Wish::Done, Wish::Done));
+        // Somebody has found it, and its slot is given to the next one before he speaks.
+        record.open(NEXT, 7, 0, &Address::UNNAMED, 2_000);
+        record.delay();
+        assert_eq!((record.uid(NEXT), record.is_protected()), (None, false));
+        assert_eq!(record.confirm(OWN), Wish::TooLate);
+        assert_eq!(record.protect(OWN, true), Wish::TooLate);
+        assert_eq!(record.bind(OWN, 6), Wish::TooLate);
+        assert!(record.is_unconfirmed() && !record.is_protected());
+        assert_eq!((record.uid(NEXT), record.uid(OWN)), (None, None));
+        assert_eq!(record.bind(NEXT, 7), Wish::Done);
+        assert_eq!((record.uid(NEXT), record.uid(OWN)), (Some(7), None));
+        assert_eq!(record.confirm(NEXT), Wish::Done);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::ipc::{Wiring, WiringPlan};
 use crate::model::connection::Connection;
 use crate::model::plan::{Plan, Roles};
 use crate::model::settings::{InForce, CONNECTION_CEILING};
+use crate::model::task::{TaskRecord, TaskRoot};
 use crate::model::worker::{write_off, UnitCounters, UnitRecord};
 use crate::model::UnitId;
 use crate::shm::{shared_record, Counter, Layout, Mapped, Place, Table, TableArea};
@@ -18,6 +19,9 @@ use crate::shm::{shared_record, Counter, Layout, Mapped, Place, Table, TableArea
 pub const LANE_BYTES: usize = 512 * 1024;
 /// Bytes of the lane into a unit that all others share.
 pub const SHARED_LANE_BYTES: usize = 512 * 1024;
+/// Bytes of that lane into a task worker, and into a worker that gets results from there. What is
+/// not used of it costs no memory, and a quarter of it travels in one piece.
+pub const TASK_LANE_BYTES: usize = 16 << 20;
 const LEAST_SLOTS: usize = 1024;
 
 shared_record! {
@@ -48,6 +52,8 @@ shared_record! {
         log_round: AtomicU32,
         /// Raised by the manager: certificates may have been replaced.
         terms_round: AtomicU32,
+        /// Raised by whoever takes no more from sockets that others take from, too.
+        accept_round: AtomicU32,
     }
 }
 
@@ -82,6 +88,8 @@ pub struct Control {
     /// One row a unit for each port but the first.
     port_counters: Mapped<UnitCounters>,
     retired: Mapped<RetiredSends>,
+    tasks: Mapped<TaskRecord>,
+    task_root: Place<TaskRoot>,
     port_count: usize,
     /// All connections.
     pub connections: Table<Connection>,
@@ -112,10 +120,19 @@ impl Control {
         let others = port_count.saturating_sub(1);
         let port_counters = layout.array::<UnitCounters>(count * others);
         let retired = layout.array::<RetiredSends>(port_count);
+        let tasks = layout.array::<TaskRecord>(count);
+        let task_root = layout.array::<TaskRoot>(1);
         let connections = TableArea::<Connection>::new(&mut layout, slot_count(plan, settings));
+        let has_tasks = !plan.tasks().is_empty();
+        let is_any_worker =
+            |unit: u16| plan.unit(UnitId(unit)).is_some_and(|unit| unit.roles.is_any_worker());
+        let shared_bytes = |unit| match has_tasks && is_any_worker(unit) {
+            true => TASK_LANE_BYTES,
+            false => SHARED_LANE_BYTES,
+        };
         // One inbox more than there are units: the desk.
         let (lanes, inboxes) = (plan.lanes(), count + 1);
-        let wiring = WiringPlan::new(&mut layout, inboxes, &lanes, LANE_BYTES, SHARED_LANE_BYTES)?;
+        let wiring = WiringPlan::new(&mut layout, inboxes, &lanes, LANE_BYTES, shared_bytes)?;
         let region = layout.map()?;
         let control = Self {
             root: region.view(&root).place(0).ok_or_else(no_root)?,
@@ -123,6 +140,8 @@ impl Control {
             counters: region.view(&counters),
             port_counters: region.view(&port_counters),
             retired: region.view(&retired),
+            tasks: region.view(&tasks),
+            task_root: region.view(&task_root).place(0).ok_or_else(no_root)?,
             port_count,
             connections: Table::new(&region, &connections).with_origin(settings.start_session_id),
             wiring: Wiring::new(&region, wiring)?,
@@ -162,6 +181,16 @@ impl Control {
     /// The late sends of a port; the first row has those of all.
     pub fn retired(&self, port: usize) -> Option<&RetiredSends> {
         self.retired.get(port)
+    }
+
+    /// What others may know of the tasks of a unit.
+    pub fn task_record(&self, id: UnitId) -> Option<&TaskRecord> {
+        self.tasks.get(id.index())
+    }
+
+    /// What there is once for all tasks.
+    pub fn task_root(&self) -> &TaskRoot {
+        &self.task_root
     }
 
     /// How many ports there are.
@@ -302,6 +331,17 @@ impl Root {
     /// How often certificates were to be read again.
     pub fn terms_round(&self) -> u32 {
         self.terms_round.load(Ordering::Relaxed)
+    }
+
+    /// Everybody who takes from the same sockets looks at them once more.
+    pub fn renew_accept(&self) {
+        // Release pairs with the acquire below: who sees it finds what was left.
+        self.accept_round.fetch_add(1, Ordering::Release);
+    }
+
+    /// A number that changes when sockets are to be looked at.
+    pub fn accept_round(&self) -> u32 {
+        self.accept_round.load(Ordering::Acquire)
     }
 
     /// Unix seconds at which the server was started.

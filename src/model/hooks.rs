@@ -132,6 +132,34 @@ pub struct PacketEvent<'a> {
     pub data: &'a [u8],
 }
 
+/// What a task event tells.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskEvent<'a> {
+    /// The number of the task.
+    pub id: i64,
+    /// The worker id of whoever handed it in; -1 for the master and the manager.
+    pub worker: i32,
+    /// See `model/task.rs`.
+    pub flags: u8,
+    /// When it was handed in, nanoseconds of wall-clock time.
+    pub handed_ns: u64,
+    /// What it holds.
+    pub data: &'a [u8],
+}
+
+/// What a finish event tells.
+#[derive(Clone, Copy, Debug)]
+pub struct FinishEvent<'a> {
+    /// The number of the task.
+    pub task: i64,
+    /// The worker id of the task worker.
+    pub worker: i32,
+    /// When it was answered, nanoseconds of wall-clock time.
+    pub answered_ns: u64,
+    /// The result; `None` if there will be none.
+    pub data: Option<&'a [u8]>,
+}
+
 /// What a worker's start and stop tell.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerEvent {
@@ -178,6 +206,10 @@ pub enum Event<'a> {
     Connection(EventKind, ConnectionEvent<'a>),
     /// A datagram.
     Packet(PacketEvent<'a>),
+    /// A task to run.
+    Task(TaskEvent<'a>),
+    /// The result of a task.
+    Finish(FinishEvent<'a>),
     /// Worker start or stop.
     Worker(EventKind, WorkerEvent),
     /// Worker error.
@@ -192,6 +224,8 @@ impl Event<'_> {
         match self {
             Event::Plain(kind) | Event::Connection(kind, _) | Event::Worker(kind, _) => *kind,
             Event::Packet(_) => EventKind::Packet,
+            Event::Task(_) => EventKind::Task,
+            Event::Finish(_) => EventKind::Finish,
             Event::Error(_) => EventKind::WorkerError,
             Event::Message(_) => EventKind::PipeMessage,
         }

@@ -3,6 +3,8 @@
 //! Every message about a connection names its session. What else it carries is said beside its
 //! kind; `extra` and the payload are those of the message header.
 
+use crate::ipc::message::TALLIED;
+
 /// What a message between two units says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -24,7 +26,8 @@ pub enum MessageKind {
     /// To the reactor of a connection, and from there to its worker: close it for somebody else;
     /// `extra` as for `Closed`.
     CloseFor = 7,
-    /// Worker to reactor: this worker has started and reads on; the session is unused.
+    /// Worker to reactor: this worker has started and reads on; the session is unused. From the
+    /// manager: a process has died that may have done something and not said so.
     WorkerReady = 8,
     /// Reactor to worker: a datagram; `time` is when it arrived. `session` is the index of its
     /// port, `extra` how many bytes of the payload, in front, are the address of its sender.
@@ -48,6 +51,12 @@ pub enum MessageKind {
     AwaitRoom = 17,
     /// Reactor to whoever waits: now.
     Room = 18,
+    /// Task worker to whoever handed in a task: a result. `session` is the id of the task; flags and
+    /// `extra` are those of the task.
+    TaskResult = 30,
+    /// To whoever handed in a task: it will not be done. As for `TaskResult`; the payload is the
+    /// number of the task worker's unit.
+    TaskFailed = 31,
     /// To a worker: a message of the program; `session` is the worker id of the sender or -1,
     /// `time` when it was sent.
     Message = 32,
@@ -56,6 +65,9 @@ pub enum MessageKind {
     /// To the desk: the request with the number in `session` is answered; `extra` is the number of
     /// an error, or 0.
     Reply = 34,
+    /// To a task worker: a task. `session` is its id, `extra` what its result is to carry back. It
+    /// is counted in its lane.
+    Task = TALLIED,
 }
 
 /// Why a connection is not read. The numbers are bits: it is read when there is no reason left.
@@ -90,9 +102,12 @@ impl MessageKind {
             16 => Self::BufferEmpty,
             17 => Self::AwaitRoom,
             18 => Self::Room,
+            30 => Self::TaskResult,
+            31 => Self::TaskFailed,
             32 => Self::Message,
             33 => Self::Command,
             34 => Self::Reply,
+            TALLIED => Self::Task,
             _ => return None,
         })
     }

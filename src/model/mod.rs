@@ -13,6 +13,7 @@ pub mod plan;
 pub mod port;
 pub mod route;
 pub mod settings;
+pub mod task;
 pub mod user;
 pub mod value;
 pub mod worker;

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{code, Error, Result};
 use crate::net::options::SocketOptions;
@@ -41,6 +42,8 @@ pub struct Listener {
     file: Option<OwnFile>,
     origin: Origin,
     is_v6_only: bool,
+    /// This process has put a socket of its own in the place of the first one.
+    has_own: AtomicBool,
 }
 
 /// Where a socket comes from.
@@ -169,7 +172,8 @@ impl Listener {
     fn of(socket: OwnedFd, kind: SocketKind, origin: Origin) -> io::Result<Self> {
         let address = socket::local_address(socket.as_raw_fd())?;
         let (host, file, is_v6_only) = (address.host(), None, false);
-        Ok(Self { socket, kind, host, address, file, origin, is_v6_only })
+        let has_own = AtomicBool::new(false);
+        Ok(Self { socket, kind, host, address, file, origin, is_v6_only, has_own })
     }
 
     /// Whether each worker can have one of its own.
@@ -210,6 +214,11 @@ impl Listener {
             .map_err(|error| self.listen_error(&error))
     }
 
+    /// Whether the socket is the one that connections come to, where each worker opens its own.
+    pub fn is_open_here(&self) -> bool {
+        !self.can_multiply() || self.has_own.load(Ordering::Relaxed)
+    }
+
     fn bind_own(&self) -> io::Result<OwnedFd> {
         bind(self.kind, &self.address, Origin::Shared, self.is_v6_only)
     }
@@ -223,7 +232,9 @@ impl Listener {
             let socket = self.bind_own()?;
             options.ask_listener(socket.as_raw_fd(), self.kind);
             socket::listen(socket.as_raw_fd(), options.backlog)?;
-            socket::put_in_place_of(&self.socket, socket)
+            socket::put_in_place_of(&self.socket, socket)?;
+            self.has_own.store(true, Ordering::Relaxed);
+            Ok(())
         };
         open().map_err(|error| self.listen_error(&error))
     }

@@ -17,7 +17,8 @@ pub fn open_append(path: &Path) -> io::Result<File> {
 }
 
 /// The path as it will be after the working directory has changed; as it is if there is none.
-pub fn absolute(path: &str) -> PathBuf {
+pub fn absolute(path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
     env::current_dir().map_or_else(|_| path.into(), |folder| folder.join(path))
 }
 

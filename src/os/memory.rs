@@ -58,6 +58,25 @@ impl Pages {
     }
 }
 
+/// Gives the whole pages of a shared mapping back to the system, for all who share it; they read as
+/// zero then.
+///
+/// # Safety
+///
+/// - The range lies in a mapping of the caller's, and nobody is at work on it meanwhile.
+pub unsafe fn give_back(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the call takes nothing but a question.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    let skipped = start.align_offset(page);
+    let whole = len.saturating_sub(skipped) / page * page;
+    if whole == 0 {
+        return Ok(());
+    }
+    let first = start.wrapping_add(skipped).cast();
+    // SAFETY: the caller's own memory stays mapped, and is looked at by nobody.
+    checked(unsafe { libc::madvise(first, whole, libc::MADV_REMOVE) }).map(drop)
+}
+
 /// Knows the process that made it. In a process that was forked since, also by code that knows
 /// nothing of this library, it is a stranger. Asking makes no system call.
 #[derive(Debug)]

@@ -82,7 +82,10 @@ impl Server {
                 }
             };
             check_visible(unit, record, session)?;
-            Ok(info_of(unit, record))
+            let info = info_of(unit, record, session);
+            // The slot may have been given to another connection while it was read.
+            let is_held = connections.contains(session.0);
+            is_held.then_some(info).ok_or_else(|| route::not_exist(session))
         })
     }
 
@@ -142,7 +145,7 @@ pub(super) fn check_visible(unit: &Unit, record: &Connection, session: SessionId
     Ok(())
 }
 
-fn info_of(unit: &Unit, record: &Connection) -> ClientInfo {
+fn info_of(unit: &Unit, record: &Connection, session: SessionId) -> ClientInfo {
     use std::os::fd::AsRawFd;
 
     let listener = unit.runtime().port_of(record).map(|port| &port.listener);
@@ -165,7 +168,7 @@ fn info_of(unit: &Unit, record: &Connection) -> ClientInfo {
             .queued_bytes
             .load(Ordering::Relaxed)
             .saturating_add(record.queued_file_bytes.load(Ordering::Relaxed)),
-        uid: record.uid(),
+        uid: record.uid(session),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::error::{code, Error, Result};
-use crate::model::connection::Connection;
+use crate::model::connection::{Connection, Wish};
 use crate::model::route::{self, Session};
 use crate::model::SessionId;
 use crate::os::clock;
@@ -33,9 +33,9 @@ impl Server {
 
     /// Exempts a connection from being closed for being idle, or no longer.
     pub fn protect(&self, session: SessionId, is_protected: bool) -> Result<()> {
-        self.with_unit(|unit| {
-            live(unit, session)?.protect(is_protected);
-            Ok(())
+        self.with_unit(|unit| match live(unit, session)?.protect(session, is_protected) {
+            Wish::Done => Ok(()),
+            Wish::Refused | Wish::TooLate => Err(route::not_exist(session)),
         })
     }
 
@@ -43,12 +43,18 @@ impl Server {
     pub fn confirm(&self, session: SessionId) -> Result<()> {
         self.with_unit(|unit| {
             let record = waiting(unit, session)?;
-            if !record.confirm() {
-                let text = format!("connection {} does not wait to be confirmed", session.0);
-                return Err(Error::new(code::WRONG_OPERATION, text));
+            match record.confirm(session) {
+                Wish::Done => {
+                    unit.read_confirmed(record, session);
+                    Ok(())
+                }
+                Wish::Refused => {
+                    let text = format!("connection {} does not wait to be confirmed", session.0);
+                    Err(Error::new(code::WRONG_OPERATION, text))
+                }
+                // Its end is known by now, and what it was.
+                Wish::TooLate => waiting(unit, session).and(Err(route::not_exist(session))),
             }
-            unit.read_confirmed(record, session);
-            Ok(())
         })
     }
 
@@ -56,9 +62,10 @@ impl Server {
     pub fn bind(&self, session: SessionId, uid: i64) -> Result<()> {
         self.with_unit(|unit| {
             let number = checked_uid(uid)?;
-            match live(unit, session)?.bind(number) {
-                true => Ok(()),
-                false => {
+            match live(unit, session)?.bind(session, number) {
+                Wish::Done => Ok(()),
+                Wish::TooLate => Err(route::not_exist(session)),
+                Wish::Refused => {
                     let text = format!("connection {} is bound to a user already", session.0);
                     Err(Error::new(code::WRONG_OPERATION, text))
                 }
@@ -79,7 +86,7 @@ impl Server {
                 let text = "no heartbeat is configured, see heartbeat_check_interval";
                 return Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
             }
-            let now_ns = clock::wall_ns();
+            let now_ns = clock::monotonic_ns();
             let mut page = [0_i64; LARGEST_PAGE];
             let (mut count, mut from) = (0, SessionId(0));
             while count < most {
@@ -153,14 +160,27 @@ fn checked_uid(uid: i64) -> Result<u32> {
 fn is_silent(unit: &Unit, record: &Connection, now_ns: u64) -> bool {
     let Some(port) = unit.runtime().port_of(record) else { return false };
     let limit_ns = port.settings.heartbeat_idle_time_s.saturating_mul(NS_PER_S);
-    let heard_ns = record.last_recv_ns.load(Ordering::Relaxed);
-    let is_watched = limit_ns > 0 && heard_ns > 0 && !record.is_protected();
-    is_watched && now_ns.saturating_sub(heard_ns) >= limit_ns
+    limit_ns > 0 && !record.is_protected() && is_silent_for(record, limit_ns, now_ns)
+}
+
+fn is_silent_for(record: &Connection, limit_ns: u64, now_ns: u64) -> bool {
+    now_ns.saturating_sub(record.heard_ns.load(Ordering::Relaxed)) >= limit_ns
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_a_peer_is_silent_is_no_matter_of_the_wall_clock() {
+        let record = Connection::default();
+        record.heard_ns.store(1_000, Ordering::Relaxed);
+        for wall_ns in [0, 1, u64::MAX] {
+            record.last_recv_ns.store(wall_ns, Ordering::Relaxed);
+            assert!(!is_silent_for(&record, 100, 1_099));
+            assert!(is_silent_for(&record, 100, 1_100));
+        }
+    }
 
     #[test]
     fn a_uid_is_32_bits_and_not_0() {

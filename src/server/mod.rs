@@ -13,6 +13,7 @@ mod run;
 mod sending;
 mod stats_file;
 pub mod status;
+pub mod task;
 pub mod timer;
 
 use std::os::fd::AsRawFd;

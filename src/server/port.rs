@@ -109,6 +109,16 @@ pub(super) fn checked(kind: i32, port: i32) -> Result<Wanted> {
     Ok(Wanted { kind, number, is_tls })
 }
 
+/// Refuses one port more than a server can have. Where every port has a descriptor of its own, the
+/// limit of those is mostly reached before.
+fn check_room(count: usize) -> Result<()> {
+    if count < MOST_PORTS {
+        return Ok(());
+    }
+    let text = format!("a server has at most {MOST_PORTS} ports");
+    Err(Error::new(code::SERVER_TOO_MANY_LISTEN_PORT, text))
+}
+
 /// Takes the file of a unix socket away, if it is still the one that was bound here.
 pub(super) fn unlink(listener: &Listener) {
     if let Err(error) = listener.unlink() {
@@ -198,36 +208,25 @@ impl Setup {
         }
     }
 
-    /// The settings of a port, to be changed.
-    fn settings_of(&mut self, index: usize) -> Result<&mut Settings> {
-        // What was set for the server holds for the first port.
-        let beginning = match index {
-            0 => self.settings.clone(),
-            _ => self.settings.blank(),
-        };
-        let port = self.ports.get_mut(index).ok_or_else(|| no_port(index))?;
-        Ok(port.settings.get_or_insert(beginning))
-    }
-}
-
-impl Setup {
-    /// Changes the settings of a port, or nothing of them.
-    fn change<R>(
+    /// Changes the settings of a port. What is refused was not set: nothing changes, and a port
+    /// that had the settings of the server still has them.
+    fn set_of_port<R>(
         &mut self,
         index: usize,
         act: impl FnOnce(&mut Settings) -> Result<R>,
     ) -> Result<R> {
-        let is_tls = self.ports.get(index).is_some_and(|port| port.is_tls);
-        let settings = self.settings_of(index)?;
-        if !is_tls {
-            return act(settings);
-        }
-        let before = settings.clone();
-        let result = act(settings).and_then(|value| settings.check_tls(&before).map(|()| value));
-        if result.is_err() {
-            *settings = before;
-        }
-        result
+        let port = self.ports.get_mut(index).ok_or_else(|| no_port(index))?;
+        // What was set for the server holds for the first port.
+        let mut changed = match (&port.settings, index) {
+            (Some(own), _) => own.clone(),
+            (None, 0) => self.settings.clone(),
+            (None, _) => self.settings.blank(),
+        };
+        let before = port.is_tls.then(|| changed.clone());
+        let result = act(&mut changed)?;
+        before.map_or(Ok(()), |before| changed.check_tls(&before))?;
+        port.settings = Some(changed);
+        Ok(result)
     }
 }
 
@@ -235,10 +234,7 @@ impl Server {
     /// Adds a port, which is bound here; its index.
     pub fn add_listener(&self, host: &str, port: i32, kind: i32) -> Result<usize> {
         self.configure(|setup| {
-            if setup.ports.len() >= MOST_PORTS {
-                let text = format!("a server has at most {MOST_PORTS} ports");
-                return Err(Error::new(code::SERVER_TOO_MANY_LISTEN_PORT, text));
-            }
+            check_room(setup.ports.len())?;
             let Wanted { kind, number, is_tls } = checked(kind, port)?;
             let is_shared = setup.settings.in_force().shares_new_ports;
             let manner = Manner { is_shared, is_v6_only: setup.settings.is_v6_only() };
@@ -275,18 +271,32 @@ impl Server {
         self.with_facts(index, |facts| number_of(facts.kind))
     }
 
-    /// The listening descriptor of a port, until the server has ended.
+    /// The listening descriptor of a port, until the server has ended. Where each worker listens
+    /// for itself there is none but in a worker: what is asked of another one means nothing.
     pub fn port_socket(&self, index: usize) -> Result<RawFd> {
-        let running =
-            self.look(|runtime| runtime.ports.get(index).map(|port| port.listener.as_raw_fd()));
-        let descriptor = running.flatten().or_else(|| {
-            let setup = self.setup.lock();
-            setup.ports.get(index).map(|port| port.listener.as_raw_fd())
+        let of = |listener: &Listener, opens_own: bool| match opens_own && !listener.is_open_here()
+        {
+            true => None,
+            false => Some(listener.as_raw_fd()),
+        };
+        let running = self.look(|runtime| {
+            let port = runtime.ports.get(index)?;
+            Some(of(&port.listener, runtime.settings.opens_own_listeners))
         });
-        descriptor.ok_or_else(|| match index < self.port_count() {
-            true => Error::new(code::WRONG_OPERATION, "the server has ended and listens no more"),
-            false => no_port(index),
-        })
+        let found = running.flatten().or_else(|| {
+            let setup = self.setup.lock();
+            let port = setup.ports.get(index)?;
+            Some(of(&port.listener, setup.settings.in_force().opens_own_listeners))
+        });
+        let refused = |text| Error::new(code::WRONG_OPERATION, text);
+        match found {
+            Some(Some(descriptor)) => Ok(descriptor),
+            Some(None) => Err(refused("each worker opens this listener for itself, ask in one")),
+            None if index < self.port_count() => {
+                Err(refused("the server has ended and listens no more"))
+            }
+            None => Err(no_port(index)),
+        }
     }
 
     /// Takes a setting of a port as text. A name that no port has does nothing.
@@ -306,7 +316,7 @@ impl Server {
         act: impl FnOnce(&mut Settings) -> Result<bool>,
     ) -> Result<()> {
         self.configure(|setup| {
-            let is_known = setup.change(index, act)? && Settings::is_per_port(name);
+            let is_known = setup.set_of_port(index, act)? && Settings::is_per_port(name);
             if !is_known {
                 warn_unknown(name);
             }
@@ -317,7 +327,7 @@ impl Server {
     /// Takes a JSON object of settings of a port, all or none.
     pub fn port_set_json(&self, index: usize, json: &[u8]) -> Result<()> {
         self.configure(|setup| {
-            let unknown = setup.change(index, |settings| settings.set_json_of_port(json))?;
+            let unknown = setup.set_of_port(index, |settings| settings.set_json_of_port(json))?;
             unknown.iter().for_each(|name| warn_unknown(name));
             setup.settle_addresses()
         })
@@ -326,8 +336,10 @@ impl Server {
     /// Has a function tell the lengths of the messages on a port, in place of an earlier one.
     pub fn port_set_length_fn(&self, index: usize, length_fn: Arc<LengthFn>) -> Result<()> {
         self.configure(|setup| {
-            setup.settings_of(index)?.set_length_fn(length_fn);
-            Ok(())
+            setup.set_of_port(index, |settings| {
+                settings.set_length_fn(length_fn);
+                Ok(())
+            })
         })
     }
 
@@ -343,5 +355,17 @@ impl Server {
             port.hooks.set(kind, hook);
             Ok(kind)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_has_60000_ports_at_most() {
+        assert!(check_room(59_999).is_ok());
+        let refused = check_room(60_000).unwrap_err();
+        assert_eq!(refused.code(), code::SERVER_TOO_MANY_LISTEN_PORT);
     }
 }

@@ -253,7 +253,7 @@ fn keep_paths(settings: &mut InForce) {
     let InForce { log_file, pid_file, stats_file, chroot, .. } = settings;
     for path in [log_file, pid_file, stats_file, chroot] {
         if let (false, Ok(absolute)) =
-            (path.is_empty(), file::absolute(path).into_os_string().into_string())
+            (path.is_empty(), file::absolute(path.as_str()).into_os_string().into_string())
         {
             *path = absolute;
         }

@@ -1,7 +1,7 @@
 //! Sending to connections: bytes, files, and bytes that are waited for.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{code, Error, Result};
 use crate::model::connection::Connection;
@@ -39,7 +39,7 @@ impl Server {
     pub fn send_file(
         &self,
         session: SessionId,
-        path: &str,
+        path: &Path,
         offset: i64,
         length: usize,
     ) -> Result<()> {
@@ -122,7 +122,7 @@ fn overflow(unit: &Unit, record: &Connection, session: SessionId, waiting: u64) 
     )
 }
 
-fn send_file(unit: &Unit, session: SessionId, path: &str, offset: i64, length: u64) -> Result<()> {
+fn send_file(unit: &Unit, session: SessionId, path: &Path, offset: i64, length: u64) -> Result<()> {
     let has = |role: Roles| unit.plan().roles.has(role);
     if has(Roles::ROOT) && !has(Roles::WORKER) && !has(Roles::MANAGER) {
         let text = "the master sends no files, call from another process";
@@ -142,9 +142,10 @@ fn send_file(unit: &Unit, session: SessionId, path: &str, offset: i64, length: u
 }
 
 /// The part of a file, if there are such a file and such a part.
-fn part_of(path: &str, offset: u64, length: u64) -> Result<FilePart> {
+fn part_of(path: &Path, offset: u64, length: u64) -> Result<FilePart> {
     // Made absolute, nothing at all would be a folder.
-    let absolute = if path.is_empty() { PathBuf::new() } else { file::absolute(path) };
+    let is_empty = path.as_os_str().is_empty();
+    let absolute = if is_empty { PathBuf::new() } else { file::absolute(path) };
     let size = file_part::size_of(&absolute).map_err(|reason| no_file(path, reason))?;
     if offset >= size {
         let text = format!("offset {offset} is not inside of {path:?}, which has {size} bytes");
@@ -158,9 +159,9 @@ fn part_of(path: &str, offset: u64, length: u64) -> Result<FilePart> {
     })
 }
 
-fn no_file(path: &str, reason: Unsendable) -> Error {
+fn no_file(path: &Path, reason: Unsendable) -> Error {
     // A path may be longer than a message.
-    let path: String = path.chars().take(100).collect();
+    let path: String = path.to_string_lossy().chars().take(100).collect();
     match reason {
         Unsendable::NotRegular => {
             Error::new(code::SERVER_IS_NOT_REGULAR_FILE, format!("{path:?} is no regular file"))

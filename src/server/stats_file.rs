@@ -47,8 +47,8 @@ fn fields_of(stats: &Stats) -> [(&'static str, i128); FIELDS] {
         ("worker_dispatch_count", stats.own_dispatched.into()),
         // Features that this version does not have yet.
         ("task_idle_worker_num", stats.idle_task_workers.into()),
-        ("tasking_num", 0),
-        ("task_count", 0),
+        ("tasking_num", stats.waiting_tasks.into()),
+        ("task_count", stats.accepted_tasks.into()),
         ("concurrency", 0),
         ("worker_concurrency", 0),
         ("task_queue_num", 0),

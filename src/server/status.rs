@@ -35,6 +35,10 @@ pub struct Stats {
     pub idle_workers: u64,
     /// Task workers that wait for work.
     pub idle_task_workers: u64,
+    /// Tasks handed in that have not begun.
+    pub waiting_tasks: u64,
+    /// Tasks handed in.
+    pub accepted_tasks: u64,
     /// Messages with data handed to workers.
     pub dispatched: u64,
     /// Receive callbacks that have returned.
@@ -53,7 +57,7 @@ pub struct Stats {
     pub min_descriptor: i64,
     /// The largest descriptor of a connection.
     pub max_descriptor: i64,
-    /// Requests of the calling worker since it started.
+    /// Requests of the calling worker since it started, or its tasks if it is a task worker.
     pub own_requests: u64,
     /// Sends of the calling process since it started.
     pub own_responses: u64,
@@ -191,6 +195,7 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
     let accepted = control.sum(|counters| &counters.accepted);
     let closed = control.sum(|counters| &counters.closed);
     let own = unit.counters().zip(unit.record());
+    let tasks = runtime.task_counts();
     let is_worker = unit.worker_id().is_some();
     let descriptors = runtime.ports.iter().map(|port| i64::from(port.listener.as_raw_fd()));
     let retired = |of: fn(&RetiredSends) -> &AtomicU64| {
@@ -207,6 +212,8 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
         users: runtime.plan.users().len() as u64,
         idle_workers: idle_of(unit, runtime.plan.workers()),
         idle_task_workers: idle_of(unit, runtime.plan.tasks()),
+        waiting_tasks: tasks.waiting,
+        accepted_tasks: tasks.accepted,
         dispatched: control.sum(|counters| &counters.dispatched),
         requests: control.sum(|counters| &counters.requests),
         responses: control.sum(|counters| &counters.responses) + retired(|sends| &sends.responses),
@@ -218,9 +225,9 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
         session_round: unit.last_session(),
         min_descriptor: descriptors.min().unwrap_or(0),
         max_descriptor: largest_descriptor(unit),
-        own_requests: own
-            .filter(|_| is_worker)
-            .map_or(0, |(counters, record)| record.life_requests(counters)),
+        own_requests: unit.own_tasks().unwrap_or_else(|| {
+            own.filter(|_| is_worker).map_or(0, |(counters, record)| record.life_requests(counters))
+        }),
         own_responses: own.map_or(0, |(counters, record)| record.life_responses(counters)),
         own_dispatched: own.map_or(0, |(counters, _)| counters.taken.get()),
     }

@@ -17,6 +17,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use super::Shared;
 use crate::error::{code, Error, Result};
+use crate::os::memory;
 
 /// Every area begins on a cache line of its own.
 const ALIGN: usize = 64;
@@ -241,6 +242,16 @@ impl Bytes {
     pub fn part(&self, offset: usize, len: usize) -> Option<Bytes> {
         let start = self.at(offset, len)?;
         Some(Bytes { start, len, region: self.region.clone() })
+    }
+
+    /// Gives the whole pages among these bytes back to the system; they read as zero then.
+    ///
+    /// # Safety
+    ///
+    /// - Nobody reads or writes them meanwhile.
+    pub unsafe fn give_back(&self) -> io::Result<()> {
+        // SAFETY: inside the held mapping; the caller vouches for the others.
+        unsafe { memory::give_back(self.start.as_ptr(), self.len) }
     }
 
     #[inline]

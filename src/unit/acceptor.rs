@@ -70,6 +70,14 @@ impl Acceptor {
         }
     }
 
+    /// Has the system tell once more of connections that wait.
+    pub(super) fn look_again(&self, unit: &Unit) {
+        if self.is_open.get() && !self.is_resting.get() {
+            self.unwatch(unit);
+            self.watch(unit);
+        }
+    }
+
     fn watch(&self, unit: &Unit) {
         for (number, port) in unit.runtime.ports.iter().enumerate().filter(|row| row.1.is_stream())
         {
@@ -139,7 +147,9 @@ impl Acceptor {
             self.rest(unit);
             return;
         };
-        claimed.open(descriptor, port as u32, peer, unit.now.get().wall_ns);
+        let (session, now) = (SessionId(claimed.id()), unit.now.get());
+        claimed.open(session, descriptor, port as u32, peer, now.wall_ns);
+        claimed.heard_ns.store(now.monotonic_ns, Ordering::Relaxed);
         claimed.set_owner(owner.0, reactor_number);
         if unit.runtime.settings.is_receive_delayed {
             claimed.delay();

@@ -1,5 +1,5 @@
-//! Commands: whoever stands for the master has a function of the program run in another process, and
-//! waits for its answer.
+//! Commands: whoever stands for the master has a function of the program run in another process,
+//! and waits for its answer.
 //!
 //! Answers come to the desk, an inbox that belongs to no unit and is read by the one that asks: so
 //! it can wait inside a callback without taking anything else, and no callback runs in another. An

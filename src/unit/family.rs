@@ -106,6 +106,15 @@ pub(super) struct Ended {
     pub(super) is_detached: bool,
 }
 
+#[cfg(test)]
+impl Ended {
+    /// One that was killed.
+    pub(super) fn killed(plan: UnitPlan, is_detached: bool) -> Self {
+        let process = Some((1, ExitStatus { raw: signal::SIGKILL }));
+        Self { plan, life: LifeId(0), process, is_detached }
+    }
+}
+
 impl Family {
     /// Starts a unit of the plan. In a forked child this does not return.
     pub(super) fn start(&self, parent: &Rc<Unit>, plan: &UnitPlan) -> Result<()> {

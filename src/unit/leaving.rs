@@ -144,6 +144,7 @@ impl Unit {
         if let Some(receiver) = &self.receiver {
             receiver.close(self);
         }
+        self.leave_rest_to_others();
         if let Some(reactor) = &self.reactor {
             reactor.quiesce();
         }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::error::Error;
 use crate::model::control::Reload;
 use crate::model::hooks::{Event, EventKind, WorkerError};
+use crate::model::kind::MessageKind;
 use crate::model::plan::{Roles, Start, UnitPlan};
 use crate::model::worker::{Command, InHand, Leave, Stage};
 use crate::model::{SessionId, UnitId};
@@ -57,6 +58,7 @@ impl Manager {
     /// other, by children of this one: only those can be seen to end in every detail.
     fn take_over(&self, unit: &Rc<Unit>) {
         // User processes have ended with it.
+        have_reactors_catch_up(unit);
         let workers: Vec<UnitPlan> = workers_of(unit).collect();
         for plan in &workers {
             match unit.family.adopt(unit, plan) {
@@ -71,6 +73,10 @@ impl Manager {
     }
 
     fn start(&self, unit: &Rc<Unit>, plan: &UnitPlan) -> Result<(), Error> {
+        if plan.roles.is_task() {
+            // Its predecessor may have died while there was no manager.
+            unit.settle_tasks_of(plan.id);
+        }
         unit.family.start(unit, plan)?;
         // Forking takes time, and several may have been forked in this turn.
         unit.refresh_now();
@@ -258,11 +264,19 @@ impl Manager {
             }
         }
         if ended.is_detached {
-            return;
+            return have_reactors_catch_up(unit);
         }
         purge(unit, &ended.plan);
+        unit.runtime.write_off_tasks(ended.plan.id);
+        if ended.plan.roles.is_task() {
+            unit.settle_tasks_of(ended.plan.id);
+        }
         let record = unit.runtime.control.unit(ended.plan.id);
         let was_in_order = record.is_some_and(|record| record.stage() == Stage::Ended);
+        // The successor of a worker tells the reactors that it is there; nobody does so here.
+        if ended.plan.roles.is_user() && !was_in_order && !self.is_ending.get() {
+            have_reactors_catch_up(unit);
+        }
         self.note_end(unit, ended.plan.id, ended.life, was_in_order);
     }
 
@@ -278,7 +292,9 @@ impl Manager {
         let is_wanted = self.round.borrow().as_ref().is_some_and(|round| round.wants(life));
         let now_ns = unit.now.get().monotonic_ns;
         let is_useful = requests > 0 || unit.runtime.plan.users().contains(&id);
-        let in_order = is_wanted || (was_in_order && is_useful);
+        // A task worker that has done something is none that fails as soon as it has started.
+        let has_done_tasks = unit.runtime.life_tasks(id) > 0;
+        let in_order = is_wanted || (was_in_order && is_useful) || has_done_tasks;
         let slowed = self.respawn.borrow_mut().note_end(id, now_ns, in_order);
         if slowed.is_some() && !self.is_ending.get() {
             log::warn!(
@@ -410,6 +426,14 @@ fn is_told_user(unit: &Unit, ended: &Ended, status: ExitStatus) -> bool {
     is_term && ended.plan.roles.is_user() && unit.runtime.control.root().is_ending()
 }
 
+/// A process has died that may have done something to a connection and not said so: the reactors
+/// look what the shared records say of theirs.
+fn have_reactors_catch_up(unit: &Unit) {
+    for reactor in unit.runtime.plan.reactors() {
+        unit.post(*reactor, MessageKind::WorkerReady, SessionId(0), 0, &[]);
+    }
+}
+
 /// Takes back the connections that lived in a dead worker's process.
 fn purge(unit: &Unit, plan: &UnitPlan) {
     if !plan.roles.is_worker() {
@@ -430,6 +454,44 @@ impl Unit {
         if let (Some(record), Some(counters)) = (self.record(), self.counters()) {
             record.begin_life(self.own_id(), counters);
         }
+        self.begin_task_life();
         self.runtime.note_face(self.plan.id, process::pid());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hooks::Hooks;
+    use crate::model::plan::{Mode, Plan};
+    use crate::model::settings::{Machine, Settings};
+    use crate::model::user::{Pipe, UserProcess};
+    use crate::unit::Runtime;
+    use std::sync::Arc;
+
+    #[test]
+    fn reactors_look_around_when_somebody_has_died_whose_successor_would_not_tell_them() {
+        let machine = Machine { cpu_count: 1, descriptor_limit: 1024, port_descriptor: 3 };
+        let settings = Settings::new(Mode::Process, machine).in_force();
+        let plan = Plan::new(Mode::Process, &settings, 1);
+        let user = UserProcess { pipe: Arc::new(Pipe::new().unwrap()), hook: Arc::new(|| {}) };
+        let runtime =
+            Runtime::new(plan, settings, Hooks::default(), vec![user], Vec::new()).unwrap();
+        let plan = &runtime.plan;
+        let of = |id: UnitId| *plan.unit(id).unwrap();
+        let (user, worker) = (of(plan.users()[0]), of(plan.workers()[0]));
+        let (reactor, id) = (plan.reactors()[0], plan.manager().unwrap());
+        let (unit, _events) = Unit::new(Arc::new(runtime), id).unwrap();
+        let mut inbox = unit.runtime.control.wiring.inbox(reactor.0).unwrap();
+        let manager = unit.manager.as_ref().unwrap();
+        for (plan, is_detached, wanted) in
+            [(user, false, true), (worker, true, true), (worker, false, false)]
+        {
+            manager.bury(&unit, &Ended::killed(plan, is_detached));
+            unit.tell_others();
+            inbox.wake();
+            let kind = inbox.next().map(|message| message.header.kind);
+            assert_eq!(kind, wanted.then_some(MessageKind::WorkerReady as u8), "{plan:?}");
+        }
     }
 }

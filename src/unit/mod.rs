@@ -12,6 +12,7 @@ mod counting;
 mod family;
 pub mod later;
 mod leaving;
+mod left_over;
 mod manager;
 mod message;
 pub mod notify;
@@ -25,6 +26,8 @@ mod respawn;
 mod root;
 mod spawn;
 mod successors;
+mod task;
+pub mod tasks;
 mod terms;
 pub mod timer;
 mod turn;
@@ -34,6 +37,7 @@ mod worker;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,6 +77,8 @@ use reactor::Reactor;
 use receiver::Receiver;
 use replies::Replies;
 use root::Root;
+use task::TaskWorker;
+use tasks::Tasks;
 use timer::{Agenda, Timer};
 use user::User;
 use worker::Worker;
@@ -242,6 +248,8 @@ pub struct Unit {
     /// Sends that wait for room.
     later: Later,
     replies: Replies,
+    /// What was handed to the task workers.
+    tasks: Tasks,
     signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
     /// When this unit last looked up between two callbacks, and last told others what it had said.
@@ -255,6 +263,8 @@ pub struct Unit {
     log_round: Cell<u32>,
     /// The round of certificates that this unit has read, if it reads them for others.
     terms_round: Cell<u32>,
+    /// The round of looks at sockets that others have left.
+    accept_round: Cell<u32>,
     /// It accepts and reads no more.
     is_quiesced: Cell<bool>,
     /// When it is quiet although messages come and come.
@@ -277,7 +287,21 @@ pub struct Unit {
     reactor: Option<Reactor>,
     receiver: Option<Receiver>,
     worker: Option<Worker>,
+    task: Option<TaskWorker>,
     user: Option<User>,
+}
+
+/// The units whose full inboxes do not keep a unit from its own. A pool of tasks that is slow fills
+/// memory, but never keeps a worker from its results; and workers may wait for each other. A task
+/// worker gives its results away before it takes the next task.
+fn not_waited_for(plan: &Plan, unit: &UnitPlan) -> Range<u16> {
+    let tasks = plan.tasks();
+    let first = if unit.roles.is_task() { tasks.first() } else { plan.workers().first() };
+    let last = tasks.last().or(plan.workers().last().filter(|_| !unit.roles.is_task()));
+    match (first, last) {
+        (Some(first), Some(last)) => first.0..last.0 + 1,
+        _ => 0..0,
+    }
 }
 
 thread_local! {
@@ -344,6 +368,7 @@ impl Unit {
             agenda: Agenda::default(),
             later: Later::default(),
             replies: Replies::default(),
+            tasks: Tasks::default(),
             signals: RefCell::default(),
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),
@@ -352,6 +377,7 @@ impl Unit {
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),
             terms_round: Cell::new(runtime.control.root().terms_round()),
+            accept_round: Cell::new(runtime.control.root().accept_round()),
             is_quiesced: Cell::new(false),
             quiet_by_ns: Cell::new(None),
             doubt_until_ns: Cell::new(0),
@@ -370,12 +396,14 @@ impl Unit {
             receiver: has(Roles::REACTOR)
                 .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
             worker: worker.map(|id| Worker::new(id, &runtime.settings)),
+            task: has(Roles::TASK).then(|| TaskWorker::new(&runtime.settings)),
             user: process.cloned().map(User::new),
             watcher,
             plan,
             runtime,
         });
         unit.refresh_now();
+        unit.outbox.borrow_mut().leave_waiting(not_waited_for(&unit.runtime.plan, &unit.plan));
         if let Some(doorbell) = unit.runtime.control.wiring.doorbell_fd(id.0) {
             unit.watcher.watch(doorbell, Token::Doorbell).map_err(failed)?;
         }

@@ -84,6 +84,16 @@ impl Receiver {
         }
     }
 
+    /// Has the system tell once more of datagrams that wait.
+    pub(super) fn look_again(&self, unit: &Unit) {
+        let paused = self.paused.borrow();
+        let is_watched = |number: usize| paused.iter().all(|paused| paused.0 != number);
+        for (number, port) in ports_of(unit).filter(|row| self.is_open.get() && is_watched(row.0)) {
+            unwatch(unit, port);
+            watch(unit, number, port);
+        }
+    }
+
     /// Datagrams have come to a port.
     pub(super) fn take_event(&self, unit: &Unit, number: usize) {
         let Some(port) = unit.runtime.ports.get(number) else { return };

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::error::{code, Result};
 use crate::event::{Loop, Ready, Token};
-use crate::ipc::{Inbox, Message};
+use crate::ipc::message::TALLIED;
+use crate::ipc::{Header, Inbox, Message, Payload};
 use crate::model::control::Reload;
 use crate::model::hooks::EventKind;
 use crate::model::kind::MessageKind;
@@ -110,6 +111,7 @@ impl Unit {
             self.take_event(ready);
             self.look_up();
         }
+        self.take_left_over();
         self.tell_others();
         self.take_messages(inbox);
         self.take_timers(self.last_look_ns.get());
@@ -230,15 +232,7 @@ impl Unit {
             return true;
         }
         // A worker that leaves alone leaves the rest to its successor.
-        (!self.leaves_alone() || self.parts.are_open.get()) && !self.owes_answers()
-    }
-
-    /// Whether something waits for room at a reactor.
-    fn owes_answers(&self) -> bool {
-        let plan = &self.runtime.plan;
-        let is_reactor =
-            |to: u16| plan.unit(UnitId(to)).is_some_and(|unit| unit.roles.is_reactor_only());
-        self.outbox.borrow().has_pending_to(is_reactor)
+        (!self.leaves_alone() || self.parts.are_open.get()) && !self.outbox.borrow().is_held_up()
     }
 
     fn take_messages(&self, inbox: &mut Inbox) {
@@ -246,7 +240,12 @@ impl Unit {
         let mut count = 0;
         while count < MESSAGES_PER_TURN && self.may_take_messages() {
             let Some(message) = inbox.next() else { break };
+            let is_counted = message.header.kind & TALLIED != 0;
+            let is_lost = matches!(message.payload, Payload::Lost);
             self.take_message(message);
+            if is_counted {
+                inbox.settle(is_lost);
+            }
             count += 1;
             let now_ns = self.look_up();
             if count % MESSAGES_PER_RING == 0 {
@@ -356,10 +355,24 @@ impl Unit {
             (MessageKind::Resume, _, Some(reactor)) => {
                 reactor.resume(self, session, header.extra as u8);
             }
+            (MessageKind::TaskResult, Some(worker), _) => {
+                self.take_result(worker, &header, &message.payload);
+            }
+            (MessageKind::TaskFailed, Some(worker), _) => {
+                self.take_failure(worker, &header, &message.payload);
+            }
+            (MessageKind::Task, _, _) => self.take_task(&header, &message.payload),
             (MessageKind::WorkerReady, _, Some(reactor)) => {
                 reactor.ask_again(self, UnitId(header.source));
             }
             (_, _, _) => self.drop_unknown(header.kind, header.source),
+        }
+    }
+
+    fn take_task(&self, header: &Header, payload: &Payload<'_>) {
+        match &self.task {
+            Some(task) => task.run(self, header, payload),
+            None => self.drop_unknown(header.kind, header.source),
         }
     }
 
@@ -377,9 +390,14 @@ impl Unit {
         let mut outbox = self.outbox.borrow_mut();
         let was_blocked = outbox.has_pending();
         outbox.flush();
-        if was_blocked && !outbox.has_pending() {
+        if !was_blocked {
+            return;
+        }
+        if !outbox.has_pending() {
             self.held_back.borrow_mut().clear();
         }
+        drop(outbox);
+        self.note_held_tasks();
     }
 
     /// Looks how far the unit is and takes the next step of its life.

@@ -41,14 +41,10 @@ const BY_SERVER: i32 = -1;
 
 impl Worker {
     pub(super) fn new(id: WorkerId, settings: &InForce) -> Self {
-        let grace = match (settings.max_request, settings.max_request_grace) {
-            (0, _) | (_, 0) => 0,
-            (_, most) => 1 + random() % most,
-        };
         Self {
             id,
             has_ended: Cell::new(false),
-            request_limit: settings.max_request + grace,
+            request_limit: limit_of(settings.max_request, settings.max_request_grace),
             is_awaited: settings.max_queued_bytes > 0,
             certificates: RefCell::default(),
         }
@@ -323,6 +319,14 @@ fn tell_if_awaited(unit: &Unit, record: &Connection, session: SessionId) {
     if record.is_awaited() {
         let reason = u64::from(hold::FULL);
         unit.post(route::reactor_of(record), MessageKind::Resume, session, reason, &[]);
+    }
+}
+
+/// After how many requests a worker leaves, with its own share of the grace; 0: never.
+pub(super) fn limit_of(limit: u64, most_grace: u64) -> u64 {
+    match (limit, most_grace) {
+        (limit, 0) | (limit @ 0, _) => limit,
+        (limit, most) => limit.saturating_add(1 + random() % most),
     }
 }
 

@@ -90,3 +90,19 @@ pub fn a_killed_worker_leaves_no_byte_counted_as_waiting(server: &Running) -> Ou
     crowd.helper.ask_until(&format!("info {fd}"), is_even)?;
     Ok(())
 }
+
+/// It is told while it takes nothing, and leaves as soon as its callback returns.
+pub fn a_worker_that_stops_leaves_what_waits_to_its_successor(server: &Running) -> Outcome {
+    let mut crowd = Crowd::gather(server)?;
+    crowd.wait_full()?;
+    process::send_signal(crowd.stuck.pid, libc::SIGTERM)?;
+    assert_eq!(crowd.helper.ask("release")?, "ok");
+    assert_eq!(crowd.stuck.hear()?, "held");
+    assert_eq!(crowd.drain()?, FLOOD, "all of it is handled, by one or the other");
+    crowd.flood.join().map_err(|_| "the flooder panicked")??;
+    let fd = crowd.stuck.fd;
+    crowd.helper.ask_until(&format!("info {fd}"), |info| info.contains(" recv_queued_bytes=0 "))?;
+    let old = format!(" {}", crowd.stuck.pid);
+    assert!(!crowd.stuck.ask("who")?.ends_with(&old), "it has stopped");
+    Ok(())
+}

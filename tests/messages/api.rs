@@ -29,7 +29,7 @@ pub fn told<'a>(event: &'a Event) -> (&'a sw_pipe_message_t, &'a [u8]) {
 /// A message of `length` bytes or a little more: a line of text, then filling that follows from it.
 pub fn letter(line: &str, length: usize) -> Vec<u8> {
     let mut bytes = format!("{line}\n").into_bytes();
-    // Another byte in each row, and another row in each letter; fast, since tests are not optimised.
+    // Another byte in each row, and another row in each letter; fast in a test, too.
     let row: Vec<u8> = (0..=250).map(|index| index ^ line.len() as u8).collect();
     let filling = length.saturating_sub(bytes.len());
     bytes.extend_from_slice(&row.repeat(filling / row.len() + 1)[..filling]);

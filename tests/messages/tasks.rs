@@ -6,8 +6,8 @@ use crate::common::{Outcome, Running, Setup, STEP};
 use crate::puppet::{self, ask, connect_to, kill, pid_of};
 use crate::{letters, prepare, report, WORKERS};
 
-/// Two task workers behind the event workers. Who gets a letter with the line `forward TO TAG` sends
-/// it on with the tag for its line.
+/// Two task workers behind the event workers. Who gets a letter with the line `forward_TO_TAG`
+/// sends it on with the tag for its line.
 pub fn serve_tasks(setup: &Setup) -> Outcome {
     let server = prepare(setup, &[("task_worker_num", "2")])?;
     server.on("task", |_, _| {})?;

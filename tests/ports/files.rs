@@ -83,6 +83,28 @@ pub fn a_file_that_is_somebody_elses_stays(server: &Running) -> Outcome {
     Ok(())
 }
 
+/// Somebody else listens at the second port when the server starts.
+pub fn at_a_path_and_a_taken_port(setup: &Setup) -> Outcome {
+    let server = Server::new(&path(), 0, setup.mode.number(), SW_SOCK_UNIX_STREAM)?;
+    let second = add(*server, "127.0.0.1", i32::from(setup.port), SW_SOCK_TCP)?;
+    server.on("receive", obey)?;
+    report!("made {} {}", Path::new(&path()).exists(), second.number());
+    // Two sockets may be bound to an address as long as none of them listens.
+    let other = std::net::TcpListener::bind(("127.0.0.1", setup.port))?;
+    report!("refused {}", server.start().err().map_or(0, |error| error.code));
+    report!("left {}", Path::new(&path()).exists());
+    drop(other);
+    Ok(())
+}
+
+pub fn a_start_that_fails_leaves_no_file(server: &Running) -> Outcome {
+    server.wait_line(|line| line == format!("made true {}", server.port()), STEP)?;
+    server.wait_line(|line| line == format!("refused {}", libc::EADDRINUSE), STEP)?;
+    server.wait_line(|line| line == "left false", STEP)?;
+    assert!(server.wait_exit(STEP)?.success());
+    Ok(())
+}
+
 pub fn a_path_that_exists_is_taken() -> Outcome {
     let folder = Folder::new("taken")?;
     for kind in [SW_SOCK_UNIX_STREAM, SW_SOCK_UNIX_DGRAM] {

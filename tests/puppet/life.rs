@@ -7,7 +7,7 @@
 //! !status WORKER              1 busy, 2 idle, 3 exiting
 //! !manager                    the pid of the manager
 //! !counts                     connections, requests, responses
-//! !tasks                      task workers, idle ones, tasks not begun, tasks in all, own requests
+//! !tasks                      task workers, idle ones, tasks not begun, tasks in all
 //! !after MS ORDER             gives itself an order that much later
 //! !await PORT ORDER           gives itself an order when the gate opens; its loop waits for that
 //! !tick MS                    does nothing, again and again
@@ -132,12 +132,8 @@ pub fn answer_of_life(server: Handle, fd: i64, words: &[&str]) -> Option<String>
         ["await", port, order @ ..] => told(wait_for(server, fd, number(port), order.join(" "))),
         ["tasks"] => match server.stats() {
             Ok(s) => format!(
-                "{} {} {} {} {}",
-                s.task_worker_num,
-                s.task_idle_worker_num,
-                s.tasking_num,
-                s.task_count,
-                s.worker_request_count
+                "{} {} {} {}",
+                s.task_worker_num, s.task_idle_worker_num, s.tasking_num, s.task_count
             ),
             Err(error) => error.to_string(),
         },

@@ -7,6 +7,7 @@
 //! !wait FD LENGTH             sends a text and waits until it has gone
 //! !pour FD LENGTH             sends texts of so many bytes until one is refused: how many, why
 //! !stack FD PATH             sends a file until that is refused: how often not, why
+//! !odd FD                     sends itself as a file whose name is no text, which goes then
 //! !waiting FD                 bytes that wait for the peer
 //! !responses                  sends of this worker that were counted
 //! ```
@@ -17,8 +18,9 @@
 use crate::common::api::{last_error, Handle, Result};
 use crate::common::prelude::*;
 use crate::puppet::{self, number};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use swoole::ffi::sending::*;
 
@@ -64,6 +66,7 @@ pub fn obey(server: Handle, event: &Event) {
         }
         ["!pour", fd, length] => pour(server, number(fd), number(length)),
         ["!stack", fd, path] => stack(server, number(fd), path),
+        ["!odd", fd] => send_odd(server, number(fd)),
         ["!waiting", fd] => waiting(server, number(fd)).to_string(),
         ["!responses"] => server.stats().map_or(0, |stats| stats.worker_response_count).to_string(),
         _ => return puppet::obey(server, event),
@@ -81,6 +84,16 @@ fn send_between(server: Handle, fd: i64, path: &str) -> i32 {
         server.send(fd, b">"),
     ];
     steps.into_iter().map(code_of).find(|code| *code != 0).unwrap_or(0)
+}
+
+/// A name that is no UTF-8; the file is there until its connection has ended.
+pub const ODD: &[u8] = b"odd-\xff\xfe\x80";
+
+fn send_odd(server: Handle, fd: i64) -> String {
+    let path = std::env::temp_dir().join(OsStr::from_bytes(ODD));
+    std::fs::write(&path, ODD).expect("a file");
+    let text = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    code_of(checked(sw_server_sendfile(server.raw, fd, text.as_ptr(), 0, 0))).to_string()
 }
 
 fn pour(server: Handle, fd: i64, length: usize) -> String {

@@ -5,7 +5,9 @@ use super::users::Process;
 use crate::common::api::Handle;
 use crate::common::prelude::*;
 use crate::puppet::{self, ask, ask_until, connect_to, number, serve, serve_with, timers};
+use std::ffi::OsStr;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 
 const SIZE: usize = 5 * MIB + 7;
 
@@ -33,6 +35,18 @@ pub fn parts_of_files_arrive_in_their_place_from_every_worker(server: &Running) 
         assert_eq!(reader.receive(9)?, whole[SIZE - 9..]);
         reader.echo(&[puppet::NO_TEXT; 100])?;
     }
+    Ok(())
+}
+
+/// A path is bytes; what they mean is the matter of whoever has made the file.
+pub fn the_name_of_a_file_need_not_be_text(server: &Running) -> Outcome {
+    for sender in 0..2 {
+        let (mut reader, fd) = connect_to(server, 1)?;
+        let (mut control, _) = connect_to(server, sender)?;
+        assert_eq!(ask(&mut control, &format!("odd {fd}"))?, "0");
+        assert_eq!(reader.receive(api::ODD.len())?, api::ODD);
+    }
+    std::fs::remove_file(server.temporary().join(OsStr::from_bytes(api::ODD)))?;
     Ok(())
 }
 

@@ -208,6 +208,6 @@ pub fn others_see_what_a_task_worker_does(server: &Running) -> Outcome {
     let mut client = server.connect()?;
     wait_for_lines(server, 4, "worker ")?;
     crate::puppet::ask_until(&mut client, "status 2", |status| status == "2")?;
-    crate::puppet::ask_until(&mut client, "tasks", |told| told.starts_with("2 2 "))?;
+    crate::puppet::ask_until(&mut client, "tasks", |told| told == "2 2 0 0")?;
     Ok(())
 }

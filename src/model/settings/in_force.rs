@@ -73,6 +73,8 @@ pub struct InForce {
     pub max_request: u64,
     /// The most that is added to them at random.
     pub max_request_grace: u64,
+    /// Bytes of a message of the first port; longer tasks are told, too.
+    pub package_max_length: u64,
     /// Tasks after which a task worker is replaced; 0: never.
     pub task_max_request: u64,
     /// The most that is added to them at random.
@@ -147,6 +149,7 @@ impl Settings {
             max_wait_time_s: self.int(Name::MaxWaitTime) as u64,
             max_request: self.int(Name::MaxRequest) as u64,
             max_request_grace: self.int(Name::MaxRequestGrace) as u64,
+            package_max_length: self.package_max_length() as u64,
             task_max_request: self.int(Name::TaskMaxRequest) as u64,
             task_max_request_grace: self.int(Name::TaskMaxRequestGrace) as u64,
             is_reload_async: self.int(Name::ReloadAsync) != 0,

@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 impl Reactor {
     /// The peer has ended (0) or the connection is broken (`errno`): the worker is told.
     pub(super) fn end_of_peer(&self, unit: &Unit, session: SessionId, errno: i32) {
-        let Some(worker) = self.begin_closing(session, errno) else { return };
+        let Some(worker) = self.begin_closing(unit, session, errno) else { return };
         if let Some(record) = unit.runtime.control.connections.get(session.0) {
             record.close_errno.store(errno, Ordering::Relaxed);
         }
@@ -45,7 +45,7 @@ impl Reactor {
                 Life::Closing => return,
                 Life::Open => {}
             }
-            peer.cut(&mut state.pool);
+            peer.cut(&unit.runtime.control.connections, &mut state.pool);
             peer.life = Life::Closing;
             peer.worker
         };
@@ -79,12 +79,12 @@ impl Reactor {
     }
 
     /// Moves an open connection of this reactor to `Closing`; gives its worker if it was open.
-    fn begin_closing(&self, session: SessionId, errno: i32) -> Option<UnitId> {
+    fn begin_closing(&self, unit: &Unit, session: SessionId, errno: i32) -> Option<UnitId> {
         let state = &mut *self.state.borrow_mut();
         let peer = state.peers.get_mut(session)?;
         peer.has_ended = true;
         if errno != 0 {
-            peer.cut(&mut state.pool);
+            peer.cut(&unit.runtime.control.connections, &mut state.pool);
         }
         if peer.life != Life::Open {
             return None;
@@ -132,7 +132,7 @@ impl Reactor {
         let Some(peer) = state.peers.get_mut(session) else { return };
         peer.life = Life::Draining;
         if is_reset {
-            peer.cut(&mut state.pool);
+            peer.cut(&unit.runtime.control.connections, &mut state.pool);
         }
         if is_reset || peer.is_done() {
             state.release(unit, session, is_reset);

@@ -137,7 +137,7 @@ mod tests {
         let (reactor, control) = (unit.reactor.as_ref().unwrap(), &unit.runtime.control);
         let claim = || {
             let claimed = control.connections.claim(&control.root().session_round, 0, 9).unwrap();
-            claimed.open(3, 0, &Address::UNNAMED, 1);
+            claimed.open(SessionId(claimed.id()), 3, 0, &Address::UNNAMED, 1);
             let session = SessionId(claimed.publish());
             let (near, far) = UnixStream::pair().unwrap();
             near.set_nonblocking(true).unwrap();

@@ -197,7 +197,9 @@ fn count_read(unit: &Unit, session: SessionId, count: usize) -> bool {
     if let Some(record) = unit.runtime.control.connections.get(session.0) {
         port = record.port();
         is_first = record.dispatched_bytes.load(Ordering::Relaxed) == 0;
-        record.last_recv_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
+        let now = unit.now.get();
+        record.last_recv_ns.store(now.wall_ns, Ordering::Relaxed);
+        record.heard_ns.store(now.monotonic_ns, Ordering::Relaxed);
     }
     unit.count(port, |counters| counters.received_bytes.add(count as u64));
     is_first

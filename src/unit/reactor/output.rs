@@ -44,6 +44,8 @@ impl Reactor {
     ) {
         match payload {
             Payload::Borrowed(bytes) => self.send(unit, session, bytes),
+            // Only what is counted in its lane is told of when it is lost.
+            Payload::Lost => {}
             Payload::Owned(pages) => {
                 self.flush_burst(unit);
                 if !self.knows(session) {
@@ -177,7 +179,7 @@ impl State {
             match kept {
                 Ok(()) => note_output(unit, peer, levels),
                 Err(errno) => {
-                    peer.cut(pool);
+                    peer.cut(&unit.runtime.control.connections, pool);
                     broken.push((session, errno));
                 }
             }
@@ -209,7 +211,7 @@ impl State {
             Moved::End => PEER_GONE,
             Moved::Broken(errno) => errno,
         };
-        peer.cut(pool);
+        peer.cut(&unit.runtime.control.connections, pool);
         broken.push((session, errno));
     }
 }

@@ -1,13 +1,17 @@
 //! The connections of one reactor: what only their owner knows of them.
 
+use std::sync::atomic::Ordering;
+
 use slab::Slab;
 
 use super::idle::Traffic;
+use crate::model::connection::Connection;
 use crate::model::{SessionId, UnitId};
 use crate::net::in_buffer::Kept;
 use crate::net::out_buffer::{OutBuffer, Pool};
 use crate::net::stream::{Moved, Stream};
 use crate::proto::framer::Choice;
+use crate::shm::Table;
 
 /// In the index by slot: no connection. Zero, so that memory is touched only where there is one.
 const NONE: u32 = 0;
@@ -96,13 +100,18 @@ impl Peer {
         }
     }
 
-    /// Drops what waits for it, and all that will be sent to it.
-    pub(super) fn cut(&mut self, pool: &mut Pool) {
+    /// Drops what waits for it, and all that will be sent to it; the others see that.
+    pub(super) fn cut(&mut self, connections: &Table<Connection>, pool: &mut Pool) {
         self.is_cut = true;
         if self.has_waiting() {
             self.stream.cut();
         }
         self.out.clear(pool);
+        if let Some(record) = connections.get(self.session.0) {
+            record.queued_bytes.store(0, Ordering::Relaxed);
+            record.queued_file_bytes.store(0, Ordering::Relaxed);
+            record.queued_files.store(0, Ordering::Relaxed);
+        }
     }
 }
 

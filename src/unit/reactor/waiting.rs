@@ -47,7 +47,7 @@ impl Reactor {
         let State { peers, pool, levels, broken, .. } = state;
         if let Some(peer) = peers.get_mut(session) {
             if let Some(errno) = result.err().filter(|errno| *errno != TIMED_OUT) {
-                peer.cut(pool);
+                peer.cut(&unit.runtime.control.connections, pool);
                 broken.push((session, errno));
             }
             note_output(unit, peer, levels);

@@ -17,6 +17,8 @@ pub mod ipc {
     #[path = "../../../src/ipc/shared_lane.rs"]
     pub mod shared_lane;
     pub mod sync;
+    #[path = "../../../src/ipc/tally.rs"]
+    pub mod tally;
 }
 
 #[cfg(test)]

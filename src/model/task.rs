@@ -1,0 +1,51 @@
+//! Tasks: what goes with one, and what others may know of those of a unit.
+
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::shm::{shared_record, Counter};
+
+/// What stands in the flags of a task. The numbers are those of the C interface.
+pub mod flag {
+    /// Whoever handed it in goes on.
+    pub const NONBLOCK: u8 = 4;
+    /// A callback of this one task takes the result.
+    pub const CALLBACK: u8 = 8;
+    /// No answer is possible: it was not handed in by a worker.
+    pub const NO_REPLY: u8 = 128;
+}
+
+shared_record! {
+    /// What others may know of the tasks of one unit.
+    #[repr(align(64))]
+    #[derive(Debug, Default)]
+    pub struct TaskRecord {
+        /// Tasks that this unit has handed in and that wait in its own memory. It alone writes it,
+        /// and whoever buries it.
+        pub held: Counter,
+        /// Tasks that this unit, or its predecessors, had done when its life began.
+        pub life_base: Counter,
+    }
+}
+
+shared_record! {
+    /// What there is once a server.
+    #[repr(align(64))]
+    #[derive(Debug, Default)]
+    pub struct TaskRoot {
+        /// The task worker whose turn it is. Whoever hands in a task raises it.
+        pub turn: AtomicU32,
+        /// The second in which somebody last said that no task worker is idle.
+        pub told_at_s: AtomicU64,
+        /// Tasks that were lost in the memory of units that have died.
+        pub lost: AtomicU64,
+    }
+}
+
+/// The tasks of a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskCounts {
+    /// Handed in.
+    pub accepted: u64,
+    /// Handed in and not begun.
+    pub waiting: u64,
+}
