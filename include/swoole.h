@@ -839,16 +839,13 @@ void sw_buffer_free(sw_buffer_t *buffer);
 //
 // Errors: SW_ERROR_INVALID_PARAMS (mode, NULL, or no listener is inherited),
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as EADDRINUSE, that
-// a path gives also if nobody listens at the file there.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, or the errno of the system, such as
+// EADDRINUSE, that a path gives also if nobody listens at the file there.
 //
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
 // Memory: the server belongs to the caller, who gives it to sw_server_free.
-sw_server_t *sw_server_new(const char *host,
-                           int port,
-                           int mode,
-                           int sock_type);
+sw_server_t *sw_server_new(const char *host, int port, int mode, int sock_type);
 
 // Frees a server that does not run.
 //
@@ -1054,16 +1051,13 @@ bool sw_server_is_running(const sw_server_t *server);
 //
 // Errors: SW_ERROR_WRONG_OPERATION (after start), SW_ERROR_SERVER_TOO_MANY_LISTEN_PORT,
 // SW_ERROR_SERVER_INVALID_LISTEN_PORT, SW_ERROR_NAME_TOO_LONG, SW_ERROR_BAD_HOST_ADDR,
-// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or the errno of the system, such as EADDRINUSE, also if another
-// port of the server has the address.
+// SW_ERROR_BAD_IPV6_ADDRESS, SW_ERROR_BAD_SOCKET_TYPE, SW_ERROR_INVALID_PARAMS (NULL), or
+// the errno of the system, such as EADDRINUSE, also if another port of the server has the address.
 //
 // Where: before start, any thread.
 //
 // Memory: the port belongs to the server and is valid until sw_server_free.
-sw_port_t *sw_server_add_listener(sw_server_t *server,
-                                  const char *host,
-                                  int port,
-                                  int sock_type);
+sw_port_t *sw_server_add_listener(sw_server_t *server, const char *host, int port, int sock_type);
 
 // The same as sw_server_add_listener.
 //
@@ -1097,7 +1091,8 @@ sw_port_t *sw_server_port(const sw_server_t *server, size_t index);
 
 // Takes a setting of a port. A port for which this was never called has the settings of its
 // server; for one that was set only what was set here counts, and defaults for the rest. The first
-// port has what is set for the server in either case.
+// port has what is set for the server in either case. A call that fails sets nothing, and does not
+// count as one.
 //
 // - `port`: the port.
 // - `name`: the name, in any case; not NULL. One that no port has does nothing.
@@ -1229,7 +1224,8 @@ int sw_port_type(const sw_port_t *port);
 // Returns: the descriptor; -1 on an error.
 //
 // Errors: SW_ERROR_INVALID_PARAMS (NULL, or it is no port), SW_ERROR_WRONG_OPERATION (the server
-// has ended).
+// has ended; or with enable_reuse_port in SW_BASE mode, where each worker opens a listener of its
+// own for TCP, the caller is no worker).
 //
 // Where: any process, phase and thread.
 int sw_port_socket(const sw_port_t *port);
@@ -1240,7 +1236,7 @@ int sw_port_socket(const sw_port_t *port);
 //
 // Returns: the descriptor; -1 on an error.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (the server has ended).
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (see there).
 //
 // Where: any process, phase and thread.
 int sw_server_get_socket(const sw_server_t *server);
@@ -1424,7 +1420,7 @@ bool sw_server_send_async(sw_server_t *server,
 //
 // - `server`: the server.
 // - `fd`: the session id.
-// - `path`: the file, in UTF-8; not NULL. A relative one begins where this process works. In
+// - `path`: the file, any bytes; not NULL. A relative one begins where this process works. In
 //   SW_PROCESS mode it is opened by the master, which does not see a chroot of the workers.
 // - `offset`: the first byte, 0 or more and less than the size of the file.
 // - `length`: how many bytes; 0: all that follow.
