@@ -860,7 +860,10 @@ void sw_buffer_free(sw_buffer_t *buffer);
 // Where: any thread. Many servers may be made in a process; one at a time can run.
 //
 // Memory: the server belongs to the caller, who gives it to sw_server_free.
-sw_server_t *sw_server_new(const char *host, int port, int mode, int sock_type);
+sw_server_t *sw_server_new(const char *host,
+                           int port,
+                           int mode,
+                           int sock_type);
 
 // Frees a server that does not run.
 //
@@ -1072,7 +1075,10 @@ bool sw_server_is_running(const sw_server_t *server);
 // Where: before start, any thread.
 //
 // Memory: the port belongs to the server and is valid until sw_server_free.
-sw_port_t *sw_server_add_listener(sw_server_t *server, const char *host, int port, int sock_type);
+sw_port_t *sw_server_add_listener(sw_server_t *server,
+                                  const char *host,
+                                  int port,
+                                  int sock_type);
 
 // The same as sw_server_add_listener.
 //
