@@ -172,7 +172,9 @@ impl Wiring {
         let turns = region.view(&plan.turns);
         turns.iter().try_for_each(|turn| turn.lock().init())?;
         let calls = region.view(&plan.room_calls);
-        let bells = (0..plan.units - plan.boxes.len()).filter_map(|unit| calls.place(unit)).map(Doorbell::new);
+        let bells = (0..plan.units - plan.boxes.len())
+            .filter_map(|unit| calls.place(unit))
+            .map(Doorbell::new);
         let (incoming, outgoing) = ends(&plan);
         let shape = Shape {
             bells: bells.collect::<Result<_>>()?,

@@ -102,9 +102,7 @@ impl Unit {
             Command::Run | Command::Quiesce if self.leaves_alone() && self.is_in_doubt() => false,
             Command::Run | Command::Quiesce if self.leaves_alone() => {
                 if self.is_past_finish_deadline()
-                    || !(self.parts.are_open.get()
-                        || self.keeps_order()
-                        || self.awaits_results())
+                    || !(self.parts.are_open.get() || self.keeps_order() || self.awaits_results())
                 {
                     self.detach();
                 }
