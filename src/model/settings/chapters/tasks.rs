@@ -47,17 +47,16 @@ pub(super) const ROWS: &[Row] = &[
         &["task_enable_coroutine"],
         Kind::Bool,
         Default::Bool(false),
-        "Task workers have a loop.",
-    )
-    .absent("tasks"),
+        "Tasks may be answered when their callback has returned, see sw_server_finish_task; several \
+         can be open in a task worker.",
+    ),
     row(
         Name::TaskUseObject,
         &["task_use_object", "task_object"],
         Kind::Bool,
         Default::Bool(false),
-        "Callbacks get one event object in any case.",
-    )
-    .stored(),
+        "The same as task_enable_coroutine; callbacks get one event object in any case.",
+    ),
     row(
         Name::MessageQueueKey,
         &["message_queue_key"],
