@@ -76,7 +76,7 @@ mod tests {
             let listener = Listener::bind(kind, "127.0.0.1", 0, Manner::default()).unwrap();
             let settings = settings.port_in_force();
             listener.listen(&settings.socket).unwrap();
-            Port { listener, settings, hooks: Hooks::default() }
+            Port { listener, settings, hooks: Hooks::default(), tls: None }
         };
         let ports = vec![port(SocketKind::Tcp), port(SocketKind::Udp)];
         let in_force = settings.in_force();
