@@ -727,6 +727,21 @@ typedef struct {
 // What became of a send of `sw_server_send_async`: `error` is 0, ETIMEDOUT or ECONNRESET.
 typedef void (*sw_sent_fn_t)(sw_server_t *server, int64_t fd, int error, void *user_data);
 
+// Chooses the worker for an event of a connection, or for a datagram. `fd` is the session id; for
+// a datagram it is the number that dispatch mode 2 makes of the sender's address. `event_type` is
+// 0 for data, 1 for a datagram, 4 for the end of a connection, 5 for a new one, 13 and 14 for its
+// send buffer, full or empty. `data` are the first bytes, at most 8152, valid until it returns;
+// NULL where there are none. It returns 0 to worker_num - 1, or `SW_DISPATCH_DISCARD`,
+// `SW_DISPATCH_CLOSE` or `SW_DISPATCH_DEFAULT`; any other number discards. The end of a connection
+// cannot be discarded, the setting `dispatch_mode` decides then. It runs in the threads that read,
+// several at a time.
+typedef int (*sw_dispatch_fn_t)(sw_server_t *server,
+                                int64_t fd,
+                                int event_type,
+                                const uint8_t *data,
+                                size_t len,
+                                void *user_data);
+
 // A command runs in the process that it was sent to, between its other callbacks. `data` holds
 // `len` bytes, NULL if there are none; the answer is what it hands to sw_command_reply, nothing if
 // it does not call that. If it returns false the command has failed, whatever it has answered.
@@ -1591,6 +1606,53 @@ bool sw_server_sendto(sw_server_t *server,
                       const void *data,
                       size_t len,
                       int server_socket);
+
+// Has a function choose the workers, in place of the setting `dispatch_mode`, in `SW_PROCESS`
+// mode. In the other modes it is never called. Data that it discards is lost; on a port with
+// framing the connection is closed then, since the stream would have a hole. It has to be quick:
+// nothing is read meanwhile.
+//
+// - `server`: the server.
+// - `callback`: what is called; not NULL.
+// - `user_data`: handed to it as it is; may be NULL.
+//
+// Returns: true if it was registered, in place of an earlier one.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL), SW_ERROR_WRONG_OPERATION (after start).
+//
+// Where: before start, any thread.
+//
+// Memory: `user_data` stays the caller's and must live as long as the server; several threads use
+// it at a time.
+bool sw_server_set_dispatch_func(sw_server_t *server, sw_dispatch_fn_t callback, void *user_data);
+
+// Says that a request goes on after its callback has returned: something was begun whose end a
+// later callback of this worker will see. It counts among what the worker has to do, for the
+// dispatch modes 8, 9 and 10, and among what the setting `worker_max_concurrency` limits. A worker
+// at the limit is handed nothing more until a request is over; messages of one read are handed
+// over together.
+//
+// - `server`: the server.
+//
+// Returns: true if it was counted.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (outside of event workers, or not running),
+// SW_ERROR_SERVER_UNRELATED_THREAD.
+//
+// Where: in callbacks, in event workers. If the worker ends, what it has begun is over.
+bool sw_server_begin_request(sw_server_t *server);
+
+// Says that a request of sw_server_begin_request is over.
+//
+// - `server`: the server.
+//
+// Returns: true if one was counted.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (none is in progress in this worker, outside of event workers,
+// or not running), SW_ERROR_SERVER_UNRELATED_THREAD.
+//
+// Where: in callbacks, in the event worker that has begun it.
+bool sw_server_end_request(sw_server_t *server);
 
 // Sends bytes to another worker, which gets them in its event "pipeMessage" with the worker id of
 // the sender, or -1 from the master and the manager. Messages of one process to one worker arrive

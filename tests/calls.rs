@@ -8,6 +8,8 @@
 mod control;
 #[path = "calls/datagrams.rs"]
 mod datagrams;
+#[path = "calls/dispatching.rs"]
+mod dispatching;
 #[path = "calls/messages.rs"]
 mod messages;
 #[path = "calls/ports.rs"]
@@ -61,6 +63,7 @@ impl Function {
 fn functions() -> impl Iterator<Item = &'static Function> {
     let more = ports::PORTS.iter().chain(control::CONTROL).chain(datagrams::DATAGRAMS);
     let more = more.chain(tasks::TASKS).chain(messages::MESSAGES);
+    let more = more.chain(dispatching::DISPATCHING);
     TABLE.iter().chain(more)
 }
 

@@ -10,11 +10,14 @@ mod lives;
 mod puppet;
 #[path = "tasks/results.rs"]
 mod results;
+#[path = "tasks/storm.rs"]
+mod storm;
 
 use common::prelude::*;
 use handing::{tasked, tasked_one};
 use lives::*;
 use results::*;
+use storm::*;
 
 server_tests! {
     task_workers_start_and_stop_like_workers: lived;
@@ -48,4 +51,5 @@ server_tests! {
         in [Mode::Process, Mode::Base];
     a_task_worker_leaves_after_its_limit_and_nothing_is_lost: limited;
     a_small_limit_is_exact: exact;
+    every_task_runs_at_most_once_and_everybody_hears_of_his: stormed;
 }

@@ -22,31 +22,8 @@ pub fn directory() -> io::Result<PathBuf> {
     Ok(directory)
 }
 
-pub fn build_all() -> io::Result<Launchers> {
-    Kind::ALL.iter().map(|kind| Ok((*kind, launcher(*kind)?))).collect()
-}
-
-fn launcher(kind: Kind) -> io::Result<Result<Vec<PathBuf>, String>> {
-    let swoole = |mode: &str| {
-        let program = swoole_server()?;
-        Ok(program.map(|program| vec![program, PathBuf::from(mode)]))
-    };
-    match kind {
-        Kind::Raw => only(compile("raw_epoll", &[])),
-        Kind::Rings => only(compile("shared_ring", &[])),
-        Kind::Libuv => only(compile("libuv_echo", &["-luv".into()])),
-        Kind::Tokio => Ok(Ok(vec![env::current_exe()?, PathBuf::from(crate::SERVE_TOKIO)])),
-        Kind::Base => swoole("base"),
-        Kind::Process => swoole("process"),
-    }
-}
-
-fn only(program: io::Result<Result<PathBuf, String>>) -> io::Result<Result<Vec<PathBuf>, String>> {
-    Ok(program?.map(|program| vec![program]))
-}
-
-/// The library stands beside the bench, where cargo has built both.
-fn swoole_server() -> io::Result<Result<PathBuf, String>> {
+/// A server of this library. The library stands beside the bench, where cargo has built both.
+pub fn swoole_server(name: &str) -> io::Result<Result<PathBuf, String>> {
     let include = source_directory().join("include");
     if !include.join("swoole.h").exists() {
         return Ok(Err("include/swoole.h is not built".to_owned()));
@@ -65,10 +42,11 @@ fn swoole_server() -> io::Result<Result<PathBuf, String>> {
         format!("-Wl,-rpath,{}", directory()?.display()),
         installed.display().to_string(),
     ];
-    compile("swoole_echo", &flags)
+    compile(name, &flags)
 }
 
-fn compile(name: &str, flags: &[String]) -> io::Result<Result<PathBuf, String>> {
+/// Another server.
+pub fn compile(name: &str, flags: &[String]) -> io::Result<Result<PathBuf, String>> {
     let program = directory()?.join(name);
     let source = source_directory().join("benches/servers").join(format!("{name}.c"));
     let mut compiler = Command::new("cc");

@@ -123,7 +123,7 @@ impl Case {
     }
 }
 
-const fn stream(
+pub const fn stream(
     name: &'static str,
     (size, connections, in_flight): (usize, usize, usize),
     targets: &'static [Target],

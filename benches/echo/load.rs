@@ -72,7 +72,7 @@ impl Load {
             connections,
             size,
             in_flight,
-            messages: pattern(size).repeat(in_flight),
+            messages: crate::message(size).repeat(in_flight),
             buffer: vec![0; BUFFER_SIZE],
         })
     }

@@ -22,6 +22,7 @@ mod process;
 mod report;
 mod round;
 mod selfcheck;
+mod servers;
 mod syscalls;
 mod tokio_echo;
 
@@ -52,6 +53,11 @@ enum Order {
     Measure(Options),
     CheckSelf,
     ServeTokio(u16),
+}
+
+/// One message of so many bytes.
+fn message(size: usize) -> Vec<u8> {
+    load::pattern(size)
 }
 
 fn main() -> ExitCode {
@@ -106,7 +112,7 @@ fn listed_rounds() -> io::Result<Option<usize>> {
 }
 
 fn measure(options: Options) -> io::Result<()> {
-    let launchers = binaries::build_all()?;
+    let launchers = servers::build_all()?;
     let cores = Cores::choose()?;
     let allowed = idle::connections_allowed()?;
     cores::move_to(cores.load)?;

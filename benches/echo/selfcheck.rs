@@ -6,13 +6,13 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::thread;
 use std::time::Duration;
 
-use crate::binaries;
 use crate::churn::Churn;
 use crate::cores::{self, Cores};
 use crate::histogram;
 use crate::launch::Running;
 use crate::load::{Load, Until};
 use crate::report;
+use crate::servers;
 
 /// Larger than a socket takes at once, so that servers meet partial writes.
 const LARGE: (usize, usize, usize) = (1024 * 1024, 3, 4);
@@ -24,7 +24,7 @@ pub fn run() -> io::Result<()> {
     check_that_a_wrong_byte_is_noticed()?;
     let cores = Cores::choose()?;
     cores::move_to(cores.load)?;
-    for (kind, command) in binaries::build_all()? {
+    for (kind, command) in servers::build_all()? {
         match command {
             Ok(command) => {
                 check_echo(&Running::start(&command, cores)?)

@@ -42,6 +42,8 @@ pub mod control;
 
 pub mod datagram;
 
+pub mod dispatching;
+
 pub mod message;
 
 pub mod command;

@@ -181,6 +181,8 @@ pub(super) fn translate(stats: &Stats) -> sw_stats_t {
         worker_request_count: stats.own_requests,
         worker_response_count: stats.own_responses,
         worker_dispatch_count: stats.own_dispatched,
+        concurrency: stats.in_progress,
+        worker_concurrency: stats.own_in_progress,
         ..sw_stats_t::default()
     }
 }

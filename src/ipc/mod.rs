@@ -1,8 +1,9 @@
 //! How messages travel between units, threads or processes, and how one waits for an answer.
 //!
 //! From the ground up: [`message`] is the header, [`lane`] a ring with one writer,
-//! [`shared_lane`] one with many, [`tally`] what went through it, [`ready`] the protocol of sleeping and ringing, [`doorbell`]
-//! what wakes; [`wiring`] joins them into an [`inbox`] and an [`outbox`] for each unit.
+//! [`shared_lane`] one with many, [`tally`] what went through it, [`ready`] the protocol of
+//! sleeping and ringing, [`doorbell`] what wakes; [`wiring`] joins them into an [`inbox`] and an
+//! [`outbox`] for each unit.
 //! [`wait_slot`] stands by itself.
 //!
 //! What always holds: a message is published whole or not at all, none is dropped for want of room,

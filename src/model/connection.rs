@@ -7,9 +7,9 @@
 //! none of them.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
-use std::sync::atomic::{fence, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{fence, AtomicI32, AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use crate::model::SessionId;
+use crate::model::{SessionId, UnitId, WorkerId};
 use crate::os::address::{Address, UnixPath};
 use crate::shm::shared_record;
 
@@ -22,6 +22,8 @@ pub const BY_SERVER: u32 = 4;
 /// A bit of `closed`: the handshake of TLS is not finished, nobody sees the connection yet. Set
 /// before the record is published, cleared by the reactor.
 pub const UNFINISHED: u32 = 8;
+/// Above these bits of `closed` stands the unit that has begun the close callback.
+const CLOSER_SHIFT: u32 = 16;
 
 /// A mark: it is not closed for being idle. Anybody sets and clears it.
 const PROTECTED: u64 = 1 << 32;
@@ -93,7 +95,9 @@ shared_record! {
 
         // Written once, by the acceptor.
         /// Index of the port that accepted it.
-        port_index: AtomicU32,
+        port_index: AtomicU16,
+        /// The worker that its reactor has chosen for its life, plus one; 0: none.
+        worker: AtomicU16,
         /// Family and port of the peer.
         peer_place: AtomicU32,
         /// When it was accepted.
@@ -138,7 +142,7 @@ impl Connection {
         self.descriptor.store(descriptor, Ordering::Relaxed);
         self.last_recv_ns.store(now_ns, Ordering::Relaxed);
         self.connect_ns.store(now_ns, Ordering::Relaxed);
-        self.port_index.store(port_index, Ordering::Relaxed);
+        self.port_index.store(port_index as u16, Ordering::Relaxed);
         for field in [
             &self.dispatched_bytes,
             &self.queued_bytes,
@@ -152,6 +156,7 @@ impl Connection {
         }
         self.queued_files.store(0, Ordering::Relaxed);
         self.refused.store(0, Ordering::Relaxed);
+        self.worker.store(0, Ordering::Relaxed);
         self.close_errno.store(0, Ordering::Relaxed);
         self.closed.store(0, Ordering::Relaxed);
         self.set_peer(peer);
@@ -223,6 +228,17 @@ impl Connection {
         Some(self.said_of(session) as u32).filter(|uid| *uid != 0)
     }
 
+    /// The worker that was chosen for its life, by a rule that looks at the workers.
+    pub fn worker(&self) -> Option<WorkerId> {
+        let number = self.worker.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(WorkerId(number))
+    }
+
+    /// Chooses a worker for its life. Its reactor does, once.
+    pub fn set_worker(&self, worker: u16) {
+        self.worker.store(worker.wrapping_add(1), Ordering::Relaxed);
+    }
+
     /// Index of the port that accepted it.
     #[inline]
     pub fn port(&self) -> usize {
@@ -284,6 +300,26 @@ impl Connection {
         }
     }
 
+    /// The worker takes bytes; as one of many that do, if `is_one_of_many`.
+    #[inline]
+    pub fn take_bytes(&self, count: u64, is_one_of_many: bool) {
+        if is_one_of_many {
+            self.taken_bytes.fetch_add(count, Ordering::Relaxed);
+        } else {
+            let taken = self.taken_bytes.load(Ordering::Relaxed).wrapping_add(count);
+            self.taken_bytes.store(taken, Ordering::Relaxed);
+        }
+    }
+
+    /// So many bytes were given before, whatever became of them. Where many workers take them, the
+    /// others may still have some, and the reactor waits for a little less than it could.
+    pub fn correct_taken(&self, given: u64, is_one_of_many: bool) {
+        match is_one_of_many {
+            true => self.taken_bytes.fetch_max(given, Ordering::Relaxed),
+            false => self.taken_bytes.swap(given, Ordering::Relaxed),
+        };
+    }
+
     /// Bytes that the reactor has handed over and the worker has not taken.
     pub fn undelivered_bytes(&self) -> u64 {
         let dispatched = self.dispatched_bytes.load(Ordering::Relaxed);
@@ -328,15 +364,30 @@ impl Connection {
         self.closed.fetch_or(BY_SERVER, Ordering::AcqRel);
     }
 
-    /// Begins the close callback. `false` if somebody has begun it already.
-    pub fn begin_close(&self, by_server: bool) -> bool {
+    /// Begins the close callback, in the worker `closer`. `false` if somebody has begun it already.
+    pub fn begin_close(&self, by_server: bool, closer: UnitId) -> bool {
         let bits = if by_server { NOTIFIED | BY_SERVER } else { NOTIFIED };
+        let bits = bits | u32::from(closer.0) << CLOSER_SHIFT;
+        let begin = |closed: u32| (closed & NOTIFIED == 0).then_some(closed | bits);
         // Acquire and release: what the callback sees is what was known when it began.
-        let before = self.closed.fetch_or(NOTIFIED, Ordering::AcqRel);
-        if before & NOTIFIED == 0 {
-            self.closed.fetch_or(bits, Ordering::AcqRel);
-        }
-        before & NOTIFIED == 0
+        self.closed.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin).is_ok()
+    }
+
+    /// The worker that has begun the close callback, if any has.
+    pub fn closer(&self) -> Option<UnitId> {
+        let closed = self.closed.load(Ordering::Acquire);
+        (closed & NOTIFIED != 0).then_some(UnitId((closed >> CLOSER_SHIFT) as u16))
+    }
+
+    /// Whether another worker than this one has begun the close callback and has not returned.
+    pub fn is_closed_elsewhere(&self, worker: UnitId) -> bool {
+        let is_done = self.closed.load(Ordering::Acquire) & DONE != 0;
+        !is_done && self.closer().is_some_and(|closer| closer != worker)
+    }
+
+    /// Whether the server has closed it, not the peer.
+    pub fn is_closed_by_server(&self) -> bool {
+        self.closed.load(Ordering::Acquire) & BY_SERVER != 0
     }
 
     /// The close callback has returned.
@@ -413,9 +464,13 @@ mod tests {
     #[test]
     fn the_close_callback_is_begun_once() {
         let record = opened(&Address::UNNAMED);
-        assert!(record.begin_close(true));
-        assert!(!record.begin_close(false));
+        assert_eq!(record.closer(), None);
+        assert!(record.begin_close(true, UnitId(7)));
+        assert!(!record.begin_close(false, UnitId(8)));
+        assert_eq!(record.closer(), Some(UnitId(7)));
+        assert!(record.is_closed_elsewhere(UnitId(8)) && !record.is_closed_elsewhere(UnitId(7)));
         record.end_close();
+        assert!(!record.is_closed_elsewhere(UnitId(8)));
         record.bury(SessionId(9));
         assert_eq!(record.former(SessionId(9)), Some(Former::ClosedByServer));
         assert_eq!(record.former(SessionId(8)), None);

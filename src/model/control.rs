@@ -50,6 +50,8 @@ shared_record! {
         is_reloading: AtomicU32,
         /// Raised by whoever is told that the log file was moved away.
         log_round: AtomicU32,
+        /// Whose turn it is where workers have turns. Any reactor raises it.
+        pub dispatch_round: AtomicU64,
         /// Raised by the manager: certificates may have been replaced.
         terms_round: AtomicU32,
         /// Raised by whoever takes no more from sockets that others take from, too.

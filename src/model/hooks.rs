@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
+use crate::model::dispatch::Chooser;
 use crate::model::SessionId;
 
 /// Names an event. The numbers are those of the C interface.
@@ -239,6 +240,8 @@ pub type Hook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Hooks {
     hooks: [Option<Hook>; EventKind::COUNT],
+    /// Chooses workers; a server has at most one.
+    pub chooser: Option<Chooser>,
 }
 
 impl Hooks {
@@ -247,6 +250,11 @@ impl Hooks {
         if let Some(place) = self.hooks.get_mut(kind as usize) {
             *place = Some(hook);
         }
+    }
+
+    /// Takes a callback out; whether there was one.
+    pub fn drop_hook(&mut self, kind: EventKind) -> bool {
+        self.hooks.get_mut(kind as usize).is_some_and(|place| place.take().is_some())
     }
 
     /// These callbacks, and those of `others` for the events that have none here.

@@ -51,8 +51,8 @@ pub enum MessageKind {
     AwaitRoom = 17,
     /// Reactor to whoever waits: now.
     Room = 18,
-    /// Task worker to whoever handed in a task: a result. `session` is the id of the task; flags and
-    /// `extra` are those of the task.
+    /// Task worker to whoever handed in a task: a result. `session` is the id of the task; flags
+    /// and `extra` are those of the task.
     TaskResult = 30,
     /// To whoever handed in a task: it will not be done. As for `TaskResult`; the payload is the
     /// number of the task worker's unit.

@@ -1,6 +1,6 @@
 //! The shared record of a unit: what others may know of it, and what they may tell it.
 
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{fence, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::model::hooks::EventKind;
 use crate::model::SessionId;
@@ -68,6 +68,9 @@ pub struct InHand {
     pub since_ns: u64,
 }
 
+/// A worker is passed over whose callback takes longer, if there are others.
+const STUCK_NS: u64 = 5_000_000;
+
 /// Where the number of the event in hand stands in the word of the status, plus one.
 const EVENT_SHIFT: u32 = 8;
 /// In its place: a timer, a deferred call or a descriptor of the program.
@@ -94,6 +97,16 @@ shared_record! {
         response_base: AtomicU64,
         /// The number of the request whose command runs, or ran when the unit died; else 0.
         request_in_hand: AtomicU64,
+
+        // What a worker has to do, see `load`; only counted where somebody asks.
+        /// Messages that reactors have given it. They all write it.
+        given: AtomicU64,
+        /// Those of them that it is done with.
+        finished: AtomicU64,
+        /// Requests that its program has declared to be in progress.
+        declared: AtomicU64,
+        /// Not 0: a reactor waits until there are fewer requests in progress.
+        is_awaited: AtomicU32,
     }
 }
 
@@ -212,6 +225,93 @@ impl UnitRecord {
         self.reach(Stage::Down);
     }
 
+    /// A reactor has given it a message. Said behind the message: who sees the number sees that.
+    #[inline]
+    pub fn give(&self) {
+        self.given.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many messages it was given.
+    pub fn given(&self) -> u64 {
+        self.given.load(Ordering::Acquire)
+    }
+
+    /// The worker is done with one of them. Only it writes this.
+    #[inline]
+    pub fn finish_one(&self) {
+        let finished = self.finished.load(Ordering::Relaxed).wrapping_add(1);
+        self.finished.store(finished, Ordering::Relaxed);
+    }
+
+    /// The worker has found nothing in its inbox after it was given so many: whatever its
+    /// predecessor did not come to count is done.
+    pub fn finish_all(&self, given: u64) {
+        self.finished.store(given, Ordering::Relaxed);
+    }
+
+    /// The worker says how many requests its program has begun and not ended.
+    pub fn set_declared(&self, count: u64) {
+        self.declared.store(count, Ordering::Relaxed);
+    }
+
+    /// Requests that its program has begun and not ended.
+    pub fn declared(&self) -> u64 {
+        self.declared.load(Ordering::Relaxed)
+    }
+
+    fn unfinished(&self) -> u64 {
+        let given = self.given.load(Ordering::Relaxed);
+        // A worker may be done with a message before its reactor has counted it.
+        let left = given.wrapping_sub(self.finished.load(Ordering::Relaxed)) as i64;
+        left.max(0) as u64
+    }
+
+    /// Requests in progress, those included that it was given and has not begun.
+    pub fn progress(&self) -> u64 {
+        self.unfinished().saturating_add(self.declared())
+    }
+
+    /// Requests in progress here: the one whose callback runs, and those that were declared.
+    pub fn in_progress(&self) -> u64 {
+        let event = self.in_hand().and_then(|hand| hand.event);
+        let runs = matches!(event, Some(EventKind::Receive | EventKind::Packet));
+        self.declared().saturating_add(u64::from(runs))
+    }
+
+    /// What it has to do: the requests in progress, or another callback that runs.
+    pub fn load(&self) -> u64 {
+        let is_elsewhere = self.unfinished() == 0 && !self.is_idle();
+        self.progress().saturating_add(u64::from(is_elsewhere))
+    }
+
+    /// Whether a callback runs for so long that nobody should wait behind it.
+    pub fn is_stuck(&self, now_ns: u64) -> bool {
+        self.in_hand().is_some_and(|hand| now_ns.saturating_sub(hand.since_ns) > STUCK_NS)
+    }
+
+    /// Whether it waits for work and there is none on the way.
+    pub fn has_nothing(&self) -> bool {
+        self.is_idle() && self.unfinished() == 0
+    }
+
+    /// A reactor wants to hear when fewer than `limit` requests are in progress. False: they are.
+    pub fn await_progress(&self, limit: u64) -> bool {
+        if self.progress() < limit {
+            return false;
+        }
+        self.is_awaited.store(1, Ordering::Relaxed);
+        // Pairs with the fence in `take_awaited`.
+        fence(Ordering::SeqCst);
+        self.progress() >= limit
+    }
+
+    /// There is less in progress: whether reactors have to be rung, which is so once.
+    pub fn take_awaited(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.is_awaited.load(Ordering::Relaxed) != 0
+            && self.is_awaited.swap(0, Ordering::Relaxed) != 0
+    }
+
     /// How often the unit was started.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
@@ -222,6 +322,7 @@ impl UnitRecord {
         self.request_base.store(counters.requests.get(), Ordering::Relaxed);
         self.response_base.store(counters.responses.get(), Ordering::Relaxed);
         self.status.store(Status::Idle as u32, Ordering::Relaxed);
+        self.declared.store(0, Ordering::Relaxed);
         self.generation.fetch_add(1, Ordering::Relaxed);
         self.pid.store(pid, Ordering::Release);
     }
@@ -328,6 +429,30 @@ mod tests {
         }
         record.set_status(Status::Idle);
         assert_eq!((record.in_hand(), record.is_idle()), (None, true));
+    }
+
+    #[test]
+    fn what_a_worker_has_to_do_is_what_it_was_given_declared_and_runs() {
+        let (record, counters) = (UnitRecord::default(), UnitCounters::default());
+        record.begin_life(10, &counters);
+        assert!(record.has_nothing());
+        record.give();
+        record.give();
+        record.set_declared(3);
+        assert_eq!((record.load(), record.progress(), record.has_nothing()), (5, 5, false));
+        assert!(record.await_progress(5) && !record.await_progress(6));
+        record.finish_one();
+        assert_eq!((record.take_awaited(), record.take_awaited()), (true, false));
+        // It dies with one of them in its hands, and its successor finds nothing to do.
+        record.begin_life(11, &counters);
+        assert_eq!(record.load(), 1);
+        record.finish_all(record.given());
+        assert!(record.has_nothing());
+        let hand = InHand { event: None, session: SessionId(0), since_ns: 0 };
+        record.set_in_hand(Status::Busy, hand);
+        assert_eq!((record.load(), record.progress(), record.has_nothing()), (1, 0, false));
+        record.finish_one();
+        assert_eq!(record.load(), 1, "done before it was counted as given");
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{code, Error, Result};
 use crate::model::connection::Connection;
+use crate::model::dispatch::Dispatch;
 use crate::model::route::{self, Session};
-use crate::model::SessionId;
+use crate::model::{SessionId, WorkerId};
 use crate::unit::Unit;
 
 use super::Server;
@@ -44,8 +45,10 @@ pub struct ClientInfo {
     pub recv_queued_bytes: u64,
     /// Bytes that wait for the peer, of memory and of files.
     pub send_queued_bytes: u64,
-    /// Whom it is bound to.
+    /// Whom it is bound to; 0 for nobody, where that makes a difference to dispatching.
     pub uid: Option<u32>,
+    /// The worker that was chosen for its life, by what the workers had to do.
+    pub worker: Option<WorkerId>,
 }
 
 impl Server {
@@ -150,6 +153,7 @@ fn info_of(unit: &Unit, record: &Connection, session: SessionId) -> ClientInfo {
 
     let listener = unit.runtime().port_of(record).map(|port| &port.listener);
     let peer = record.peer();
+    let is_by_uid = unit.runtime().dispatch_of(record).is_some_and(Dispatch::is_by_uid);
     ClientInfo {
         server_port: listener.map_or(0, |listener| i32::from(listener.port())),
         server_fd: listener.map_or(-1, |listener| listener.as_raw_fd()),
@@ -168,7 +172,8 @@ fn info_of(unit: &Unit, record: &Connection, session: SessionId) -> ClientInfo {
             .queued_bytes
             .load(Ordering::Relaxed)
             .saturating_add(record.queued_file_bytes.load(Ordering::Relaxed)),
-        uid: record.uid(session),
+        uid: record.uid(session).or_else(|| is_by_uid.then_some(0)),
+        worker: record.worker(),
     }
 }
 

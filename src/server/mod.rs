@@ -6,6 +6,7 @@ mod command;
 pub mod connection;
 pub mod control;
 pub mod datagram;
+mod dispatching;
 mod message;
 pub mod port;
 pub mod process;

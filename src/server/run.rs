@@ -113,7 +113,7 @@ impl Server {
     }
 
     fn run(&self) -> Result<()> {
-        let (mut settings, hooks, ports, processes, commands) = {
+        let (mut settings, hooks, mut ports, processes, commands) = {
             let setup = &mut *self.setup.lock();
             let (ports, commands) = (setup.take_ports(), take(&mut setup.commands));
             let processes = take(&mut setup.processes);
@@ -121,6 +121,7 @@ impl Server {
         };
         keep_paths(&mut settings);
         let plan = Plan::new(self.mode, &settings, processes.len());
+        drop_unsafe_events(&plan, &mut settings, &mut ports);
         if let Err(error) = begin(&plan, &settings, &ports) {
             ports.iter().for_each(|port| unlink(&port.listener));
             return Err(error);
@@ -246,6 +247,26 @@ fn begin(plan: &Plan, settings: &InForce, ports: &[Port]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Takes the callbacks out of events that a rule of dispatching cannot keep in order. There are no
+/// rules where reactors serve themselves alone.
+fn drop_unsafe_events(plan: &Plan, settings: &mut InForce, ports: &mut [Port]) {
+    let is_ruled = plan.units().iter().any(|unit| unit.roles.is_reactor_only());
+    if !is_ruled || settings.raises_unsafe_events {
+        return;
+    }
+    for kind in settings.dispatch_rule.unsafe_events() {
+        let dropped = ports.iter_mut().filter_map(|port| port.hooks.drop_hook(*kind).then_some(()));
+        if dropped.count() > 0 {
+            settings.warnings.push(format!(
+                "the {} callback is not used: this dispatch_mode does not keep a connection with \
+                 one worker; enable_unsafe_event has it called all the same (error {})",
+                kind.name(),
+                code::SERVER_INVALID_CALLBACK
+            ));
+        }
+    }
 }
 
 /// Has paths mean what they mean now, wherever the program or the daemon goes.

@@ -63,6 +63,10 @@ pub struct Stats {
     pub own_responses: u64,
     /// Messages with data that the calling worker took.
     pub own_dispatched: u64,
+    /// Requests in progress.
+    pub in_progress: u64,
+    /// Those of the calling worker.
+    pub own_in_progress: u64,
 }
 
 impl Server {
@@ -230,6 +234,8 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
         }),
         own_responses: own.map_or(0, |(counters, record)| record.life_responses(counters)),
         own_dispatched: own.map_or(0, |(counters, _)| counters.taken.get()),
+        in_progress: in_progress(unit),
+        own_in_progress: own.filter(|_| is_worker).map_or(0, |own| own.1.in_progress()),
     }
 }
 
@@ -239,6 +245,12 @@ fn idle_of(unit: &Unit, workers: &[UnitId]) -> u64 {
         **id != unit.plan().id && runtime.control.unit(**id).is_some_and(UnitRecord::is_idle)
     };
     workers.iter().filter(is_idle).count() as u64
+}
+
+fn in_progress(unit: &Unit) -> u64 {
+    let runtime = unit.runtime();
+    let records = runtime.plan.workers().iter().filter_map(|id| runtime.control.unit(*id));
+    records.map(UnitRecord::in_progress).fold(0, u64::saturating_add)
 }
 
 fn largest_descriptor(unit: &Unit) -> i64 {

@@ -13,6 +13,7 @@ mod family;
 pub mod later;
 mod leaving;
 mod left_over;
+mod load;
 mod manager;
 mod message;
 pub mod notify;
@@ -55,7 +56,6 @@ use crate::model::dispatch::Dispatch;
 use crate::model::hooks::{Event, EventKind, Hooks};
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::port::Port;
-use crate::model::route;
 use crate::model::settings::{complete_heartbeat, InForce};
 use crate::model::user::UserProcess;
 use crate::model::worker::{Leave, Stage, UnitRecord};
@@ -133,7 +133,8 @@ impl Runtime {
         let root_process = process::open_pidfd(process::pid())
             .map_err(|error| Error::system("open a descriptor of the own process", &error))?;
         let ids = plan.units().iter().map(|unit| unit.id);
-        let dispatches = ids.map(|id| Dispatch::new(&plan, id)).collect();
+        let dispatch = |id| Dispatch::new(&plan, &settings, hooks.chooser.as_ref(), id);
+        let dispatches = ids.map(dispatch).collect();
         let handovers = plan.units().iter().map(|_| Handover::default()).collect();
         let arrival = Arrival::look_up(&plan, &settings);
         let write_stats = None;
@@ -216,13 +217,6 @@ impl Runtime {
     pub fn has_tls(&self, port: usize) -> bool {
         self.ports.get(port).is_some_and(|port| port.tls.is_some())
     }
-
-    /// The worker that runs the callbacks of a connection.
-    #[inline]
-    pub fn bound_worker(&self, record: &Connection, session: SessionId) -> UnitId {
-        let reactor = route::reactor_of(record);
-        self.dispatches.get(reactor.index()).map_or(reactor, |dispatch| dispatch.worker(session))
-    }
 }
 
 /// Monotonic and wall-clock time of the present turn, in nanoseconds.
@@ -279,6 +273,10 @@ pub struct Unit {
     parts: Parts,
     commanding: Commanding,
     finish_deadline_ns: Cell<Option<u64>>,
+    /// Reactors count what they give this worker.
+    counts_load: bool,
+    /// Requests that the program has begun here and not ended.
+    declared: Cell<u64>,
     has_announced_end: Cell<bool>,
     family: Family,
     root: Option<Root>,
@@ -394,8 +392,10 @@ impl Unit {
             acceptor: has(Roles::ACCEPTOR).then(Acceptor::default),
             reactor: has(Roles::REACTOR).then(|| Reactor::new(&runtime, &plan)),
             receiver: has(Roles::REACTOR)
-                .then(|| Receiver::new(Dispatch::new(&runtime.plan, id), plan.worker.is_some())),
-            worker: worker.map(|id| Worker::new(id, &runtime.settings)),
+                .then(|| Receiver::new(runtime.dispatch(id), plan.worker.is_some())),
+            worker: worker.map(|id| Worker::new(id, &runtime)),
+            counts_load: runtime.counts_load(&plan),
+            declared: Cell::default(),
             task: has(Roles::TASK).then(|| TaskWorker::new(&runtime.settings)),
             user: process.cloned().map(User::new),
             watcher,
@@ -448,10 +448,12 @@ impl Unit {
         }
     }
 
-    /// Whether the callbacks of this connection run here.
+    /// Whether the close callback of this connection runs here if this unit closes it.
     #[inline]
     pub fn is_bound(&self, record: &Connection, session: SessionId) -> bool {
-        !self.is_detached.get() && self.runtime.bound_worker(record, session) == self.plan.id
+        let dispatch = self.runtime.dispatch_of(record);
+        !self.is_detached.get()
+            && dispatch.is_some_and(|dispatch| dispatch.closes(self.plan.id, session, record))
     }
 
     fn refresh_now(&self) {

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 
 use crate::event::Token;
-use crate::model::dispatch::Dispatch;
+use crate::model::dispatch::{number_of, Answer, Dispatch, Subject};
 use crate::model::kind::MessageKind;
 use crate::model::port::Port;
 use crate::model::{SessionId, UnitId};
@@ -103,6 +103,9 @@ impl Receiver {
             if !self.is_open.get() || is_late {
                 return;
             }
+            if self.is_own_worker && unit.has_enough() {
+                return self.pause(unit, number, Pause::Full(unit.plan.id));
+            }
             let Some(mut batch) = self.batch.take() else { return };
             let most = self.most(unit);
             let count = match batch.receive(port.listener.as_raw_fd(), most) {
@@ -137,7 +140,7 @@ impl Receiver {
     /// it has left to do.
     fn most(&self, unit: &Unit) -> usize {
         match &unit.worker {
-            Some(_) if unit.is_hasty() => 1,
+            Some(_) if unit.is_hasty() || self.dispatch.limit().is_some() => 1,
             Some(worker) => worker.requests_left(unit).clamp(1, BATCH as u64) as usize,
             None => BATCH,
         }
@@ -172,14 +175,52 @@ impl Receiver {
         address: &Address,
         datagram: &Datagram<'_>,
     ) -> Option<UnitId> {
-        let worker = self.dispatch.worker_for(address);
+        let worker = self.worker_for(unit, address, datagram.data)?;
         let port = SessionId(number as i64);
         let header = unit.header(MessageKind::Packet, port, datagram.sender.len() as u64);
-        let mut outbox = unit.outbox.borrow_mut();
-        if !outbox.post(worker.0, &header, &[datagram.sender, datagram.data]) {
+        if !unit.outbox.borrow_mut().post(worker.0, &header, &[datagram.sender, datagram.data]) {
             crate::warn_limited!("a datagram is lost: there is no memory to keep it");
         }
-        outbox.is_blocked(worker.0).then_some(worker)
+        if self.dispatch.counts_load() {
+            unit.count_given(worker);
+        }
+        self.must_wait(unit, worker).then_some(worker)
+    }
+
+    /// Whether nothing more is read: this worker has no room, nor has any that could stand for it.
+    fn must_wait(&self, unit: &Unit, worker: UnitId) -> bool {
+        let is_shut = |worker: &UnitId| self.is_shut(unit, *worker);
+        match self.dispatch.is_free() {
+            true => self.dispatch.workers().iter().all(is_shut),
+            false => is_shut(&worker),
+        }
+    }
+
+    /// The worker of a datagram; `None` if it is thrown away.
+    fn worker_for(&self, unit: &Unit, address: &Address, data: &[u8]) -> Option<UnitId> {
+        if self.dispatch.has_chooser() {
+            match self.dispatch.ask(i64::from(number_of(address)), Subject::Datagram, data) {
+                Answer::Worker(worker) => return Some(worker),
+                Answer::Discard | Answer::Close => return None,
+                Answer::Rule => {}
+            }
+        }
+        let next = || {
+            let (control, now_ns) = (&unit.runtime.control, unit.now.get().monotonic_ns);
+            self.dispatch.next(control, now_ns, |worker| self.is_shut(unit, worker))
+        };
+        Some(self.dispatch.of_sender(address).unwrap_or_else(next))
+    }
+
+    /// Whether a worker takes no datagram now.
+    fn is_shut(&self, unit: &Unit, worker: UnitId) -> bool {
+        match self.is_own_worker {
+            true => unit.has_enough(),
+            false => {
+                unit.outbox.borrow().is_blocked(worker.0)
+                    || unit.is_full(worker, self.dispatch.limit())
+            }
+        }
     }
 
     fn pause(&self, unit: &Unit, number: usize, pause: Pause) {
@@ -199,7 +240,7 @@ impl Receiver {
         let now_ns = unit.now.get().monotonic_ns;
         self.paused.borrow_mut().retain(|(number, pause)| {
             let is_over = match pause {
-                Pause::Full(worker) => !unit.outbox.borrow().is_blocked(worker.0),
+                Pause::Full(worker) => !self.must_wait(unit, *worker),
                 Pause::Rest(until_ns) => now_ns >= *until_ns,
             };
             if let Some(port) = unit.runtime.ports.get(*number).filter(|_| is_over) {

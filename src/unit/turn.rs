@@ -138,7 +138,7 @@ impl Unit {
         // A unit that takes no messages now is woken by the reader that makes room for its own.
         // A start callback may have said that it leaves: nothing else makes the loop turn then.
         let is_told = self.leaves_alone() && self.finish_deadline_ns.get().is_none();
-        if is_busy || is_told || (self.may_take_messages() && !inbox.prepare_sleep()) {
+        if is_busy || is_told || (self.may_take_messages() && !self.is_out_of_work(inbox)) {
             return Some(Duration::ZERO);
         }
         let due_ns = self.agenda.next_due_ns()?;
@@ -307,7 +307,7 @@ impl Unit {
         };
         match (kind, &self.worker, &self.reactor) {
             (MessageKind::Receive, Some(worker), _) => {
-                worker.receive(self, session, header.time, &message.payload);
+                worker.receive(self, session, header.time, &message.payload, Some(&header));
             }
             (MessageKind::Packet, Some(worker), _) => {
                 worker.packet_message(self, &header, &message.payload);
@@ -344,7 +344,9 @@ impl Unit {
             (MessageKind::BufferEmpty, Some(worker), _) => {
                 worker.tell_level(self, session, EventKind::BufferEmpty);
             }
-            (MessageKind::Shut, _, Some(reactor)) => reactor.shut(self, session),
+            (MessageKind::Shut, _, Some(reactor)) => {
+                reactor.shut(self, session, UnitId(header.source));
+            }
             (MessageKind::Closed, _, Some(reactor)) => {
                 reactor.finish(self, session, header.extra != 0);
             }
@@ -366,6 +368,9 @@ impl Unit {
                 reactor.ask_again(self, UnitId(header.source));
             }
             (_, _, _) => self.drop_unknown(header.kind, header.source),
+        }
+        if self.is_counted(kind) {
+            self.note_done();
         }
     }
 

@@ -9,20 +9,19 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{clear_last, code};
 use crate::ipc::Header;
-use crate::model::connection::Connection;
+use crate::model::connection::{Connection, Former};
 use crate::model::hooks::{
     ConnectionEvent, Event, EventKind, MessageEvent, PacketEvent, WorkerEvent,
 };
 use crate::model::kind::{hold, MessageKind};
 use crate::model::route::{self, Session};
-use crate::model::settings::InForce;
 use crate::model::worker::{InHand, Leave, Status, UnitCounters};
 use crate::model::{SessionId, UnitId, WorkerId};
 use crate::os::address::Address;
 use crate::os::address_text::AddressText;
 use crate::os::{datagram, process};
 
-use super::Unit;
+use super::{Runtime, Unit};
 
 /// The worker role of a unit.
 pub(super) struct Worker {
@@ -32,6 +31,11 @@ pub(super) struct Worker {
     request_limit: u64,
     /// Reactors may wait until it has taken what they gave it.
     is_awaited: bool,
+    /// Several workers take the bytes of one connection.
+    is_one_of_many: bool,
+    /// What comes after the end of its connection is handled all the same: the program is not told
+    /// of the end.
+    takes_late_data: bool,
     /// The certificates of peers, as PEM, of those connections that have one.
     certificates: RefCell<HashMap<SessionId, Box<[u8]>>>,
 }
@@ -40,12 +44,15 @@ pub(super) struct Worker {
 const BY_SERVER: i32 = -1;
 
 impl Worker {
-    pub(super) fn new(id: WorkerId, settings: &InForce) -> Self {
+    pub(super) fn new(id: WorkerId, runtime: &Runtime) -> Self {
+        let settings = &runtime.settings;
         Self {
             id,
             has_ended: Cell::new(false),
             request_limit: limit_of(settings.max_request, settings.max_request_grace),
             is_awaited: settings.max_queued_bytes > 0,
+            is_one_of_many: !runtime.keeps_workers(),
+            takes_late_data: !settings.discards_late_data && runtime.drops_events(),
             certificates: RefCell::default(),
         }
     }
@@ -148,19 +155,20 @@ impl Worker {
 
     /// Bytes of a connection.
     #[inline]
-    pub(super) fn receive(&self, unit: &Unit, session: SessionId, arrival_ns: u64, data: &[u8]) {
+    pub(super) fn receive(
+        &self,
+        unit: &Unit,
+        session: SessionId,
+        arrival_ns: u64,
+        data: &[u8],
+        header: Option<&Header>,
+    ) {
         let connections = &unit.runtime.control.connections;
-        let Session::Open(record) = route::find(connections, session) else {
-            let number = code::SESSION_DISCARD_TIMEOUT_DATA;
-            crate::warn_limited!(
-                "{} bytes of connection {} came after it was closed (error {number})",
-                data.len(),
-                session.0
-            );
-            return;
+        let record = match route::find(connections, session) {
+            Session::Open(record) => record,
+            other => return self.receive_late(unit, session, &other, header, data),
         };
-        let taken = record.taken_bytes.load(Ordering::Relaxed).wrapping_add(data.len() as u64);
-        record.taken_bytes.store(taken, Ordering::Relaxed);
+        record.take_bytes(data.len() as u64, self.is_one_of_many);
         record.last_dispatch_ns.store(arrival_ns, Ordering::Relaxed);
         if self.is_awaited {
             tell_if_awaited(unit, record, session);
@@ -183,6 +191,44 @@ impl Worker {
             return unit.drop_unknown(header.kind, header.source);
         };
         self.packet(unit, header.session as usize, &sender, header.time, data);
+    }
+
+    /// Bytes of a connection that is not open any more.
+    #[cold]
+    fn receive_late(
+        &self,
+        unit: &Unit,
+        session: SessionId,
+        state: &Session<'_>,
+        header: Option<&Header>,
+        data: &[u8],
+    ) {
+        let is_by_server = match state {
+            Session::Closing(record) => record.is_closed_by_server(),
+            Session::Closed(former, _) => *former == Former::ClosedByServer,
+            Session::Open(_) | Session::Unknown | Session::Invalid => false,
+        };
+        let header = header.filter(|_| self.takes_late_data && !is_by_server);
+        let known = header.and_then(|header| {
+            let port = usize::try_from(header.extra).ok()?;
+            let reactor = unit.runtime.plan.unit(UnitId(header.source))?.reactor?;
+            Some((header, port, unit.runtime.ports.get(port)?, unit.counters()?, reactor))
+        });
+        let Some((header, number, port, counters, reactor)) = known else {
+            let number = code::SESSION_DISCARD_TIMEOUT_DATA;
+            crate::warn_limited!(
+                "{} bytes of connection {} came after it was closed (error {number})",
+                data.len(),
+                session.0
+            );
+            return;
+        };
+        let (reactor_number, arrival_ns) = (i32::from(reactor), header.time);
+        let event = ConnectionEvent { session, reactor_number, arrival_ns, data };
+        counters.taken.add(1);
+        let event = Event::Connection(EventKind::Receive, event);
+        self.call(unit, Some(EventKind::Receive), session, || port.hooks.raise(&event));
+        self.count_handled(unit, counters, number);
     }
 
     /// A datagram.
@@ -245,7 +291,7 @@ impl Worker {
     /// so or not.
     pub(super) fn correct(&self, unit: &Unit, session: SessionId, given: u64) {
         let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
-        record.taken_bytes.store(given, Ordering::Relaxed);
+        record.correct_taken(given, self.is_one_of_many);
         tell_if_awaited(unit, record, session);
     }
 
@@ -271,8 +317,12 @@ impl Worker {
     /// The peer is gone. The reactor waits for the answer, also if the callback ran before.
     pub(super) fn close_for_peer(&self, unit: &Unit, session: SessionId) {
         let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
-        if record.begin_close(false) {
+        if record.begin_close(false, unit.plan.id) {
             self.raise_of(unit, record, EventKind::Close, connection_event(record, session));
+        }
+        if record.is_closed_elsewhere(unit.plan.id) {
+            // It is said there, or by its successor.
+            return;
         }
         record.end_close();
         self.forget_certificate(session);
@@ -286,7 +336,7 @@ impl Worker {
         if let Session::Open(record) = route::find(&unit.runtime.control.connections, session) {
             // Said first: if this process dies in the callback, the reactor asks its successor.
             self.shut(unit, owner, session);
-            if record.begin_close(true) {
+            if record.begin_close(true, unit.plan.id) {
                 let event = connection_event(record, session);
                 let event = ConnectionEvent { reactor_number: BY_SERVER, ..event };
                 self.raise_of(unit, record, EventKind::Close, event);
@@ -308,7 +358,7 @@ impl Worker {
 
     fn shut(&self, unit: &Unit, owner: UnitId, session: SessionId) {
         match &unit.reactor {
-            Some(reactor) if owner == unit.plan.id => reactor.shut(unit, session),
+            Some(reactor) if owner == unit.plan.id => reactor.shut(unit, session, owner),
             Some(_) | None => unit.post(owner, MessageKind::Shut, session, 0, &[]),
         }
     }

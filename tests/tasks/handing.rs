@@ -30,7 +30,7 @@ pub fn prepare(
     settings: &[(&str, &str)],
 ) -> Result<Server, crate::common::api::Error> {
     let server = puppet::prepare(setup, settings, follow)?;
-    server.on("task", |server, event| run(server, event))?;
+    server.on("task", run)?;
     server.on("finish", |server, event| {
         let told = finished(event);
         let result = shortened(result_of(event));
@@ -54,7 +54,9 @@ pub fn shortened(data: &[u8]) -> String {
 }
 
 pub fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|index| b'a' + (index % 23) as u8).collect()
+    let mut bytes = b"abcdefghijklmnopqrstuvw".repeat(len / 23 + 1);
+    bytes.truncate(len);
+    bytes
 }
 
 fn run(server: Handle, event: &Event) {

@@ -284,6 +284,71 @@ fn a_successor_begins_its_large_message_anew() {
 }
 
 #[test]
+fn a_reader_that_leaves_takes_the_rest_of_a_message_and_lets_nobody_begin_another() {
+    let wiring = wiring(2, &[]);
+    let (mut inbox, mut outbox) = (wiring.inbox(0).unwrap(), wiring.outbox(1).unwrap());
+    assert!(outbox.post(0, &header(1), &[&bytes_of(9000)]));
+    assert!(numbers(&mut inbox).is_empty() && inbox.has_part());
+    inbox.release();
+    inbox.take_pieces(false);
+    for number in [2, 3] {
+        assert!(outbox.post(0, &header(number), &[&bytes_of(9000)]));
+    }
+    let mut read = Vec::new();
+    for _ in 0..100 {
+        outbox.flush();
+        read.extend(numbers(&mut inbox));
+        inbox.release();
+    }
+    assert_eq!(read, [1]);
+    assert!(!inbox.has_part() && outbox.has_pending());
+    let mut successor = wiring.inbox(0).unwrap();
+    for _ in 0..100 {
+        outbox.flush();
+        read.extend(numbers(&mut successor));
+        successor.release();
+    }
+    assert_eq!(read, [1, 2, 3]);
+    assert!(!outbox.has_pending());
+}
+
+#[test]
+fn nobody_waits_for_the_rest_of_a_message_whose_writer_has_gone() {
+    let wiring = wiring(2, &[]);
+    let (mut inbox, mut outbox) = (wiring.inbox(0).unwrap(), wiring.outbox(1).unwrap());
+    let header = Header { source: 1, ..header(1) };
+    assert!(outbox.post(0, &header, &[&bytes_of(9000)]));
+    assert!(numbers(&mut inbox).is_empty() && inbox.has_part());
+    drop(outbox);
+    assert!(wiring.outbox(1).is_ok() && !inbox.has_part());
+}
+
+#[test]
+fn what_waits_for_a_unit_that_has_gone_is_given_up() {
+    let wiring = wiring(3, &[]);
+    let mut outbox = wiring.outbox(1).unwrap();
+    for to in [0, 0, 2] {
+        assert!(outbox.post(to, &header(1), &[&bytes_of(9000)]));
+    }
+    assert_eq!(outbox.forget(|to| to == 1), 0);
+    let before = outbox.pending_bytes();
+    assert_eq!(outbox.forget(|to| to == 0), 2);
+    assert!(!outbox.is_blocked(0) && outbox.is_blocked(2) && outbox.pending_bytes() < before);
+    assert_eq!(outbox.forget(|_| true), 1);
+    assert!(!outbox.has_pending() && outbox.pending_bytes() == 0);
+}
+
+#[test]
+fn what_waits_for_room_in_a_shared_lane_is_no_reason_to_keep_the_own_ones() {
+    let wiring = wiring(3, &[(1, 0)]);
+    let mut outbox = wiring.outbox(1).unwrap();
+    assert!(outbox.post(2, &header(1), &[&bytes_of(9000)]));
+    assert!(outbox.is_blocked(2) && !outbox.is_blocked(0));
+    assert!(outbox.hand_over(monotonic_ns()));
+    assert!(outbox.has_pending());
+}
+
+#[test]
 fn handing_over_waits_until_the_own_lanes_are_read() {
     let wiring = wiring(2, &[(1, 0)]);
     let mut inbox = wiring.inbox(0).unwrap();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::table::Name;
+use super::table::{Name, U32_MAX};
 use super::{
     list_of, Settings, CONNECTION_CEILING, DEFAULT_CONNECTIONS, REACTORS_PER_CPU, WORKERS_PER_CPU,
     WORKER_CEILING,
 };
+use crate::model::dispatch::Rule;
 
 /// The numbers that a running server works with.
 #[derive(Clone, Debug)]
@@ -73,6 +74,14 @@ pub struct InForce {
     pub max_request: u64,
     /// The most that is added to them at random.
     pub max_request_grace: u64,
+    /// How the worker of a message is chosen, where reactors have several.
+    pub dispatch_rule: Rule,
+    /// Whether all events are raised, whatever the rule.
+    pub raises_unsafe_events: bool,
+    /// Whether what comes to a worker after the end of its connection is thrown away.
+    pub discards_late_data: bool,
+    /// Requests that a worker may have in progress; `None`: any number.
+    pub worker_max_concurrency: Option<u64>,
     /// Bytes of a message of the first port; longer tasks are told, too.
     pub package_max_length: u64,
     /// Tasks after which a task worker is replaced; 0: never.
@@ -152,6 +161,12 @@ impl Settings {
             max_wait_time_s: self.int(Name::MaxWaitTime) as u64,
             max_request: self.int(Name::MaxRequest) as u64,
             max_request_grace: self.int(Name::MaxRequestGrace) as u64,
+            dispatch_rule: Rule::from_number(self.int(Name::DispatchMode) as u8),
+            raises_unsafe_events: self.int(Name::EnableUnsafeEvent) != 0,
+            discards_late_data: self.int(Name::DiscardTimeoutRequest) != 0,
+            worker_max_concurrency: Some(self.int(Name::WorkerMaxConcurrency))
+                .filter(|most| *most < U32_MAX)
+                .map(|most| most as u64),
             package_max_length: self.package_max_length() as u64,
             task_max_request: self.int(Name::TaskMaxRequest) as u64,
             task_max_request_grace: self.int(Name::TaskMaxRequestGrace) as u64,

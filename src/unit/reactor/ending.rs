@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use crate::model::connection::Connection;
 use crate::model::kind::MessageKind;
 use crate::model::{SessionId, UnitId};
 use crate::net::stream::{Moved, Stream};
@@ -25,17 +26,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 impl Reactor {
     /// The peer has ended (0) or the connection is broken (`errno`): the worker is told.
     pub(super) fn end_of_peer(&self, unit: &Unit, session: SessionId, errno: i32) {
-        let Some(worker) = self.begin_closing(unit, session, errno) else { return };
+        if !self.begin_closing(unit, session, errno) {
+            return;
+        }
         if let Some(record) = unit.runtime.control.connections.get(session.0) {
             record.close_errno.store(errno, Ordering::Relaxed);
         }
-        self.tell_end(unit, session, worker);
+        self.tell_end(unit, session);
     }
 
     /// The server ends a connection by itself: output is dropped, the worker is told. One that is
     /// closed already, and whose output nobody takes, goes at once.
     pub(super) fn end_forcibly(&self, unit: &Unit, session: SessionId) {
-        let worker = {
+        {
             let state = &mut *self.state.borrow_mut();
             state.flush_burst(unit);
             let Some(peer) = state.peers.get_mut(session) else { return };
@@ -47,59 +50,59 @@ impl Reactor {
             }
             peer.cut(&unit.runtime.control.connections, &mut state.pool);
             peer.life = Life::Closing;
-            peer.worker
-        };
+        }
         if let Some(record) = unit.runtime.control.connections.get(session.0) {
             record.blame_server();
         }
-        self.tell_end(unit, session, worker);
+        self.tell_end(unit, session);
     }
 
     /// The peer has broken the protocol, of which `code` is the error, or taken its leave (0). What
     /// was sent to it still goes out; what it sends is thrown away.
     pub(super) fn end_of_protocol(&self, unit: &Unit, session: SessionId, code: i32) {
-        let worker = match self.state.borrow_mut().peers.get_mut(session) {
-            Some(peer) if peer.life == Life::Open => {
-                peer.life = Life::Closing;
-                peer.worker
-            }
+        match self.state.borrow_mut().peers.get_mut(session) {
+            Some(peer) if peer.life == Life::Open => peer.life = Life::Closing,
             Some(_) | None => return,
-        };
+        }
         if let Some(record) = unit.runtime.control.connections.get(session.0) {
             record.close_errno.store(code, Ordering::Relaxed);
         }
-        self.tell_end(unit, session, worker);
+        self.tell_end(unit, session);
     }
 
-    fn tell_end(&self, unit: &Unit, session: SessionId, worker: UnitId) {
+    fn tell_end(&self, unit: &Unit, session: SessionId) {
         match &unit.worker {
             Some(own) if self.is_own_worker => own.close_for_peer(unit, session),
-            Some(_) | None => unit.post(worker, MessageKind::Close, session, 0, &[]),
+            Some(_) | None => {
+                let worker = self.closing_worker(unit, session);
+                unit.post(worker, MessageKind::Close, session, 0, &[]);
+            }
         }
     }
 
-    /// Moves an open connection of this reactor to `Closing`; gives its worker if it was open.
-    fn begin_closing(&self, unit: &Unit, session: SessionId, errno: i32) -> Option<UnitId> {
+    /// Moves an open connection of this reactor to `Closing`; whether it was open.
+    fn begin_closing(&self, unit: &Unit, session: SessionId, errno: i32) -> bool {
         let state = &mut *self.state.borrow_mut();
-        let peer = state.peers.get_mut(session)?;
+        let Some(peer) = state.peers.get_mut(session) else { return false };
         peer.has_ended = true;
         if errno != 0 {
             peer.cut(&unit.runtime.control.connections, &mut state.pool);
         }
         if peer.life != Life::Open {
-            return None;
+            return false;
         }
         peer.life = Life::Closing;
-        Some(peer.worker)
+        true
     }
 
-    /// The worker runs its close callback: nothing is read any more.
-    pub(in crate::unit) fn shut(&self, unit: &Unit, session: SessionId) {
+    /// This worker runs its close callback: nothing is read any more.
+    pub(in crate::unit) fn shut(&self, unit: &Unit, session: SessionId, worker: UnitId) {
         if !self.knows(session) {
             self.take_in_post(unit);
         }
         let state = &mut *self.state.borrow_mut();
         let Some(peer) = state.peers.get_mut(session) else { return };
+        peer.worker = worker;
         if peer.life == Life::Open {
             peer.life = Life::Closing;
         }
@@ -118,7 +121,7 @@ impl Reactor {
         match &unit.worker {
             Some(own) if self.is_own_worker => own.close(unit, session, is_reset),
             Some(_) | None => {
-                let worker = self.dispatch.worker(session);
+                let worker = self.closing_worker(unit, session);
                 unit.post(worker, MessageKind::CloseFor, session, u64::from(is_reset), &[]);
             }
         }
@@ -146,8 +149,12 @@ impl Reactor {
         let owed: Vec<SessionId> = {
             let State { peers, .. } = &mut *self.state.borrow_mut();
             let mut owed = Vec::new();
-            for peer in peers.iter_mut().filter(|peer| peer.worker == worker) {
-                if peer.life == Life::Open && has_begun_to_close(unit, peer.session) {
+            // Where anybody may have closed it, it is asked who has begun.
+            let is_its = |peer: &&mut Peer| {
+                peer.worker == worker || closer(unit, peer.session) == Some(worker)
+            };
+            for peer in peers.iter_mut().filter(is_its) {
+                if peer.life == Life::Open && closer(unit, peer.session).is_some() {
                     peer.life = Life::Closing;
                 }
                 if peer.life == Life::Closing {
@@ -260,10 +267,9 @@ fn see_off(mut parting: Vec<Stream>, deadline_ns: u64) {
     }
 }
 
-/// Whether a worker has begun the close callback, as the shared record says.
-fn has_begun_to_close(unit: &Unit, session: SessionId) -> bool {
-    let record = unit.runtime.control.connections.get(session.0);
-    record.is_some_and(|record| record.closed.load(Ordering::Acquire) != 0)
+/// The worker that has begun the close callback, as the shared record says.
+fn closer(unit: &Unit, session: SessionId) -> Option<UnitId> {
+    unit.runtime.control.connections.get(session.0).and_then(Connection::closer)
 }
 
 /// The id is gone for ever; the port that it was accepted on.

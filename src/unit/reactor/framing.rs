@@ -7,7 +7,6 @@
 
 use std::io;
 
-use crate::model::kind::MessageKind;
 use crate::model::SessionId;
 use crate::net::in_buffer::InBuffer;
 use crate::proto::framer::{room_to_read, Framer, Message, Verdict, Violation};
@@ -114,7 +113,10 @@ impl Reactor {
             };
             match verdict {
                 Verdict::Message(message) => {
-                    self.take_message(unit, session, &message, &mut batch.unread);
+                    if !self.take_message(unit, session, &message, &mut batch.unread) {
+                        self.end_of_protocol(unit, session, 0);
+                        return Some(Stop::Drained);
+                    }
                 }
                 Verdict::Skip { used, warning } => {
                     if let Some(warning) = warning {
@@ -163,8 +165,8 @@ impl Reactor {
             let Some(peer) = peer.filter(|_| !unit.leaves_alone()) else {
                 return Err(Stop::Drained);
             };
-            if !self.is_own_worker && unit.outbox.borrow().is_blocked(peer.worker.0) {
-                return Err(Stop::Full(peer.worker));
+            if let Some(worker) = self.worker_to_wait_for(unit, peer) {
+                return Err(Stop::Full(worker));
             }
             if !peer.framer.calls_program() {
                 return Ok(peer.framer.next(unread));
@@ -181,7 +183,7 @@ impl Reactor {
         }
     }
 
-    /// Hands a message over and takes its bytes away.
+    /// Hands a message over and takes its bytes away. False: the connection has to be closed.
     #[inline]
     fn take_message(
         &self,
@@ -189,26 +191,26 @@ impl Reactor {
         session: SessionId,
         message: &Message,
         unread: &mut InBuffer,
-    ) {
+    ) -> bool {
         let bytes = message.bytes(unread.bytes());
         // No callback is told of nothing, which frames of WebSocket may hold.
-        if !bytes.is_empty() {
-            count_given(unit, session, bytes.len());
-            self.hand_over(unit, session, bytes);
-        }
+        let goes_on = bytes.is_empty() || self.hand_over(unit, session, bytes);
         unread.consume(message.used);
+        goes_on
     }
 
     #[inline]
-    fn hand_over(&self, unit: &Unit, session: SessionId, message: &[u8]) {
+    fn hand_over(&self, unit: &Unit, session: SessionId, message: &[u8]) -> bool {
         match &unit.worker {
             Some(own) if self.is_own_worker => {
-                own.receive(unit, session, unit.now.get().wall_ns, message);
+                count_given(unit, session, message.len());
+                own.receive(unit, session, unit.now.get().wall_ns, message, None);
+                true
             }
             Some(_) | None => {
-                let worker = self.dispatch.worker(session);
-                unit.post(worker, MessageKind::Receive, session, 0, message);
+                let goes_on = self.give(unit, session, message);
                 self.hold_if_full(unit, session);
+                goes_on
             }
         }
     }

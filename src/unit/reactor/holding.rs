@@ -96,7 +96,8 @@ impl Reactor {
         for peer in peers.iter().filter(|peer| peer.life == Life::Open) {
             let session = peer.session;
             let Some(record) = unit.runtime.control.connections.get(session.0) else { continue };
-            if peer.worker == worker && record.undelivered_bytes() > 0 {
+            let is_its = peer.worker == worker || !self.dispatch.is_for_life();
+            if is_its && record.undelivered_bytes() > 0 {
                 let given = record.dispatched_bytes.load(Ordering::Relaxed);
                 unit.post(worker, MessageKind::Given, session, given, &[]);
             }
@@ -153,7 +154,7 @@ mod tests {
         assert!(record.await_worker(101, 100));
         for session in [told, waiting] {
             reactor.pause(&unit, session, hold::FULL);
-            reactor.ask_again(&unit, reactor.dispatch.worker(session));
+            reactor.ask_again(&unit, reactor.dispatch.home(session));
         }
         // Whoever confirms need not be its worker; it has died before it said so, too.
         let (confirmed, _far, _) = claim();

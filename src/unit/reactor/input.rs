@@ -35,8 +35,10 @@ impl Reactor {
         if self.is_quiet.get() {
             return;
         }
-        let into_lane =
-            if self.is_own_worker { None } else { self.read_into_lane(unit, session, is_final) };
+        let into_lane = match self.is_own_worker || !self.dispatch.is_for_life() {
+            true => None,
+            false => self.read_into_lane(unit, session, is_final),
+        };
         let stop = into_lane.unwrap_or_else(|| self.read_framed(unit, session, is_final));
         match stop {
             Stop::Drained => {}
@@ -67,7 +69,8 @@ impl Reactor {
         if !peer.framer.takes_anything() {
             return None;
         }
-        Some(read_all(unit, peer, is_final))
+        self.settle_worker(unit, peer);
+        Some(self.read_all(unit, peer, is_final))
     }
 
     /// Reads, and hands over the messages that the framer finds.
@@ -144,15 +147,6 @@ impl Reactor {
         state.peers.get_mut(session).is_some_and(|peer| peer.stream.has_pending_input())
     }
 
-    /// The worker of the connection, if its lane takes nothing now.
-    fn blocked_worker(&self, unit: &Unit, session: SessionId) -> Option<UnitId> {
-        if self.is_own_worker {
-            return None;
-        }
-        let worker = self.state.borrow_mut().peers.get_mut(session)?.worker;
-        unit.outbox.borrow().is_blocked(worker.0).then_some(worker)
-    }
-
     /// Goes on with connections that had to let others come first.
     pub(super) fn read_unfinished(&self, unit: &Unit) {
         let count = self.state.borrow().unfinished.len();
@@ -176,9 +170,10 @@ impl Reactor {
         let State { stalled, .. } = &mut *self.state.borrow_mut();
         let (worker, queue) = stalled.rows.get_mut(index)?;
         queue.front()?;
-        let mut outbox = unit.outbox.borrow_mut();
-        outbox.reserve(worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE)?;
-        queue.pop_front()
+        match self.has_room(unit, *worker) {
+            true => queue.pop_front(),
+            false => None,
+        }
     }
 
     fn read_queued(&self, unit: &Unit, session: SessionId) {
@@ -187,6 +182,41 @@ impl Reactor {
         }
         // Events may have come and gone while it waited: only reading tells whether it has ended.
         self.read(unit, session, true);
+    }
+
+    /// Reads a connection into the lane of its worker, message by message.
+    fn read_all(&self, unit: &Unit, peer: &mut Peer, is_final: bool) -> Stop {
+        let limit = unit.runtime.settings.max_queued_bytes;
+        let outbox = &mut *unit.outbox.borrow_mut();
+        for _ in 0..READS_PER_TURN {
+            if unit.is_full(peer.worker, self.dispatch.limit()) {
+                return Stop::Full(peer.worker);
+            }
+            let reserved = outbox.reserve(peer.worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE);
+            let Some(mut grant) = reserved else { return Stop::Full(peer.worker) };
+            match peer.stream.read(&mut grant) {
+                Moved::Bytes(count) => {
+                    if count_read(unit, peer.session, count) {
+                        look_for_tls(unit, peer.session, grant.get(..count).unwrap_or_default());
+                    }
+                    count_given(unit, peer.session, count);
+                    grant.publish(&unit.header(MessageKind::Receive, peer.session, 0), count);
+                    self.count_load(unit, peer.worker);
+                    peer.traffic.heard_ns = unit.now.get().monotonic_ns;
+                    if limit > 0 && hold_full(unit, peer, limit) {
+                        return Stop::Drained;
+                    }
+                    let is_short = count < LARGEST_MESSAGE && !is_final;
+                    if is_short && !peer.stream.has_pending_input() {
+                        return Stop::Drained;
+                    }
+                }
+                Moved::WouldBlock => return Stop::Drained,
+                Moved::End => return Stop::Ended(0),
+                Moved::Broken(errno) => return Stop::Ended(errno),
+            }
+        }
+        Stop::Turn
     }
 }
 
@@ -242,35 +272,4 @@ pub(super) fn hold_full(unit: &Unit, peer: &mut Peer, limit: u64) -> bool {
         peer.hold(hold::FULL);
     }
     is_full
-}
-
-/// Reads a connection into the lane of its worker, message by message.
-fn read_all(unit: &Unit, peer: &mut Peer, is_final: bool) -> Stop {
-    let limit = unit.runtime.settings.max_queued_bytes;
-    let outbox = &mut *unit.outbox.borrow_mut();
-    for _ in 0..READS_PER_TURN {
-        let reserved = outbox.reserve(peer.worker.0, LARGEST_MESSAGE, LARGEST_MESSAGE);
-        let Some(mut grant) = reserved else { return Stop::Full(peer.worker) };
-        match peer.stream.read(&mut grant) {
-            Moved::Bytes(count) => {
-                if count_read(unit, peer.session, count) {
-                    look_for_tls(unit, peer.session, grant.get(..count).unwrap_or_default());
-                }
-                count_given(unit, peer.session, count);
-                grant.publish(&unit.header(MessageKind::Receive, peer.session, 0), count);
-                peer.traffic.heard_ns = unit.now.get().monotonic_ns;
-                if limit > 0 && hold_full(unit, peer, limit) {
-                    return Stop::Drained;
-                }
-                let is_short = count < LARGEST_MESSAGE && !is_final;
-                if is_short && !peer.stream.has_pending_input() {
-                    return Stop::Drained;
-                }
-            }
-            Moved::WouldBlock => return Stop::Drained,
-            Moved::End => return Stop::Ended(0),
-            Moved::Broken(errno) => return Stop::Ended(errno),
-        }
-    }
-    Stop::Turn
 }

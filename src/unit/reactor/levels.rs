@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 
 use crate::model::connection::Connection;
+use crate::model::dispatch::Subject;
 use crate::model::hooks::EventKind;
 use crate::model::kind::MessageKind;
 use crate::model::{SessionId, UnitId};
@@ -135,12 +136,13 @@ impl Reactor {
                     self.flush_burst(unit);
                 }
                 Some(_) | None => {
-                    let message = match kind {
-                        EventKind::BufferFull => MessageKind::BufferFull,
-                        _ => MessageKind::BufferEmpty,
+                    let (message, subject) = match kind {
+                        EventKind::BufferFull => (MessageKind::BufferFull, Subject::BufferFull),
+                        _ => (MessageKind::BufferEmpty, Subject::BufferEmpty),
                     };
-                    let worker = self.dispatch.worker(session);
-                    unit.post(worker, message, session, 0, &[]);
+                    if let Some(worker) = self.worker_for(unit, session, subject) {
+                        unit.post(worker, message, session, 0, &[]);
+                    }
                 }
             }
         }

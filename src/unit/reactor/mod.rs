@@ -5,6 +5,7 @@
 //! have to be cut, they go to the lane, or to the callback, from the buffer they were read into.
 //! Small sends to one connection that follow each other leave as one write.
 
+mod choice;
 mod ending;
 mod framing;
 mod handshake;
@@ -22,13 +23,14 @@ use std::os::fd::AsRawFd;
 
 use crate::error::{Error, Result};
 use crate::event::{Ready, Token};
-use crate::model::dispatch::Dispatch;
+use crate::model::dispatch::{Dispatch, Subject};
 use crate::model::hooks::EventKind;
 use crate::model::kind::{hold, MessageKind};
 use crate::model::plan::UnitPlan;
 use crate::model::{SessionId, UnitId};
 use crate::net::in_buffer::{Buffers, Kept};
-use crate::net::out_buffer::{OutBuffer, Pool};
+use crate::net::out_buffer::OutBuffer;
+use crate::net::pool::Pool;
 use crate::net::stream::Stream;
 use crate::proto::framer::Choice;
 
@@ -75,6 +77,7 @@ pub(super) struct Reactor {
     number: i32,
     dispatch: Dispatch,
     is_own_worker: bool,
+    counts_load: bool,
     is_quiet: Cell<bool>,
     idle: Idle,
     state: RefCell<State>,
@@ -98,10 +101,12 @@ impl Queues {
 impl Reactor {
     pub(super) fn new(runtime: &Runtime, plan: &UnitPlan) -> Self {
         let is_own_worker = plan.worker.is_some();
+        let dispatch = runtime.dispatch(plan.id);
         Self {
             number: plan.reactor.map_or(-1, i32::from),
-            dispatch: Dispatch::new(&runtime.plan, plan.id),
             is_own_worker,
+            counts_load: dispatch.counts_load(),
+            dispatch,
             is_quiet: Cell::new(false),
             idle: Idle::new(runtime),
             state: RefCell::new(State {
@@ -223,7 +228,8 @@ impl Reactor {
             unread: Kept::default(),
             until: 0,
             is_in_hand: false,
-            worker: self.dispatch.worker(session),
+            worker: self.first_worker(unit, session),
+            turn: None,
             life: if is_shaking { Life::Shaking } else { Life::Open },
             is_write_watched: is_shaking,
             is_cut: false,
@@ -259,8 +265,11 @@ impl Reactor {
                     self.flush_burst(unit);
                 }
                 Some(_) | None => {
-                    let worker = self.dispatch.worker(session);
-                    unit.post(worker, MessageKind::Connect, session, 0, certificate.as_bytes());
+                    if let Some(worker) = self.worker_for(unit, session, Subject::Connect) {
+                        let certificate = certificate.as_bytes();
+                        unit.post(worker, MessageKind::Connect, session, 0, certificate);
+                        self.count_load(unit, worker);
+                    }
                 }
             }
         }

@@ -8,7 +8,8 @@ use super::idle::Traffic;
 use crate::model::connection::Connection;
 use crate::model::{SessionId, UnitId};
 use crate::net::in_buffer::Kept;
-use crate::net::out_buffer::{OutBuffer, Pool};
+use crate::net::out_buffer::OutBuffer;
+use crate::net::pool::Pool;
 use crate::net::stream::{Moved, Stream};
 use crate::proto::framer::Choice;
 use crate::shm::Table;
@@ -41,7 +42,10 @@ pub(super) struct Peer {
     pub(super) until: usize,
     /// They are being cut, somewhere below in the stack.
     pub(super) is_in_hand: bool,
+    /// Who has it for life, or has heard last of it.
     pub(super) worker: UnitId,
+    /// Whose turn it is to get its next message, if that was decided before that came.
+    pub(super) turn: Option<UnitId>,
     pub(super) life: Life,
     /// The loop watches for room to write, too.
     pub(super) is_write_watched: bool,

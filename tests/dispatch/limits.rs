@@ -1,0 +1,116 @@
+//! What a worker may have in progress, and workers whose inboxes are full.
+
+use super::orders::serve;
+use super::rules::Fallible;
+use crate::common::prelude::*;
+use crate::puppet::{ask, ask_until, hold_worker, kill, pid_of, poll, Gate, Held};
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+
+pub fn at_most_two(setup: &Setup) -> Outcome {
+    serve(setup, &[("worker_num", "1"), ("worker_max_concurrency", "2")])
+}
+
+pub fn at_most_one_of_each(setup: &Setup) -> Outcome {
+    let settings = [("worker_num", "2"), ("worker_max_concurrency", "1"), ("dispatch_mode", "10")];
+    serve(setup, &settings)
+}
+
+pub fn two_in_turn(setup: &Setup) -> Outcome {
+    serve(setup, &[("worker_num", "2"), ("dispatch_mode", "1"), ("enable_unsafe_event", "1")])
+}
+
+/// Begins a request that ends when what is returned is dropped.
+fn begin(client: &mut Client) -> Fallible<Held> {
+    let gate = Gate::new()?;
+    assert_eq!(ask(client, &format!("until {}", gate.port()?))?, "begun");
+    gate.wait()
+}
+
+fn is_silent(client: &Client, ms: i32) -> Fallible<bool> {
+    Ok(poll(&[client.stream.as_raw_fd()], libc::POLLIN, ms)?.is_empty())
+}
+
+pub fn a_worker_that_has_enough_gets_no_more_until_a_request_is_over(server: &Running) -> Outcome {
+    let mut first = server.connect()?;
+    let mut second = server.connect()?;
+    let mut third = server.connect()?;
+    assert_eq!(ask(&mut first, "end")?, "error 509");
+    let one = begin(&mut first)?;
+    // With the one that asks.
+    ask_until(&mut third, "count", |count| count == "2 2")?;
+    let other = begin(&mut second)?;
+    third.send(b"waits")?;
+    first.send(b"too")?;
+    assert!(is_silent(&third, 100)? && is_silent(&first, 0)?, "two are in progress");
+    drop(one);
+    assert_eq!(third.receive(5)?, b"waits");
+    assert_eq!(first.receive(3)?, b"too");
+    let one = begin(&mut third)?;
+    first.send(b"again")?;
+    assert!(is_silent(&first, 100)?);
+    drop((one, other));
+    assert_eq!(first.receive(5)?, b"again");
+    // Those of the gates that have just opened end soon.
+    ask_until(&mut second, "count", |count| count == "1 1")?;
+    Ok(())
+}
+
+pub fn what_a_killed_worker_had_begun_is_over(server: &Running) -> Outcome {
+    let mut clients = [server.connect()?, server.connect()?, server.connect()?];
+    let [first, second, third] = &mut clients;
+    let held = (begin(first)?, begin(second)?);
+    third.send(b"waits")?;
+    assert!(is_silent(third, 100)?);
+    kill(pid_of(server, 0, 1)?)?;
+    assert_eq!(third.receive(5)?, b"waits");
+    assert_eq!(ask(first, "count")?, "1 1");
+    drop(held);
+    Ok(())
+}
+
+pub fn a_request_goes_to_a_worker_that_may_take_one(server: &Running) -> Outcome {
+    let mut clients = [server.connect()?, server.connect()?, server.connect()?];
+    let [first, second, third] = &mut clients;
+    let held = begin(first)?;
+    let other = begin(second)?;
+    third.send(b"waits")?;
+    assert!(is_silent(third, 100)?, "each worker has one");
+    drop(other);
+    assert_eq!(third.receive(5)?, b"waits", "whoever is free first has it");
+    drop(held);
+    ask_until(first, "count", |count| count == "1 1")?;
+    Ok(())
+}
+
+/// More than the inbox of a worker holds.
+const FLOOD: usize = 6 << 20;
+
+pub fn a_full_inbox_stops_whoever_feeds_it_and_nobody_else(server: &Running) -> Outcome {
+    let mut clients = [server.connect()?, server.connect()?, server.connect()?];
+    let [first, second, third] = &mut clients;
+    let held = hold_worker(first)?;
+    let mut flood = server.connect()?;
+    let mut writer = flood.stream.try_clone()?;
+    let sending = std::thread::spawn(move || writer.write_all(&vec![b'f'; FLOOD]));
+    // What has its turn at the other worker comes back, until one message waits for the stuck one.
+    // What has its turn at the other worker comes back, until one message waits for the stuck one.
+    let mut back = 0;
+    while !is_silent(&flood, 300)? {
+        let mut bytes = [0; 65_536];
+        back += flood.stream.read(&mut bytes)?;
+    }
+    assert!(back < FLOOD, "the stuck one has none of it");
+    // Of two messages one has its turn at the worker that is not stuck.
+    second.send(b"2")?;
+    third.send(b"3")?;
+    let fds = [second.stream.as_raw_fd(), third.stream.as_raw_fd()];
+    let answered = poll(&fds, libc::POLLIN, STEP.as_millis() as i32)?;
+    assert_eq!(answered.len(), 1, "one has its turn at the stuck one");
+    drop(held);
+    assert_eq!(second.receive(1)?, b"2");
+    assert_eq!(third.receive(1)?, b"3");
+    flood.receive(FLOOD - back)?;
+    sending.join().map_err(|_| "the sender panicked")??;
+    Ok(())
+}
