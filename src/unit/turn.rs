@@ -37,6 +37,10 @@ const TELL_EVENTS_NS: u64 = 1_000_000;
 const SLOW_NS: u64 = 5_000_000;
 /// So many callbacks after a slow one, and after the start, nothing that is sent is held back.
 pub(super) const HASTY_CALLBACKS: u32 = 64;
+/// So many bytes that went through the shared lane are worth giving its memory back,
+const REST_BYTES: u64 = 1 << 20;
+/// after so long without a message.
+const REST_NS: u64 = 500_000_000;
 /// A process that has lost its root ends with this code.
 const ORPHANED: i32 = 1;
 
@@ -141,11 +145,24 @@ impl Unit {
         if is_busy || is_told || (self.may_take_messages() && !self.is_out_of_work(inbox)) {
             return Some(Duration::ZERO);
         }
+        self.rest(inbox);
         let due_ns = self.agenda.next_due_ns()?;
         // The callbacks of this turn have taken their time.
         let left_ns = due_ns.saturating_sub(clock::monotonic_ns());
         // Rounded up: the loop counts milliseconds, and waking up too early means turning twice.
         Some(Duration::from_millis(left_ns.div_ceil(1_000_000)))
+    }
+
+    /// The unit is about to wait. What a burst has filled goes back to the system some time later.
+    fn rest(&self, inbox: &mut Inbox) {
+        if inbox.used_bytes() < REST_BYTES || self.is_detached.get() {
+            return;
+        }
+        let idle_ns = self.now.get().monotonic_ns.saturating_sub(self.took_at_ns.get());
+        match REST_NS.checked_sub(idle_ns).filter(|left_ns| *left_ns > 0) {
+            Some(left_ns) => self.wake_within(left_ns),
+            None => inbox.give_back(),
+        }
     }
 
     fn take_event(self: &Rc<Self>, ready: Ready) {
@@ -258,6 +275,7 @@ impl Unit {
         }
         if count > 0 {
             inbox.release();
+            self.took_at_ns.set(self.last_look_ns.get());
         }
     }
 
