@@ -80,6 +80,8 @@ server_tests! {
     mode_9_raises_the_same: unsafe_mode_9, in [Mode::Process];
     mode_2_raises_them_anyway: mode_2;
     its_number_is_the_worker_and_its_other_answers_mean_what_they_say: chosen, in [Mode::Process];
+    a_connection_with_framing_does_not_outlive_a_message_that_is_discarded:
+        chosen_with_framing, in [Mode::Process];
     it_sees_the_first_bytes_and_the_worker_all: chosen, in [Mode::Process];
     datagrams_are_asked_for_too: chosen, in [Mode::Process];
     levels_of_buffers_are_asked_for: chosen_with_small_buffers, in [Mode::Process];

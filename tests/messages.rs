@@ -319,6 +319,7 @@ server_tests! {
     nothing_is_sent_where_nobody_takes_messages: serve_without_callback;
     two_that_flood_each_other_both_come_through: serve_flood;
     a_reload_in_the_middle_of_a_flood_loses_nothing: serve_flood;
+    the_end_in_the_middle_of_a_flood_comes_soon: serve_patiently;
     a_reload_in_a_stream_of_messages_loses_nothing: serve_chain;
     workers_that_say_goodbye_to_each_other_come_to_an_end: serve_goodbye;
     task_workers_send_and_are_sent_to: serve_tasks;

@@ -385,6 +385,14 @@ mod tests {
         assert!(settings.set_int("package_body_offset", 8153).is_err());
         assert_eq!(settings.set_int("package_max_length", 100), Ok(true));
         assert_eq!(text(&settings, "package_max_length"), "65536");
+        for (name, implied) in [
+            ("open_eof_split", "open_eof_check"),
+            ("open_websocket_protocol", "open_http_protocol"),
+        ] {
+            assert_eq!(text(&settings, implied), "false");
+            assert_eq!(settings.set_text(name, "true"), Ok(true));
+            assert_eq!(text(&settings, implied), "true");
+        }
         assert_eq!(settings.set_text("max_idle_time", "0.0001"), Ok(true));
         assert_eq!(text(&settings, "max_idle_time"), "0.001");
         assert_eq!(settings.set_json(br#"{"ssl_sni_certs": {"a": {}}}"#), Ok(vec![]));

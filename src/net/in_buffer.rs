@@ -155,7 +155,8 @@ impl InBuffer {
         }
         let needed = self.end.saturating_add(least);
         match needed > self.pages.len() {
-            true => self.pages.grow(needed),
+            // Twice as long, so that it grows seldom: what is not read into costs no memory.
+            true => self.pages.grow(needed.max(2 * self.pages.len())),
             false => Ok(()),
         }
     }

@@ -5,5 +5,6 @@ pub mod in_buffer;
 pub mod listener;
 pub mod options;
 pub mod out_buffer;
+pub mod pool;
 pub mod stream;
 pub mod tls;

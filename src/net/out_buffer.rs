@@ -1,34 +1,29 @@
 //! Output that a socket would not take yet.
 //!
-//! A queue of segments, of memory or of a file. Small ones come from a pool that the connections
-//! of a reactor share, big ones are mapped and go back to the system when they are empty: a
-//! connection that waits for nothing holds nothing.
+//! A queue of segments, of memory or of a file. Memory comes in blocks that the connections of a
+//! reactor share; only what is big is mapped for itself, since there may be many slow peers and
+//! only so many mappings. All goes back when it is empty: a connection that waits for nothing holds
+//! nothing.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use crate::net::file_part::FilePart;
+use crate::net::pool::{Block, Pool};
 use crate::net::stream::{Moved, Stream};
 use crate::os::memory::Pages;
 
-/// Bytes of a pooled segment.
-const SMALL: usize = 16 * 1024;
+/// What is less than this stands in blocks. A process can have 65,530 mappings, if nobody has
+/// changed that: 16 GiB of such parts.
+const LEAST_MAPPED: usize = 256 * 1024;
 /// The most bytes of a mapped segment.
 const LARGE: usize = 1024 * 1024;
-/// Segments that the pool keeps for reuse.
-const POOLED: usize = 64;
 /// Segments that one write hands to the system.
 const PARTS_PER_WRITE: usize = 64;
 
-/// Segments that wait to be used again.
-#[derive(Debug, Default)]
-pub struct Pool {
-    free: Vec<Box<[u8]>>,
-}
-
 #[derive(Debug)]
 enum Memory {
-    Pooled(Box<[u8]>),
+    Block(Block),
     Mapped(Pages),
 }
 
@@ -55,43 +50,37 @@ pub struct OutBuffer {
     file_bytes: u64,
 }
 
-impl Pool {
-    fn take(&mut self) -> Memory {
-        Memory::Pooled(self.free.pop().unwrap_or_else(|| vec![0; SMALL].into_boxed_slice()))
-    }
-
-    fn give_back(&mut self, memory: Memory) {
-        match memory {
-            Memory::Pooled(bytes) if self.free.len() < POOLED => self.free.push(bytes),
-            Memory::Pooled(_) | Memory::Mapped(_) => {}
-        }
-    }
-}
-
 impl Memory {
-    fn bytes(&self) -> &[u8] {
+    fn bytes<'a>(&'a self, pool: &'a Pool) -> &'a [u8] {
         match self {
-            Memory::Pooled(bytes) => bytes,
+            Memory::Block(block) => pool.bytes(block),
             Memory::Mapped(pages) => pages,
         }
     }
 
-    fn bytes_mut(&mut self) -> &mut [u8] {
+    fn bytes_mut<'a>(&'a mut self, pool: &'a mut Pool) -> &'a mut [u8] {
         match self {
-            Memory::Pooled(bytes) => bytes,
+            Memory::Block(block) => pool.bytes_mut(block),
             Memory::Mapped(pages) => pages,
+        }
+    }
+
+    fn give_back(self, pool: &mut Pool) {
+        match self {
+            Memory::Block(block) => pool.give_back(block),
+            Memory::Mapped(pages) => drop(pages),
         }
     }
 }
 
 impl Stretch {
-    fn waiting(&self) -> &[u8] {
-        self.memory.bytes().get(self.start..self.end).unwrap_or_default()
+    fn waiting<'a>(&'a self, pool: &'a Pool) -> &'a [u8] {
+        self.memory.bytes(pool).get(self.start..self.end).unwrap_or_default()
     }
 
     /// Copies as much of `bytes` behind what is there as fits; how much that was.
-    fn fill(&mut self, bytes: &[u8]) -> usize {
-        let Some(spare) = self.memory.bytes_mut().get_mut(self.end..) else { return 0 };
+    fn fill(&mut self, bytes: &[u8], pool: &mut Pool) -> usize {
+        let Some(spare) = self.memory.bytes_mut(pool).get_mut(self.end..) else { return 0 };
         let count = spare.len().min(bytes.len());
         if let (Some(to), Some(from)) = (spare.get_mut(..count), bytes.get(..count)) {
             to.copy_from_slice(from);
@@ -140,18 +129,17 @@ impl OutBuffer {
     fn append_all(&mut self, bytes: &[u8], pool: &mut Pool) -> io::Result<()> {
         let mut rest = bytes;
         if let Some(Segment::Memory(last)) = self.segments.back_mut() {
-            let count = last.fill(rest);
+            let count = last.fill(rest, pool);
             self.len += count;
             rest = rest.get(count..).unwrap_or_default();
         }
         while !rest.is_empty() {
-            let memory = if rest.len() <= SMALL {
-                pool.take()
-            } else {
-                Memory::Mapped(Pages::new(rest.len().min(LARGE))?)
+            let memory = match rest.len() < LEAST_MAPPED {
+                true => Memory::Block(pool.take()?),
+                false => Memory::Mapped(Pages::new(rest.len().min(LARGE))?),
             };
             let mut stretch = Stretch { memory, start: 0, end: 0 };
-            let count = stretch.fill(rest);
+            let count = stretch.fill(rest, pool);
             self.segments.push_back(Segment::Memory(stretch));
             self.len += count;
             rest = rest.get(count..).unwrap_or_default();
@@ -182,7 +170,7 @@ impl OutBuffer {
         while !self.is_empty() && total < most {
             let moved = match self.segments.front_mut() {
                 Some(Segment::File(part)) => part.write_to(stream, most - total),
-                Some(Segment::Memory(_)) | None => self.write_memory(stream),
+                Some(Segment::Memory(_)) | None => self.write_memory(stream, pool),
             };
             match moved {
                 Moved::Bytes(written) => {
@@ -197,12 +185,12 @@ impl OutBuffer {
     }
 
     /// Writes the memory that lies before the first file.
-    fn write_memory(&self, stream: &mut Stream) -> Moved {
+    fn write_memory(&self, stream: &mut Stream, pool: &Pool) -> Moved {
         let mut parts = [IoSlice::new(&[]); PARTS_PER_WRITE];
         let mut count = 0;
         for (part, segment) in parts.iter_mut().zip(&self.segments) {
             let Segment::Memory(stretch) = segment else { break };
-            *part = IoSlice::new(stretch.waiting());
+            *part = IoSlice::new(stretch.waiting(pool));
             count += 1;
         }
         stream.write_parts(parts.get(..count).unwrap_or_default())
@@ -234,7 +222,7 @@ impl OutBuffer {
                 None => return,
             }
             if let Some(Segment::Memory(empty)) = self.segments.pop_front() {
-                pool.give_back(empty.memory);
+                empty.memory.give_back(pool);
             }
         }
     }
@@ -249,7 +237,7 @@ impl OutBuffer {
             self.len -= cut;
             if cut == here {
                 if let Some(Segment::Memory(empty)) = self.segments.pop_back() {
-                    pool.give_back(empty.memory);
+                    empty.memory.give_back(pool);
                 }
             }
         }
@@ -259,7 +247,7 @@ impl OutBuffer {
     pub fn clear(&mut self, pool: &mut Pool) {
         while let Some(segment) = self.segments.pop_front() {
             if let Segment::Memory(stretch) = segment {
-                pool.give_back(stretch.memory);
+                stretch.memory.give_back(pool);
             }
         }
         (self.len, self.file_count, self.file_bytes) = (0, 0, 0);
@@ -270,6 +258,7 @@ impl OutBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::pool::BLOCK;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
     use std::path::PathBuf;
@@ -286,7 +275,8 @@ mod tests {
         let (mut out, mut pool) = (OutBuffer::default(), Pool::default());
         let sent: Vec<u8> = (0..5_000_000_u32).map(|i| (i % 251) as u8).collect();
         let mut offset = 0;
-        for size in [1, 100, SMALL, SMALL + 1, LARGE + 7, 3].iter().cycle() {
+        let sizes = [1, 100, BLOCK, BLOCK + 1, LEAST_MAPPED - 1, LEAST_MAPPED, LARGE + 7, 3];
+        for size in sizes.iter().cycle() {
             let end = (offset + size).min(sent.len());
             out.append(&sent[offset..end], &mut pool).unwrap();
             offset = end;
@@ -317,9 +307,9 @@ mod tests {
         out.truncate(2, &mut pool);
         assert_eq!(out.len(), 2);
         let Some(Segment::Memory(first)) = out.segments.front() else { panic!("no memory") };
-        assert_eq!(first.waiting(), b"he");
+        assert_eq!(first.waiting(&pool), b"he");
         out.clear(&mut pool);
-        assert!(out.is_empty() && pool.free.len() == 1);
+        assert!(out.is_empty() && out.segments.is_empty());
     }
 
     fn file_with(name: &str, bytes: &[u8]) -> PathBuf {
@@ -380,5 +370,26 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let moved = out.write_to(&mut near, &mut pool, usize::MAX);
         assert_eq!(moved, Moved::Broken(libc::ENOENT));
+    }
+
+    /// The mappings of this process, as the system counts them.
+    fn mapping_count() -> usize {
+        std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
+    }
+
+    #[test]
+    fn many_slow_peers_need_few_mappings() {
+        const PEERS: usize = 2_000;
+        const MESSAGE: usize = BLOCK + 1;
+        let mut pool = Pool::default();
+        let before = mapping_count();
+        let mut peers: Vec<OutBuffer> = (0..PEERS).map(|_| OutBuffer::default()).collect();
+        peers.iter_mut().for_each(|out| out.append(&[1; MESSAGE], &mut pool).unwrap());
+        // Every other one goes: what its mapping would leave is a hole.
+        peers.iter_mut().step_by(2).for_each(|out| out.clear(&mut pool));
+        // Other tests map, too.
+        let count = mapping_count().saturating_sub(before);
+        assert!(count < PEERS / 4, "{count} mappings for {PEERS} peers");
+        assert!(peers.iter().skip(1).step_by(2).all(|out| out.len() == MESSAGE));
     }
 }

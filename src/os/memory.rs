@@ -1,7 +1,7 @@
 //! Memory straight from the system, in whole pages, given back to it at once when it is dropped.
 
 use std::io;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::ptr::{self, NonNull};
 use std::slice;
 
@@ -37,6 +37,16 @@ impl Pages {
         }
         let start = NonNull::new(start.cast()).ok_or(Errno::ENOMEM)?;
         Ok(Self { start, len })
+    }
+
+    /// Gives the memory of a part back to the system. It reads as zeroes then, and costs nothing
+    /// until it is touched. EINVAL, and nothing happens, if the part does not begin a page or does
+    /// not lie inside.
+    pub fn give_up(&mut self, part: Range<usize>) -> io::Result<()> {
+        let bytes = self.get_mut(part).ok_or(Errno::EINVAL)?;
+        let (start, len) = (bytes.as_mut_ptr().cast(), bytes.len());
+        // SAFETY: our own private anonymous memory, which nobody else looks at: it becomes zero.
+        checked(unsafe { libc::madvise(start, len, libc::MADV_DONTNEED) }).map(drop)
     }
 
     /// Makes it `len` bytes long, which is not less than before: what is there moves with its pages
@@ -140,6 +150,21 @@ mod tests {
         pages[9_999] = 7;
         let pages = std::thread::spawn(move || pages).join().unwrap();
         assert_eq!(pages[9_999], 7);
+    }
+
+    #[test]
+    fn a_part_that_is_given_up_is_zero_and_the_rest_stays() {
+        let mut pages = Pages::new(64 * 1024).unwrap();
+        pages.fill(7);
+        pages.give_up(16 * 1024..32 * 1024).unwrap();
+        let is_zero = |byte: &u8| *byte == 0;
+        assert!(pages[16 * 1024..32 * 1024].iter().all(is_zero));
+        assert!(!pages[..16 * 1024].iter().chain(&pages[32 * 1024..]).any(is_zero));
+        for wrong in [1..4096, 60 * 1024..65 * 1024] {
+            let refused = pages.give_up(wrong).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(libc::EINVAL));
+        }
+        assert_eq!(pages[1], 7);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::error::code;
 use crate::ipc::Inbox;
 use crate::model::plan::Start;
 use crate::model::worker::{Command, Leave, Stage, Status};
+use crate::model::UnitId;
 use crate::os::{clock, process};
 
 use super::{Timer, Unit};
@@ -239,6 +240,7 @@ impl Unit {
             return false;
         }
         let is_late = self.is_past_finish_deadline();
+        self.forget_ended();
         self.show_leaving();
         if !is_late && self.is_held(has_unread) {
             // The program is asked to let go of what it holds, and may do so at once, or not wait.
@@ -278,6 +280,24 @@ impl Unit {
             || self.outbox.borrow().has_pending()
             || self.reactor.as_ref().is_some_and(|reactor| reactor.has_output(self))
             || (self.worker.is_some() && (self.agenda.has_work() || !self.later.is_empty()))
+    }
+
+    /// Workers that have ended with the server take nothing any more, and nobody comes after them.
+    fn forget_ended(&self) {
+        let control = &self.runtime.control;
+        if !control.root().is_ending() || !self.outbox.borrow().has_pending() {
+            return;
+        }
+        let reader = |to: u16| match UnitId(to) == control.desk() {
+            true => self.runtime.plan.face(),
+            false => UnitId(to),
+        };
+        let has_ended =
+            |to| control.unit(reader(to)).is_some_and(|unit| unit.stage() == Stage::Ended);
+        let lost = self.outbox.borrow_mut().forget(has_ended);
+        if lost > 0 {
+            log::info!("{lost} messages to workers that have ended are left");
+        }
     }
 
     fn announce_exit(&self, has_unread: bool) {

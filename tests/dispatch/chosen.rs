@@ -24,6 +24,26 @@ pub fn chosen_with_late_data(setup: &Setup) -> Outcome {
     serve_chosen(setup, &[("dispatch_mode", "1"), ("discard_timeout_request", "0")])
 }
 
+pub fn chosen_with_framing(setup: &Setup) -> Outcome {
+    serve_chosen(setup, &[("open_eof_split", "1"), ("package_eof", "$")])
+}
+
+pub fn a_connection_with_framing_does_not_outlive_a_message_that_is_discarded(
+    server: &Running,
+) -> Outcome {
+    for gone in ["=-1 gone$", "=-2 gone$", "=4 gone$"] {
+        let mut client = server.connect()?;
+        client.send(b"=1 one$")?;
+        assert_eq!(client.receive(4)?, b"one$");
+        client.send(b"=2 two$")?;
+        assert_eq!(client.receive(4)?, b"two$");
+        client.send(format!("{gone}=3 never$").as_bytes())?;
+        assert_eq!(client.receive_to_end()?, b"");
+    }
+    server.wait_lines(3, |line| line.starts_with("close "), STEP)?;
+    Ok(())
+}
+
 /// Gives an order to a worker.
 fn ask_at(client: &mut Client, worker: i64, order: &str) -> Fallible<String> {
     client.send(format!("={worker} !{order}").as_bytes())?;

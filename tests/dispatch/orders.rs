@@ -7,7 +7,6 @@
 //! !end             ends one
 //! !until PORT      begins a request that ends when the gate opens
 //! !count           requests in progress in the server and in this worker
-//! !idle            workers that are idle
 //! !big LENGTH      sends so many bytes; no other answer
 //! ```
 //!
@@ -23,6 +22,7 @@ use std::ffi::{c_int, c_void};
 use std::net::TcpStream;
 use std::os::fd::IntoRawFd;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicI64, Ordering};
 use swoole::ffi::control::sw_server_bind;
 use swoole::ffi::dispatching::*;
 
@@ -66,7 +66,6 @@ fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
             begin_until(server, number(port));
             "begun".to_owned()
         }
-        ["idle"] => server.stats().expect("it runs").idle_worker_num.to_string(),
         ["count"] => {
             let stats = server.stats().expect("it runs");
             format!("{} {}", stats.concurrency, stats.worker_concurrency)
@@ -97,6 +96,14 @@ pub fn obey(server: Handle, event: &Event) {
     }
 }
 
+static TICK: AtomicI64 = AtomicI64::new(0);
+
+/// Reports how many workers are idle, from outside of the workers.
+fn watch_idle(server: Handle) {
+    let look = move |_| report!("idle {}", server.stats().expect("it runs").idle_worker_num);
+    TICK.store(timers::tick(server, 5, look).expect("a timer"), Ordering::Relaxed);
+}
+
 /// A server with four workers and these settings, and a port for datagrams at its number.
 pub fn prepare(
     setup: &Setup,
@@ -112,6 +119,12 @@ pub fn prepare(
     server.on("close", |server, event| {
         report!("close {} in {}", event.fd(), server.worker_id());
     })?;
+    if setup.mode == Mode::Process {
+        server.on("start", |server, _| watch_idle(server))?;
+        server.on("beforeShutdown", |server, _| {
+            timers::clear_timer(server, TICK.load(Ordering::Relaxed)).expect("it runs");
+        })?;
+    }
     server.on("packet", datagrams::on_packet)?;
     datagrams::Port::add(*server, "127.0.0.1", setup.port, SW_SOCK_UDP)?;
     Ok(server)

@@ -77,6 +77,26 @@ pub fn a_connection_stays_with_the_worker_of_its_id(server: &Running) -> Outcome
     Ok(())
 }
 
+/// Waits until so many workers are idle. Who has sent an answer is busy until its callback has
+/// returned, and who still starts has something to do, too.
+fn wait_idle(server: &Running, count: usize) -> Outcome {
+    server.wait_lines(WORKERS as usize, |line| line.starts_with("worker "), STEP)?;
+    let is_look = |line: &str| line.starts_with("idle ");
+    let looks = || server.lines_so_far().iter().filter(|line| is_look(line)).count();
+    let wanted = format!("idle {count}");
+    let end = Instant::now() + STEP;
+    loop {
+        // The first of them may have been under way before.
+        let seen = server.wait_lines(looks() + 2, is_look, STEP)?;
+        if seen.last() == Some(&wanted) {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(format!("never {wanted}: {:?}", seen.last()).into());
+        }
+    }
+}
+
 /// Makes so many workers stuck, each by a connection of its own.
 fn hold_some(server: &Running, count: usize) -> Fallible<Vec<(Client, Held)>> {
     let mut held = Vec::new();
@@ -89,12 +109,14 @@ fn hold_some(server: &Running, count: usize) -> Fallible<Vec<(Client, Held)>> {
 }
 
 pub fn what_is_idle_gets_the_next_message_and_if_nobody_is_somebody(server: &Running) -> Outcome {
-    ask_until(&mut server.connect()?, "idle", |idle| idle == "3")?;
+    wait_idle(server, 4)?;
     let mut held = hold_some(server, 3)?;
+    wait_idle(server, 1)?;
     let mut clients = clients(server, 4)?;
     let free = who(&mut clients[0])?.0;
     let mut last = clients.pop().ok_or("no client")?;
     assert!(!server.log().contains("9007"), "a worker was idle");
+    wait_idle(server, 1)?;
     held.extend(hold_some(server, 1)?);
     last.send(b"waits")?;
     let line = "No idle worker is available (error 9007)";
@@ -119,9 +141,9 @@ pub fn wait_for_log(server: &Running, text: &str) -> Outcome {
 
 /// Many messages that are read in one turn.
 pub fn a_burst_is_dealt_out_among_the_idle(server: &Running) -> Outcome {
-    // One that still starts has something to do.
-    ask_until(&mut server.connect()?, "idle", |idle| idle == "3")?;
+    wait_idle(server, 4)?;
     let mut held = hold_some(server, 1)?;
+    wait_idle(server, 3)?;
     let mut clients = clients(server, 3)?;
     let mut gates = Vec::new();
     for client in &mut clients {
@@ -203,7 +225,7 @@ pub fn the_user_that_a_connection_is_bound_to_names_the_worker(server: &Running)
 }
 
 pub fn a_connection_gets_the_least_loaded_worker_for_life(server: &Running) -> Outcome {
-    ask_until(&mut server.connect()?, "idle", |idle| idle == "3")?;
+    wait_idle(server, 4)?;
     let held = hold_some(server, 2)?;
     let mut clients = Vec::new();
     let mut workers = Vec::new();
@@ -234,7 +256,7 @@ pub fn a_connection_gets_the_least_loaded_worker_for_life(server: &Running) -> O
 
 pub fn a_message_goes_where_least_is_in_progress(server: &Running) -> Outcome {
     let mut client = server.connect()?;
-    ask_until(&mut client, "idle", |idle| idle == "3")?;
+    wait_idle(server, 4)?;
     let mut begun = [0; WORKERS as usize];
     for _ in 0..3 * WORKERS {
         begun[number::<usize>(&ask(&mut client, "begin")?)] += 1;
@@ -310,7 +332,11 @@ pub fn unsafe_events_come_once_each_if_they_are_asked_for(server: &Running) -> O
     let mut clients = clients(server, 12)?;
     let mut fds = Vec::new();
     for (index, client) in clients.iter_mut().enumerate() {
-        fds.push(who(client)?.1);
+        let fd = who(client)?.1;
+        fds.push(fd);
+        // No program is told of a connection whose end it has heard of.
+        let connect = format!("connect {fd} in ");
+        server.wait_line(|line| line.starts_with(&connect), STEP)?;
         match index % 3 {
             0 => client.finish_sending()?,
             1 => client.send(b"!close")?,

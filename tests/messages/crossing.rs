@@ -71,6 +71,22 @@ pub fn a_reload_in_the_middle_of_a_flood_loses_nothing(server: &Running) -> Outc
     Ok(())
 }
 
+/// Long before a worker gives up waiting.
+pub fn serve_patiently(setup: &Setup) -> Outcome {
+    puppet::run(&prepare(setup, &[("max_wait_time", "20")])?)
+}
+
+/// The worker that is flooded reads faster than the other one writes, and ends before it.
+pub fn the_end_in_the_middle_of_a_flood_comes_soon(server: &Running) -> Outcome {
+    let (mut sender, _) = connect_to(server, 0)?;
+    assert_eq!(ask(&mut sender, "mails 1 flood 600 100000")?, "true");
+    server.signal(libc::SIGTERM)?;
+    assert!(server.wait_exit(STEP)?.success());
+    server.wait_line(|line| line == "returned, left: []", STEP)?;
+    assert!(!server.lines_so_far().iter().any(|line| line.starts_with("SPOILED")));
+    Ok(())
+}
+
 /// Workers that send to all others in their last callback.
 pub fn serve_goodbye(setup: &Setup) -> Outcome {
     let server = prepare(setup, &[])?;

@@ -324,11 +324,28 @@ fn nobody_waits_for_the_rest_of_a_message_whose_writer_has_gone() {
 }
 
 #[test]
+fn what_waits_for_a_unit_that_has_gone_is_given_up() {
+    let wiring = wiring(3, &[]);
+    let mut outbox = wiring.outbox(1).unwrap();
+    for to in [0, 0, 2] {
+        assert!(outbox.post(to, &header(1), &[&bytes_of(9000)]));
+    }
+    assert_eq!(outbox.forget(|to| to == 1), 0);
+    let before = outbox.pending_bytes();
+    assert_eq!(outbox.forget(|to| to == 0), 2);
+    assert!(!outbox.is_blocked(0) && outbox.is_blocked(2) && outbox.pending_bytes() < before);
+    assert_eq!(outbox.forget(|_| true), 1);
+    assert!(!outbox.has_pending() && outbox.pending_bytes() == 0);
+}
+
+#[test]
 fn what_waits_for_room_in_a_shared_lane_is_no_reason_to_keep_the_own_ones() {
     let wiring = wiring(3, &[(1, 0)]);
     let mut outbox = wiring.outbox(1).unwrap();
     assert!(outbox.post(2, &header(1), &[&bytes_of(9000)]));
-    assert!(outbox.is_blocked(2) && !outbox.is_blocked(0));
+    assert!(outbox.is_blocked(2) && outbox.is_held_up());
+    outbox.leave_waiting(2..3);
+    assert!(!outbox.is_held_up());
     assert!(outbox.hand_over(monotonic_ns()));
     assert!(outbox.has_pending());
 }

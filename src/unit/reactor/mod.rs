@@ -29,7 +29,8 @@ use crate::model::kind::{hold, MessageKind};
 use crate::model::plan::UnitPlan;
 use crate::model::{SessionId, UnitId};
 use crate::net::in_buffer::{Buffers, Kept};
-use crate::net::out_buffer::{OutBuffer, Pool};
+use crate::net::out_buffer::OutBuffer;
+use crate::net::pool::Pool;
 use crate::net::stream::Stream;
 use crate::proto::framer::Choice;
 
