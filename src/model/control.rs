@@ -132,9 +132,19 @@ impl Control {
             true => TASK_LANE_BYTES,
             false => SHARED_LANE_BYTES,
         };
-        // One inbox more than there are units: the desk.
-        let (lanes, inboxes) = (plan.lanes(), count + 1);
-        let wiring = WiringPlan::new(&mut layout, inboxes, &lanes, LANE_BYTES, shared_bytes)?;
+        // One inbox more than there are units: the desk. Only workers wait for the results of tasks.
+        let boxes: Vec<u16> = match has_tasks {
+            true => plan.workers().iter().map(|unit| unit.0).collect(),
+            false => Vec::new(),
+        };
+        let wiring = WiringPlan::new(
+            &mut layout,
+            count + 1,
+            &boxes,
+            &plan.lanes(),
+            LANE_BYTES,
+            shared_bytes,
+        )?;
         let region = layout.map()?;
         let control = Self {
             root: region.view(&root).place(0).ok_or_else(no_root)?,

@@ -10,6 +10,10 @@ pub mod flag {
     pub const NONBLOCK: u8 = 4;
     /// A callback of this one task takes the result.
     pub const CALLBACK: u8 = 8;
+    /// Whoever handed it in waits for it and others.
+    pub const WAIT_ALL: u8 = 16;
+    /// It is one of a list whose results are told together.
+    pub const COROUTINE: u8 = 32;
     /// No answer is possible: it was not handed in by a worker.
     pub const NO_REPLY: u8 = 128;
 }
@@ -24,6 +28,9 @@ shared_record! {
         pub held: Counter,
         /// Tasks that this unit, or its predecessors, had done when its life began.
         pub life_base: Counter,
+        /// The ticket of the wait that is open, 0 for none. This unit alone writes it, with release;
+        /// whoever answers acquires it.
+        pub open_wait: AtomicU64,
     }
 }
 

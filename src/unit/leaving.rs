@@ -105,7 +105,7 @@ impl Unit {
             Command::Run | Command::Quiesce if self.leaves_alone() && self.is_in_doubt() => false,
             Command::Run | Command::Quiesce if self.leaves_alone() => {
                 if self.is_past_finish_deadline()
-                    || !(self.parts.are_open.get() || self.keeps_order())
+                    || !(self.parts.are_open.get() || self.keeps_order() || self.awaits_results())
                 {
                     self.detach();
                 }
@@ -269,6 +269,7 @@ impl Unit {
         }
         if self.leave.get() == Leave::AtOnce {
             self.drop_agenda();
+            self.drop_lists();
         }
         if let Some(record) = self.record() {
             record.set_status(Status::Exit);
@@ -282,7 +283,12 @@ impl Unit {
             || self.parts.are_open.get()
             || self.outbox.borrow().has_pending()
             || self.reactor.as_ref().is_some_and(|reactor| reactor.has_output(self))
-            || (self.worker.is_some() && (self.agenda.has_work() || !self.later.is_empty()))
+            || (self.worker.is_some() && self.has_plans())
+    }
+
+    /// Whether something is to come that the program has asked for.
+    fn has_plans(&self) -> bool {
+        self.agenda.has_work() || !self.later.is_empty() || self.awaits_results()
     }
 
     /// Workers that have ended with the server take nothing any more, and nobody comes after them.

@@ -15,6 +15,7 @@ use crate::model::worker::{Leave, Stage};
 use crate::model::{SessionId, UnitId};
 use crate::os::clock;
 
+use super::tasks::is_waited_for;
 use super::worker::limit_of;
 use super::Unit;
 
@@ -81,7 +82,10 @@ impl Unit {
             return Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
         }
         self.warn_if_big(data.len());
-        self.send_answer(&task, data)
+        match is_waited_for(&task) {
+            true => self.answer_wait(&task, data),
+            false => self.send_answer(&task, data),
+        }
     }
 
     fn send_answer(&self, task: &Header, data: &[u8]) -> Result<()> {
@@ -128,6 +132,9 @@ impl Unit {
     pub(super) fn fail_task(&self, by: UnitId, task: &Header) {
         if task.flags & flag::NO_REPLY != 0 {
             return;
+        }
+        if is_waited_for(task) {
+            return self.fail_wait(by, task);
         }
         let header = self.header(MessageKind::TaskFailed, SessionId(task.session), task.extra);
         let header = Header { flags: task.flags, ..header };

@@ -3,12 +3,15 @@
 //! A task that found room is in shared memory, and neither the end of this unit nor that of the
 //! task worker takes it away. One that found none waits here, in order, and the unit goes on.
 
+mod lists;
+mod waits;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use crate::error::{code, set_last, Error, Result};
-use crate::ipc::{Header, Payload};
+use crate::ipc::{Header, Inbox, Payload};
 use crate::model::hooks::{Event, EventKind, FinishEvent};
 use crate::model::kind::MessageKind;
 use crate::model::task::{flag, TaskCounts};
@@ -17,6 +20,11 @@ use crate::model::{SessionId, UnitId};
 
 use super::worker::Worker;
 use super::Unit;
+use lists::Lists;
+
+pub use lists::ListHook;
+pub(super) use waits::is_waited_for;
+pub use waits::{Wait, Waited};
 
 /// What takes the result of one task.
 pub type FinishHook = Box<dyn FnOnce(&Event<'_>)>;
@@ -32,6 +40,11 @@ pub(super) struct Tasks {
     hooks: RefCell<HashMap<u32, FinishHook>>,
     /// What others were told of the tasks that wait here.
     held: Cell<u64>,
+    /// How often this life has waited.
+    waits: Cell<u32>,
+    /// What the answers come to that are waited for.
+    answers: RefCell<Option<Inbox>>,
+    lists: Lists,
 }
 
 impl Unit {
@@ -67,6 +80,26 @@ impl Unit {
         self.tell_if_hasty();
         self.note_held_tasks();
         Ok(i64::from(id))
+    }
+
+    /// Hands in one task of those that are waited for.
+    fn hand_in_one(
+        &self,
+        number: Option<usize>,
+        flags: u8,
+        ticket: u64,
+        data: &[u8],
+    ) -> Result<()> {
+        let to = match number {
+            Some(number) => self.runtime.plan.tasks().get(number).copied(),
+            None => self.free_task_worker(),
+        };
+        let Some(to) = to else {
+            return Err(Error::new(code::INVALID_PARAMS, "there is no such task worker"));
+        };
+        let id = self.tasks.next_id.get();
+        self.tasks.next_id.set(id.wrapping_add(1));
+        self.post_task(to, id, flags, ticket, data)
     }
 
     /// Puts a task into the inbox of a task worker, or behind those that wait for room there.
@@ -151,6 +184,9 @@ impl Unit {
         if worker.has_ended() || matches!(payload, Payload::Lost) {
             return;
         }
+        if header.flags & flag::COROUTINE != 0 {
+            return self.take_of_list(header, Some(payload));
+        }
         let hook = self.take_hook(header);
         let event = Event::Finish(FinishEvent {
             task: header.session,
@@ -174,8 +210,10 @@ impl Unit {
 
     /// A task will not be done: its task worker died with it in its hands.
     pub(super) fn take_failure(&self, worker: &Worker, header: &Header, payload: &Payload<'_>) {
-        let by: Option<[u8; 2]> = payload.get(..2).and_then(|bytes| bytes.try_into().ok());
-        let by = by.map_or(-1, |bytes| self.worker_of(UnitId(u16::from_ne_bytes(bytes))));
+        if header.flags & flag::COROUTINE != 0 {
+            return self.take_of_list(header, None);
+        }
+        let by = self.failed_by(payload);
         let Some(hook) = self.take_hook(header).filter(|_| !worker.has_ended()) else { return };
         let text = format!("task worker {by} died with task {} in its hands", header.session);
         let event = Event::Finish(FinishEvent {
@@ -188,6 +226,12 @@ impl Unit {
             set_last(&Error::new(code::SERVER_WORKER_TERMINATED, text));
             hook(&event);
         });
+    }
+
+    /// The worker id of the task worker that a failure names.
+    fn failed_by(&self, payload: &Payload<'_>) -> i32 {
+        let by: Option<[u8; 2]> = payload.get(..2).and_then(|bytes| bytes.try_into().ok());
+        by.map_or(-1, |bytes| self.worker_of(UnitId(u16::from_ne_bytes(bytes))))
     }
 
     /// The callback of the task that a message is about, if it waits for its first result.

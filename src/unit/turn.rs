@@ -48,6 +48,7 @@ impl Unit {
     /// Lives: starts children and roles, turns until the unit has ended, takes everything down.
     pub(super) fn live(self: &Rc<Self>, mut events: Loop) -> Result<()> {
         let mut inbox = self.runtime.control.wiring.inbox(self.plan.id.0)?;
+        self.begin_waits()?;
         CURRENT.with(|current| current.replace(Some(Rc::clone(self))));
         let result = self.begin();
         if result.is_ok() {
@@ -249,7 +250,8 @@ impl Unit {
             return true;
         }
         // A worker that leaves alone leaves the rest to its successor.
-        (!self.leaves_alone() || self.parts.are_open.get()) && !self.outbox.borrow().is_held_up()
+        let takes_more = self.parts.are_open.get() || self.awaits_results();
+        (!self.leaves_alone() || takes_more) && !self.outbox.borrow().is_held_up()
     }
 
     fn take_messages(&self, inbox: &mut Inbox) {
