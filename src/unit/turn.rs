@@ -318,10 +318,18 @@ impl Unit {
 
     fn take_message(&self, message: Message<'_>) {
         let header = message.header;
-        let session = SessionId(header.session);
         let Some(kind) = MessageKind::from_number(header.kind) else {
             return self.drop_unknown(header.kind, header.source);
         };
+        self.do_as_told(kind, message);
+        if self.is_counted(kind) {
+            self.note_done();
+        }
+    }
+
+    fn do_as_told(&self, kind: MessageKind, message: Message<'_>) {
+        let header = message.header;
+        let session = SessionId(header.session);
         match (kind, &self.worker, &self.reactor) {
             (MessageKind::Receive, Some(worker), _) => {
                 worker.receive(self, session, header.time, &message.payload, Some(&header));
@@ -381,9 +389,6 @@ impl Unit {
                 reactor.ask_again(self, UnitId(header.source));
             }
             (_, _, _) => self.drop_unknown(header.kind, header.source),
-        }
-        if self.is_counted(kind) {
-            self.note_done();
         }
     }
 
