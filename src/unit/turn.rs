@@ -321,8 +321,7 @@ impl Unit {
     fn take_message(&self, message: Message<'_>) {
         let header = message.header;
         let Some(kind) = MessageKind::from_number(header.kind) else {
-            self.drop_unknown(header.kind, header.source);
-            return;
+            return self.drop_unknown(header.kind, header.source);
         };
         self.do_as_told(kind, message);
         if self.is_counted(kind) {
@@ -385,13 +384,9 @@ impl Unit {
             (MessageKind::Resume, _, Some(reactor)) => {
                 reactor.resume(self, session, header.extra as u8);
             }
-            (MessageKind::TaskResult, Some(worker), _) => {
-                self.take_result(worker, &header, &message.payload);
+            (MessageKind::Task | MessageKind::TaskResult | MessageKind::TaskFailed, _, _) => {
+                self.take_task(kind, &header, &message.payload);
             }
-            (MessageKind::TaskFailed, Some(worker), _) => {
-                self.take_failure(worker, &header, &message.payload);
-            }
-            (MessageKind::Task, _, _) => self.take_task(&header, &message.payload),
             (MessageKind::WorkerReady, _, Some(reactor)) => {
                 reactor.ask_again(self, UnitId(header.source));
             }
@@ -399,10 +394,15 @@ impl Unit {
         }
     }
 
-    fn take_task(&self, header: &Header, payload: &Payload<'_>) {
-        match &self.task {
-            Some(task) => task.run(self, header, payload),
-            None => self.drop_unknown(header.kind, header.source),
+    /// A task, or what has become of one.
+    fn take_task(&self, kind: MessageKind, header: &Header, payload: &Payload<'_>) {
+        match (kind, &self.task, &self.worker) {
+            (MessageKind::Task, Some(task), _) => task.run(self, header, payload),
+            (MessageKind::TaskResult, _, Some(worker)) => self.take_result(worker, header, payload),
+            (MessageKind::TaskFailed, _, Some(worker)) => {
+                self.take_failure(worker, header, payload);
+            }
+            (_, _, _) => self.drop_unknown(header.kind, header.source),
         }
     }
 
