@@ -65,7 +65,7 @@
 // Socket type: datagrams over a Unix socket, the host is a path.
 #define SW_SOCK_UNIX_DGRAM 6
 
-// Added to a socket type with `|`: TLS on a stream, DTLS on UDP.
+// Added to a stream type of socket with `|`: TLS. With other types the start fails.
 #define SW_SSL 512
 
 // Worker status: a callback runs.

@@ -14,7 +14,6 @@ mod later;
 mod levels;
 mod puppet;
 #[path = "users/api.rs"]
-#[allow(dead_code)]
 mod users;
 #[path = "sending/waiting.rs"]
 mod waiting;

@@ -7,6 +7,10 @@ mod common;
 mod handing;
 #[path = "tasks/lives.rs"]
 mod lives;
+#[path = "tasks/others.rs"]
+mod others;
+#[path = "users/api.rs"]
+mod processes;
 mod puppet;
 #[path = "tasks/results.rs"]
 mod results;
@@ -16,6 +20,7 @@ mod storm;
 use common::prelude::*;
 use handing::{tasked, tasked_one};
 use lives::*;
+use others::*;
 use results::*;
 use storm::*;
 
@@ -42,6 +47,9 @@ server_tests! {
     tasks_of_any_size_arrive_and_come_back: tasked;
     a_burst_to_a_sleeping_task_worker_is_accepted_and_done_in_order: tasked_one;
     a_slow_pool_does_not_keep_a_worker_from_its_clients: tasked_one;
+    a_task_of_who_is_no_worker_has_no_answer: one_way;
+    a_storm_leaves_no_memory_behind: tasked_one;
+    a_directory_for_tasks_is_made_or_refused: with_directories;
 
     // What survives whom.
     what_was_in_hand_fails_and_the_rest_is_done: tasked_one, in [Mode::Process, Mode::Base];

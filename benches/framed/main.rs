@@ -2,7 +2,7 @@
 //! and PROCESS mode, beside a raw epoll server in C that does the same.
 //!
 //! `cargo bench --bench framed [-- [--quick] [part of a case's name ...]]`. How it is measured and
-//! what the columns mean stands in the bench `echo`, of which this is a part. `SW_BENCH_ROUNDS` sets
+//! what the columns mean stands in the bench `echo`, whose parts it uses. `SW_BENCH_ROUNDS` sets
 //! the number of rounds. Without `--bench`, as `cargo test` runs it, each server is asked once.
 
 #[path = "../echo/binaries.rs"]

@@ -22,11 +22,16 @@ thread_local! {
     static REPLY: RefCell<Option<Reply>> = const { RefCell::new(None) };
 }
 
+fn handle_of(mark: &u8) -> *mut sw_reply_t {
+    let address: *const u8 = mark;
+    address.cast_mut().cast()
+}
+
 impl Reply {
     /// Runs the function of a command with a place for its answer.
     fn collect(call: impl FnOnce(*mut sw_reply_t) -> bool) -> Option<Vec<u8>> {
         let mark = Box::new(0);
-        let handle = std::ptr::from_ref(mark.as_ref()).cast_mut().cast::<sw_reply_t>();
+        let handle = handle_of(&mark);
         let outer = REPLY.with(|reply| reply.replace(Some(Reply { mark, bytes: None })));
         let is_done = call(handle);
         let reply = REPLY.with(|reply| reply.replace(outer));
@@ -34,7 +39,7 @@ impl Reply {
     }
 
     fn has_handle(&self, handle: *const sw_reply_t) -> bool {
-        std::ptr::eq(std::ptr::from_ref(self.mark.as_ref()).cast(), handle)
+        std::ptr::eq(handle_of(&self.mark), handle)
     }
 }
 

@@ -26,7 +26,7 @@ pub const SW_SOCK_UDP6: c_int = 4;
 pub const SW_SOCK_UNIX_STREAM: c_int = 5;
 /// Socket type: datagrams over a Unix socket, the host is a path.
 pub const SW_SOCK_UNIX_DGRAM: c_int = 6;
-/// Added to a socket type with `|`: TLS on a stream, DTLS on UDP.
+/// Added to a stream type of socket with `|`: TLS. With other types the start fails.
 pub const SW_SSL: c_int = 512;
 
 /// Worker status: a callback runs.

@@ -271,11 +271,12 @@ impl Outbox {
     /// Gives up what waits for units that read no more; how many messages that were.
     pub fn forget(&mut self, is_gone: impl Fn(u16) -> bool) -> usize {
         let mut count = 0;
-        let Self { blocked, routes, pending_bytes, .. } = self;
+        let Self { blocked, routes, pending_bytes, pending_tally, .. } = self;
         blocked.retain(|to| {
             let route = routes.get_mut(usize::from(*to)).filter(|_| is_gone(*to));
             let lost = route.map_or_else(VecDeque::new, |route| std::mem::take(&mut route.pending));
             *pending_bytes -= lost.iter().map(Pending::left).sum::<usize>();
+            *pending_tally -= lost.iter().filter(|lost| lost.is_tallied()).count() as u64;
             count += lost.len();
             lost.is_empty()
         });

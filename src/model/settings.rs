@@ -67,6 +67,27 @@ fn invalid(text: String) -> Error {
     Error::new(code::INVALID_PARAMS, text)
 }
 
+/// Behind a directory for tasks, as far as programs know.
+const TASK_FILE: &str = "/swoole.task.XXXXXX";
+
+/// The directory is made if there is none.
+fn check_directory(path: &str) -> Result<()> {
+    let refused = if !path.starts_with('/') {
+        Some("it is no absolute path".to_owned())
+    } else if path.len() + TASK_FILE.len() > 255 {
+        Some("it is too long".to_owned())
+    } else {
+        std::fs::create_dir_all(path).err().map(|error| error.to_string())
+    };
+    match refused {
+        None => Ok(()),
+        Some(reason) => {
+            log::warn!("task_tmpdir {path:?} is refused: {reason}");
+            Err(invalid(format!("task_tmpdir is refused: {reason}")))
+        }
+    }
+}
+
 /// The most that workers add to a limit of requests, if nothing was said.
 fn grace_of(limit: i64) -> i64 {
     match limit {
@@ -140,6 +161,7 @@ impl Settings {
                 let text = format!("cpu_affinity_ignore {list} leaves none of {cpus} processors");
                 Err(invalid(text))
             }
+            (Name::TaskTmpdir, Value::Text(path)) if !path.is_empty() => check_directory(path),
             _ => Ok(()),
         }
     }

@@ -34,6 +34,9 @@ pub(super) struct Parts {
     order_until_ns: Cell<Option<u64>>,
 }
 
+/// How often a unit looks whether those have ended that it has something for.
+const LOOK_AGAIN_NS: u64 = 20_000_000;
+
 impl Unit {
     /// The unit, a worker, is to leave while the server runs on. It does so after the callback that
     /// runs; what is more urgent counts. Where nobody would replace it, the server ends.
@@ -314,6 +317,10 @@ impl Unit {
         let lost = self.outbox.borrow_mut().forget(has_ended);
         if lost > 0 {
             log::info!("{lost} messages to workers that have ended are left");
+        }
+        if self.outbox.borrow().has_pending() {
+            // Who ends does not ring those that wait for it.
+            self.wake_within(LOOK_AGAIN_NS);
         }
     }
 

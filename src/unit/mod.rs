@@ -249,6 +249,8 @@ pub struct Unit {
     /// When this unit last looked up between two callbacks, and last told others what it had said.
     last_look_ns: Cell<u64>,
     told_others_ns: Cell<u64>,
+    /// When it last took a message.
+    took_at_ns: Cell<u64>,
     /// Events and messages that were taken since then.
     untold: Cell<u32>,
     /// Callbacks for which nothing that is sent is held back.
@@ -371,6 +373,7 @@ impl Unit {
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),
             told_others_ns: Cell::default(),
+            took_at_ns: Cell::default(),
             untold: Cell::default(),
             hasty: Cell::new(turn::HASTY_CALLBACKS),
             log_round: Cell::new(runtime.control.root().log_round()),

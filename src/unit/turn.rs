@@ -37,6 +37,10 @@ const TELL_EVENTS_NS: u64 = 1_000_000;
 const SLOW_NS: u64 = 5_000_000;
 /// So many callbacks after a slow one, and after the start, nothing that is sent is held back.
 pub(super) const HASTY_CALLBACKS: u32 = 64;
+/// So many bytes that went through the shared lane are worth giving its memory back,
+const REST_BYTES: u64 = 1 << 20;
+/// after so long without a message.
+const REST_NS: u64 = 500_000_000;
 /// A process that has lost its root ends with this code.
 const ORPHANED: i32 = 1;
 
@@ -142,11 +146,24 @@ impl Unit {
         if is_busy || is_told || (self.may_take_messages() && !self.is_out_of_work(inbox)) {
             return Some(Duration::ZERO);
         }
+        self.rest(inbox);
         let due_ns = self.agenda.next_due_ns()?;
         // The callbacks of this turn have taken their time.
         let left_ns = due_ns.saturating_sub(clock::monotonic_ns());
         // Rounded up: the loop counts milliseconds, and waking up too early means turning twice.
         Some(Duration::from_millis(left_ns.div_ceil(1_000_000)))
+    }
+
+    /// The unit is about to wait. What a burst has filled goes back to the system some time later.
+    fn rest(&self, inbox: &mut Inbox) {
+        if inbox.used_bytes() < REST_BYTES || self.is_detached.get() {
+            return;
+        }
+        let idle_ns = self.now.get().monotonic_ns.saturating_sub(self.took_at_ns.get());
+        match REST_NS.checked_sub(idle_ns).filter(|left_ns| *left_ns > 0) {
+            Some(left_ns) => self.wake_within(left_ns),
+            None => inbox.give_back(),
+        }
     }
 
     fn take_event(self: &Rc<Self>, ready: Ready) {
@@ -260,6 +277,7 @@ impl Unit {
         }
         if count > 0 {
             inbox.release();
+            self.took_at_ns.set(self.last_look_ns.get());
         }
     }
 
@@ -302,11 +320,18 @@ impl Unit {
 
     fn take_message(&self, message: Message<'_>) {
         let header = message.header;
-        let session = SessionId(header.session);
         let Some(kind) = MessageKind::from_number(header.kind) else {
-            self.drop_unknown(header.kind, header.source);
-            return;
+            return self.drop_unknown(header.kind, header.source);
         };
+        self.do_as_told(kind, message);
+        if self.is_counted(kind) {
+            self.note_done();
+        }
+    }
+
+    fn do_as_told(&self, kind: MessageKind, message: Message<'_>) {
+        let header = message.header;
+        let session = SessionId(header.session);
         match (kind, &self.worker, &self.reactor) {
             (MessageKind::Receive, Some(worker), _) => {
                 worker.receive(self, session, header.time, &message.payload, Some(&header));
@@ -359,27 +384,25 @@ impl Unit {
             (MessageKind::Resume, _, Some(reactor)) => {
                 reactor.resume(self, session, header.extra as u8);
             }
-            (MessageKind::TaskResult, Some(worker), _) => {
-                self.take_result(worker, &header, &message.payload);
+            (MessageKind::Task | MessageKind::TaskResult | MessageKind::TaskFailed, _, _) => {
+                self.take_task(kind, &header, &message.payload);
             }
-            (MessageKind::TaskFailed, Some(worker), _) => {
-                self.take_failure(worker, &header, &message.payload);
-            }
-            (MessageKind::Task, _, _) => self.take_task(&header, &message.payload),
             (MessageKind::WorkerReady, _, Some(reactor)) => {
                 reactor.ask_again(self, UnitId(header.source));
             }
             (_, _, _) => self.drop_unknown(header.kind, header.source),
         }
-        if self.is_counted(kind) {
-            self.note_done();
-        }
     }
 
-    fn take_task(&self, header: &Header, payload: &Payload<'_>) {
-        match &self.task {
-            Some(task) => task.run(self, header, payload),
-            None => self.drop_unknown(header.kind, header.source),
+    /// A task, or what has become of one.
+    fn take_task(&self, kind: MessageKind, header: &Header, payload: &Payload<'_>) {
+        match (kind, &self.task, &self.worker) {
+            (MessageKind::Task, Some(task), _) => task.run(self, header, payload),
+            (MessageKind::TaskResult, _, Some(worker)) => self.take_result(worker, header, payload),
+            (MessageKind::TaskFailed, _, Some(worker)) => {
+                self.take_failure(worker, header, payload);
+            }
+            (_, _, _) => self.drop_unknown(header.kind, header.source),
         }
     }
 

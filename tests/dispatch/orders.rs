@@ -98,16 +98,10 @@ pub fn obey(server: Handle, event: &Event) {
 
 static TICK: AtomicI64 = AtomicI64::new(0);
 
-/// Reports how many workers are idle whenever that changes, from outside of the workers.
+/// Reports how many workers are idle, from outside of the workers.
 fn watch_idle(server: Handle) {
-    let mut last = None;
-    let look = move |_| {
-        let idle = server.stats().expect("it runs").idle_worker_num;
-        if last.replace(idle) != Some(idle) {
-            report!("idle {idle}");
-        }
-    };
-    TICK.store(timers::tick(server, 1, look).expect("a timer"), Ordering::Relaxed);
+    let look = move |_| report!("idle {}", server.stats().expect("it runs").idle_worker_num);
+    TICK.store(timers::tick(server, 5, look).expect("a timer"), Ordering::Relaxed);
 }
 
 /// A server with four workers and these settings, and a port for datagrams at its number.

@@ -80,20 +80,20 @@ pub fn a_connection_stays_with_the_worker_of_its_id(server: &Running) -> Outcome
 /// Waits until so many workers are idle. Who has sent an answer is busy until its callback has
 /// returned, and who still starts has something to do, too.
 fn wait_idle(server: &Running, count: usize) -> Outcome {
-    drop(server.connect()?);
+    server.wait_lines(WORKERS as usize, |line| line.starts_with("worker "), STEP)?;
+    let is_look = |line: &str| line.starts_with("idle ");
+    let looks = || server.lines_so_far().iter().filter(|line| is_look(line)).count();
     let wanted = format!("idle {count}");
     let end = Instant::now() + STEP;
     loop {
-        let lines = server.lines_so_far();
-        let last = lines.iter().rfind(|line| line.starts_with("idle "));
-        if last == Some(&wanted) {
+        // The first of them may have been under way before.
+        let seen = server.wait_lines(looks() + 2, is_look, STEP)?;
+        if seen.last() == Some(&wanted) {
             return Ok(());
         }
         if Instant::now() > end {
-            return Err(format!("never {wanted}: {last:?}").into());
+            return Err(format!("never {wanted}: {:?}", seen.last()).into());
         }
-        // It is reported when it changes.
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

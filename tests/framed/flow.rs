@@ -155,7 +155,7 @@ pub fn half_a_message_outlives_the_worker(server: &Running) -> Outcome {
     assert_eq!(ask(&mut lab.puppet, "reload")?, "true");
     server.wait_lines(4, |line| line.starts_with("worker "), STEP)?;
     client.send(second)?;
-    expect(&mut client, &[bytes.clone()])?;
+    expect(&mut client, std::slice::from_ref(&bytes))?;
     let (_, successor, _) = who(&mut client, "length")?;
     assert_ne!(pid, successor);
     Ok(())

@@ -252,7 +252,8 @@ fn add(server: Handle, host: &str, kind: i32, speech: &Speech) -> *mut sw_port_t
         assert!(sw_port_set_length_func(port, function, 77 as *mut c_void));
     }
     let callback = receive as fn(Handle, &Event) as *mut c_void;
-    assert!(sw_port_on(port, c"receive".as_ptr(), Some(api::call_back), callback));
+    let event = CString::new("receive").expect("no NUL");
+    assert!(sw_port_on(port, event.as_ptr(), Some(api::call_back), callback));
     port
 }
 

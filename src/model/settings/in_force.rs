@@ -119,6 +119,9 @@ impl Settings {
         if !self.text(Name::AdminServer).is_empty() {
             warnings.push("admin_server is not offered, the setting is ignored".to_owned());
         }
+        if self.int(Name::SslMethod) != 0 {
+            warnings.push("ssl_method has no meaning any more, see ssl_protocols".to_owned());
+        }
         InForce {
             worker_count,
             task_worker_count,

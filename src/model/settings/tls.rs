@@ -88,8 +88,16 @@ impl Settings {
             ca_file: path(&self.text(Name::SslCafile)),
             ca_path: path(&self.text(Name::SslCapath)),
             has_tickets: is_on(Name::SslSessionTickets),
-            protocols_inside: Vec::new(),
+            protocols_inside: self.protocols_inside(),
         })
+    }
+
+    /// What may be spoken inside, best first, where that is asked.
+    fn protocols_inside(&self) -> Vec<Vec<u8>> {
+        let has_http2 = self.int(Name::OpenHttp2Protocol) != 0;
+        let has_http = has_http2 || self.int(Name::OpenHttpProtocol) != 0;
+        let offered = [(has_http2, &b"h2"[..]), (has_http, b"http/1.1")];
+        offered.iter().filter(|row| row.0).map(|row| row.1.to_vec()).collect()
     }
 
     /// Refuses what has changed since `before` and cannot be used on a TLS port.
@@ -223,6 +231,13 @@ mod tests {
             ..TlsSettings::default()
         };
         assert_eq!(blank().tls(), Ok(defaults));
+        let inside = |name| {
+            let mut settings = blank();
+            settings.set_text(name, "true").unwrap();
+            settings.tls().unwrap().protocols_inside
+        };
+        assert_eq!(inside("open_http_protocol"), [b"http/1.1".to_vec()]);
+        assert_eq!(inside("open_http2_protocol"), [b"h2".to_vec(), b"http/1.1".to_vec()]);
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub(super) const ROWS: &[Row] = &[
         &["task_tmpdir"],
         Kind::Path,
         Default::Text(""),
-        "Payloads stay in memory, whatever their size.",
+        "An absolute path, made if it is missing. Nothing is put there: payloads stay in memory, \
+         whatever their size.",
     )
     .stored(),
     row(

@@ -153,5 +153,6 @@ pub(super) const ROWS: &[Row] = &[
         Default::Int(0),
         "Has no meaning any more.",
     )
-    .per_port(),
+    .per_port()
+    .warned(),
 ];
