@@ -129,7 +129,11 @@ impl Control {
         let retired = layout.array::<RetiredSends>(port_count);
         let tasks = layout.array::<TaskRecord>(count);
         let task_root = layout.array::<TaskRoot>(1);
-        let open_limit = if settings.is_task_async { OPEN_LIMIT } else { 0 };
+        let open_limit = match settings.is_task_async {
+            true => OPEN_LIMIT,
+            // A task of the message queue that is in hand stands nowhere else.
+            false => usize::from(settings.task_queue_key.is_some()),
+        };
         let open_tasks = layout.array::<OpenTask>(plan.tasks().len() * open_limit);
         let connections = TableArea::<Connection>::new(&mut layout, slot_count(plan, settings));
         let has_tasks = !plan.tasks().is_empty();

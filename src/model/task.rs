@@ -6,6 +6,8 @@ use crate::shm::{shared_record, Counter};
 
 /// What stands in the flags of a task. The numbers are those of the C interface.
 pub mod flag {
+    /// The payload travels in a file.
+    pub const TEMPORARY_FILE: u8 = 1;
     /// Whoever handed it in goes on.
     pub const NONBLOCK: u8 = 4;
     /// A callback of this one task takes the result.
@@ -43,6 +45,8 @@ shared_record! {
         pub turn: AtomicU32,
         /// The second in which somebody last said that no task worker is idle.
         pub told_at_s: AtomicU64,
+        /// Tasks that were put into the message queue. Whoever does that raises it.
+        pub queued: AtomicU64,
         /// Tasks that were lost in the memory of units that have died.
         pub lost: AtomicU64,
     }

@@ -71,7 +71,7 @@ impl Unit {
     }
 
     /// What the unit was told by its parent.
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         self.record().map_or(Command::Run, |record| record.command())
     }
 
@@ -106,7 +106,7 @@ impl Unit {
         self.become_quiet(!inbox.is_empty());
         self.look_for_parts(inbox);
         let has_ended = match self.command() {
-            Command::Finish => self.finish(!inbox.is_empty()),
+            Command::Finish => self.finish(!inbox.is_empty() || self.has_queued_tasks()),
             Command::Run | Command::Quiesce if self.leaves_alone() && self.is_in_doubt() => false,
             Command::Run | Command::Quiesce if self.leaves_alone() => {
                 if self.is_past_finish_deadline()

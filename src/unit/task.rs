@@ -52,6 +52,21 @@ impl TaskWorker {
         self.done.get()
     }
 
+    /// Runs a task of the message queue. It is nowhere else any more, so it is noted first: who
+    /// handed it in has to hear of it when this worker dies.
+    pub(super) fn run_queued(&self, unit: &Unit, header: &Header, data: &[u8]) {
+        let row =
+            unit.runtime.control.open_task(unit.plan.id, unit.runtime.control.open_limit() - 1);
+        let row = row.filter(|_| header.flags & flag::NO_REPLY == 0);
+        if let Some(row) = row {
+            row.fill(header.source, header.flags, header.session, header.extra);
+        }
+        self.run(unit, header, &Payload::Borrowed(data));
+        if let Some(row) = row {
+            row.clear();
+        }
+    }
+
     /// Runs one task.
     pub(super) fn run(&self, unit: &Unit, header: &Header, payload: &Payload<'_>) {
         if matches!(payload, Payload::Lost) {
