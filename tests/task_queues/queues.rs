@@ -3,7 +3,7 @@
 use super::serving::prepare;
 use super::tasks::{data_of, given};
 use crate::common::prelude::*;
-use crate::puppet::life::{end, wait_for_lines, wait_for_log};
+use crate::puppet::life::{end, wait_for_end, wait_for_lines, wait_for_log};
 use crate::puppet::{self, ask, ask_until, connect_to, number, pid_of, Gate};
 use swoole::ipc::Header;
 use swoole::model::packet;
@@ -74,7 +74,7 @@ pub fn refused(setup: &Setup) -> Outcome {
 
 pub fn a_task_that_is_answered_later_needs_another_mode(server: &Running) -> Outcome {
     wait_for_lines(server, 2, "start: 509")?;
-    Ok(())
+    wait_for_end(server)
 }
 
 fn waits_come_back(server: &Running) -> Outcome {
@@ -187,10 +187,10 @@ pub fn what_was_not_done_is_done_by_the_next_run(server: &Running) -> Outcome {
         assert_eq!(ask(&mut client, &format!("give 0 echo {id}"))?, id.to_string());
     }
     assert_eq!(queue.0.waiting()?.messages, 5);
-    server.signal(libc::SIGTERM)?;
-    server.wait_line(|line| line.starts_with("stop 0 "), STEP)?;
+    server.signal(libc::SIGKILL)?;
+    server.wait_exit(STEP)?;
+    server.assert_nothing_left()?;
     drop(held);
-    end(server)?;
     let next = server.spawn_beside()?;
     wait_for_lines(&next, 5, "task ")?;
     wait_for_lines(&next, 1, "task 5 from -1 flags 132 in 2: echo 5")?;
