@@ -313,6 +313,9 @@ server_tests! {
 
     every_process_closes_and_the_bound_worker_hears_it: serve_everywhere;
     a_reset_by_another_process_cuts_what_waits: serve_everywhere;
+    // Elsewhere only the owner of a connection closes it.
+    a_reset_that_comes_to_another_worker_waits_for_the_close_callback:
+        closing_slowly, in [Mode::Process];
 
     // Elsewhere nothing waits for a worker.
     a_worker_that_takes_nothing_is_not_given_more_than_the_limit: crowded, in [Mode::Process];
