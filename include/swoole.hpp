@@ -104,15 +104,8 @@ void run_once(void *function, Arguments &&...arguments) {
 // What is called by the timers and descriptors of this thread, by their number.
 using by_number = std::unordered_map<int64_t, kept>;
 
-inline by_number &timers() {
-    thread_local by_number all;
-    return all;
-}
-
-inline by_number &descriptors() {
-    thread_local by_number all;
-    return all;
-}
+inline by_number &timers() { thread_local by_number all; return all; }
+inline by_number &descriptors() { thread_local by_number all; return all; }
 
 // Holds it while it is called: it may be cleared meanwhile.
 inline kept hold(const by_number &all, int64_t number) {
@@ -209,6 +202,10 @@ public:
     }
     bool finish(std::string_view data) const {
         return sw_server_finish(server_, data.data(), data.size());
+    }
+    // `worker_id` and `task_id` are those of the task.
+    bool finish_task(int worker_id, int64_t task_id, std::string_view data) const {
+        return sw_server_finish_task(server_, worker_id, task_id, data.data(), data.size());
     }
     std::optional<buffer> taskwait(std::string_view data, double timeout = 0.5,
                                    int task_worker = -1) const {
