@@ -234,6 +234,37 @@ fn the_list_of_chapters_is_complete(chapters: &[PathBuf]) -> Checked {
     Ok(())
 }
 
+/// The pages that `make docs` makes a web site of, all but the site itself, which needs mdBook.
+fn the_site_has_every_function_and_its_links_lead_somewhere() -> Checked {
+    let site = folder().join("site");
+    let made = Command::new("sh")
+        .arg(root().join("scripts/docs"))
+        .arg("--sources")
+        .arg(&site)
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !made.status.success() {
+        return Err(String::from_utf8_lossy(&made.stderr).into_owned());
+    }
+    let functions = text_of(&site.join("reference/functions.md"));
+    let face = text_of(&root().join("include/swoole.hpp"));
+    let calls = face.split(|c: char| !(c.is_ascii_alphanumeric() || "_(".contains(c)));
+    for name in calls.filter_map(|word| word.strip_suffix('(')).filter(|it| it.starts_with("sw_")) {
+        let (_, entry) = functions
+            .split_once(&format!("\n## `{name}`\n"))
+            .ok_or(format!("{name} is missing"))?;
+        let entry = entry.split("\n## ").next().unwrap_or(entry);
+        if !entry.contains(&format!("{name}(")) || !entry.contains("\nErrors: ") {
+            return Err(format!("{name} is not described: {entry}"));
+        }
+    }
+    for page in ["SUMMARY.md", "settings.md", "guide/README.md", "guide/deployment.md"] {
+        let path = site.join(page);
+        every_link_leads_somewhere(&path, &text_of(&path))?;
+    }
+    Ok(())
+}
+
 fn trial(name: String, body: impl FnOnce() -> Checked + Send + 'static) -> Trial {
     Trial::test(name, move || body().map_err(Into::into))
 }
@@ -245,8 +276,11 @@ fn main() -> ExitCode {
         .filter(|path| path.extension().is_some_and(|end| end == "md"))
         .collect();
     chapters.sort();
-    let mut trials =
-        vec![trial("the_checks_see_what_is_wrong".into(), the_checks_see_what_is_wrong)];
+    let site = the_site_has_every_function_and_its_links_lead_somewhere;
+    let mut trials = vec![
+        trial("the_checks_see_what_is_wrong".into(), the_checks_see_what_is_wrong),
+        trial("the_site_has_every_function_and_its_links_lead_somewhere".into(), site),
+    ];
     for path in &chapters {
         let chapter = text_of(path);
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
