@@ -176,8 +176,7 @@ impl Settings {
                 .filter(|most| *most < U32_MAX)
                 .map(|most| most as u64),
             package_max_length: self.package_max_length() as u64,
-            task_queue_key: matches!(self.int(Name::TaskIpcMode), 2 | 3)
-                .then_some(self.int(Name::MessageQueueKey)),
+            task_queue_key: self.task_queue_key(),
             keeps_task_target: self.int(Name::TaskIpcMode) < 3,
             task_folder: self.text(Name::TaskTmpdir),
             is_task_async: self.int(Name::TaskEnableCoroutine) != 0
@@ -187,6 +186,10 @@ impl Settings {
             is_reload_async: self.int(Name::ReloadAsync) != 0,
             warnings,
         }
+    }
+
+    fn task_queue_key(&self) -> Option<i64> {
+        matches!(self.int(Name::TaskIpcMode), 2 | 3).then_some(self.int(Name::MessageQueueKey))
     }
 
     fn worker_count(&self, warnings: &mut Vec<String>) -> i64 {
