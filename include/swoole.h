@@ -2018,10 +2018,10 @@ bool sw_server_taskwait(sw_server_t *server,
 //
 // Returns: how many were answered; -1 on an error, `results` are empty then.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one could
-// be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is
-// 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced), SW_ERROR_WRONG_OPERATION
-// (not running).
+// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one
+// could be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or
+// `task_worker_num` is 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced),
+// SW_ERROR_WRONG_OPERATION (not running).
 //
 // Where: in callbacks of event workers.
 //
@@ -2049,10 +2049,10 @@ int sw_server_task_wait_multi(sw_server_t *server,
 //
 // Returns: true if the tasks are handed in; if not, `on_done` is never called.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one could
-// be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is
-// 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced), SW_ERROR_WRONG_OPERATION
-// (not running, or the worker has stopped).
+// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one
+// could be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or
+// `task_worker_num` is 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced),
+// SW_ERROR_WRONG_OPERATION (not running, or the worker has stopped).
 //
 // Where: in callbacks of event workers.
 //
