@@ -125,7 +125,7 @@ impl Settings {
             task_worker_count,
             reactor_count,
             is_single_thread: self.int(Name::SingleThread) != 0,
-            max_connection: self.max_connection(worker_count, &mut warnings),
+            max_connection: self.max_connection(worker_count + task_worker_count, &mut warnings),
             log_file: self.text(Name::LogFile),
             log_level: self.int(Name::LogLevel) as u8,
             log_date_format: self.text(Name::LogDateFormat),
@@ -215,9 +215,9 @@ impl Settings {
         wanted.min(worker_count)
     }
 
-    fn max_connection(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
+    fn max_connection(&self, process_count: i64, warnings: &mut Vec<String>) -> i64 {
         let limit = self.machine.descriptor_limit;
-        let least = worker_count * 2 + 32 + self.machine.port_descriptor;
+        let least = process_count * 2 + 32 + self.machine.port_descriptor;
         match self.int(Name::MaxConnection) {
             0 => DEFAULT_CONNECTIONS.min(limit),
             wanted if wanted > CONNECTION_CEILING.min(limit) => {
