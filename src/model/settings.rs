@@ -272,7 +272,8 @@ impl Settings {
             Name::HeartbeatIdleTime => {
                 let (mut interval_s, mut idle_time_s) =
                     (in_force.heartbeat_check_interval_s, port.heartbeat_idle_time_s);
-                complete_heartbeat(&mut interval_s, &mut [&mut idle_time_s]);
+                let is_kept = in_force.keeps_heartbeat_interval;
+                complete_heartbeat(&mut interval_s, is_kept, &mut [&mut idle_time_s]);
                 Value::Int(idle_time_s as i64)
             }
             name => self.value(name),
