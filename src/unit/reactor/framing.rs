@@ -329,6 +329,21 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_is_told_what_was_given_and_the_manager_is_not() {
+        let (unit, session, mut far) = connected(&[("dispatch_mode", "1"), ("worker_num", "2")]);
+        let reactor = unit.reactor.as_ref().unwrap();
+        far.write_all(b"one").unwrap();
+        reactor.read(&unit, session, true);
+        let unread = |id: UnitId| unit.outbox.borrow().unread_bytes(id.0);
+        let plan = &unit.runtime.plan;
+        for (id, is_told) in [(plan.manager().unwrap(), false), (plan.workers()[1], true)] {
+            let before = unread(id);
+            reactor.ask_again(&unit, id);
+            assert_eq!(unread(id) > before, is_told);
+        }
+    }
+
+    #[test]
     fn a_peer_that_reads_nothing_is_not_told_for_ever() {
         let given = [("open_http_protocol", "true"), ("socket_buffer_size", "1000")];
         let (unit, session, mut far) = connected(&given);
