@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod arrival;
+mod certificates;
 mod command;
 mod control;
 mod counting;
