@@ -147,7 +147,7 @@ impl Worker {
     pub(super) fn connect(&self, unit: &Unit, session: SessionId, certificate: &[u8]) {
         if let Session::Open(record) = route::find(&unit.runtime.control.connections, session) {
             if !certificate.is_empty() {
-                self.certificates.borrow_mut().insert(session, certificate.into());
+                self.keep_certificate(unit, session, certificate);
             }
             self.raise_of(unit, record, EventKind::Connect, connection_event(record, session));
         }
@@ -349,6 +349,19 @@ impl Worker {
         }
     }
 
+    /// A rule of the program may have another worker close the connection, and nobody tells this
+    /// one: where there is no room, those of connections that are gone are forgotten first.
+    fn keep_certificate(&self, unit: &Unit, session: SessionId, certificate: &[u8]) {
+        let mut certificates = self.certificates.borrow_mut();
+        if certificates.len() == certificates.capacity() {
+            let connections = &unit.runtime.control.connections;
+            certificates.retain(|session, _| connections.contains(session.0));
+            let count = certificates.len();
+            certificates.reserve(count + 1);
+        }
+        certificates.insert(session, certificate.into());
+    }
+
     fn forget_certificate(&self, session: SessionId) {
         let mut certificates = self.certificates.borrow_mut();
         if !certificates.is_empty() {
@@ -452,7 +465,8 @@ impl Unit {
     /// The certificate of the peer of a connection, as PEM, where its connect callback has run.
     pub fn certificate_of(&self, session: SessionId) -> Option<Vec<u8>> {
         let certificates = self.worker.as_ref()?.certificates.borrow();
-        certificates.get(&session).map(|certificate| certificate.to_vec())
+        let is_there = self.runtime.control.connections.contains(session.0);
+        certificates.get(&session).filter(|_| is_there).map(|certificate| certificate.to_vec())
     }
 
     /// The id of the worker that this unit is.
