@@ -751,6 +751,22 @@ typedef bool (*sw_command_fn_t)(sw_server_t *server,
                                 sw_reply_t *reply,
                                 void *user_data);
 
+// Bytes that belong to whoever hands them over.
+typedef struct {
+    // The bytes; NULL if there are none.
+    const uint8_t *data;
+    // How many bytes `data` holds.
+    size_t len;
+} sw_bytes_t;
+
+// What is called once with the results of a list of tasks: `results[i]` is that of task `i`, with
+// `data` NULL where there is none. The bytes are valid until the callback returns. `user_data` is
+// that of the call which handed the list in.
+typedef void (*sw_tasks_done_fn_t)(sw_server_t *server,
+                                   const sw_bytes_t *results,
+                                   size_t count,
+                                   void *user_data);
+
 // A timer has fired; the id is its own.
 typedef void (*sw_timer_fn_t)(int64_t timer_id, void *user_data);
 
@@ -1924,6 +1940,98 @@ int64_t sw_server_task(sw_server_t *server,
 //
 // Memory: the bytes are copied.
 bool sw_server_finish(sw_server_t *server, const void *data, size_t len);
+
+// Hands in a task and waits for its first answer. The worker handles nothing else meanwhile; what
+// it has sent before leaves. A later answer, or one that comes too late, is dropped, and the log
+// says that the task has expired; it never ends another wait. The event "finish" is not raised.
+//
+// - `server`: the server.
+// - `data`: the bytes; NULL only if `len` is 0.
+// - `len`: how many; any number below 4 GiB.
+// - `timeout`: seconds, also parts of them, 0.001 at least; 0 or less for no limit, then a task
+//   that is never answered keeps the worker for ever. 0.5 is usual.
+// - `task_worker`: 0 to `task_worker_num` - 1, or -1 for one that has nothing to do, if there is
+//   one.
+// - `result`: takes the answer. That of an empty one is not NULL; without an answer it is empty.
+//
+// Returns: true if there was an answer in time, of whatever length.
+//
+// Errors: SW_ERROR_TASK_TIMEOUT (the time is up; the task is done all the same),
+// SW_ERROR_SERVER_WORKER_TERMINATED (the task worker died with the task in its hands, or this
+// worker has been replaced), SW_ERROR_INVALID_PARAMS (no such task worker, NULL, NaN),
+// SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is 0),
+// SW_ERROR_TASK_PACKAGE_TOO_BIG, SW_ERROR_QUEUE_FULL (no memory is left to keep it),
+// SW_ERROR_WRONG_OPERATION (not running).
+//
+// Where: in callbacks of event workers.
+//
+// Memory: the bytes are copied; the result is given back by sw_buffer_free.
+bool sw_server_taskwait(sw_server_t *server,
+                        const void *data,
+                        size_t len,
+                        double timeout,
+                        int task_worker,
+                        sw_buffer_t *result);
+
+// Hands in several tasks, each to a task worker that has nothing to do, if there is one, and waits
+// until each is answered or the time is up. The worker handles nothing else meanwhile, see
+// sw_server_taskwait. Answers that come too late are dropped.
+//
+// - `server`: the server.
+// - `tasks`: `count` of them; NULL only if `count` is 0.
+// - `count`: 0 to 1024.
+// - `timeout`: seconds for all of them together, as for sw_server_taskwait.
+// - `results`: takes `count` answers, in the order of the tasks; `data` is NULL where there is
+//   none, also because a task worker died, and not NULL for an empty one. NULL only if `count` is
+//   0.
+//
+// Returns: how many were answered; -1 on an error, `results` are empty then.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one could
+// be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is
+// 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced), SW_ERROR_WRONG_OPERATION
+// (not running).
+//
+// Where: in callbacks of event workers.
+//
+// Memory: the bytes are copied; each result is given back by sw_buffer_free.
+int sw_server_task_wait_multi(sw_server_t *server,
+                              const sw_bytes_t *tasks,
+                              size_t count,
+                              double timeout,
+                              sw_buffer_t *results);
+
+// Hands in several tasks, as sw_server_task_wait_multi does, and returns at once. The worker goes
+// on, and calls `on_done` once when each task is answered or the time is up. Any number of lists
+// may be under way. Answers that come too late are dropped, and the log says that the task has
+// expired.
+//
+// A worker that leaves in order waits for its lists, as for its timers, for `max_wait_time` at
+// most. Where it is ended by force `on_done` is not called.
+//
+// - `server`: the server.
+// - `tasks`: `count` of them; NULL only if `count` is 0.
+// - `count`: 0 to 1024.
+// - `timeout`: seconds for all of them together, as for sw_server_taskwait.
+// - `on_done`: what takes the results, see sw_tasks_done_fn_t.
+// - `user_data`: handed to `on_done` as it is; may be NULL.
+//
+// Returns: true if the tasks are handed in; if not, `on_done` is never called.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one could
+// be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is
+// 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced), SW_ERROR_WRONG_OPERATION
+// (not running, or the worker has stopped).
+//
+// Where: in callbacks of event workers.
+//
+// Memory: the bytes are copied; `user_data` must live until `on_done` was called.
+bool sw_server_task_co(sw_server_t *server,
+                       const sw_bytes_t *tasks,
+                       size_t count,
+                       double timeout,
+                       sw_tasks_done_fn_t on_done,
+                       void *user_data);
 
 // Calls the program again and again, on a grid that begins now. Points of the grid that pass while
 // the callback runs are left out.

@@ -43,6 +43,7 @@ server_tests! {
     what_a_slow_client_does_not_take_waits: with_a_large_buffer;
     reading_begins_when_a_connection_is_confirmed: delayed;
     other_programs_get_along: plain;
+    curl_talks_to_a_port_that_cuts_requests: with_requests;
     a_session_is_resumed_in_every_worker: with_tickets;
     a_name_chooses_the_certificate: with_names;
     clients_without_a_good_certificate_are_never_seen: verifying;

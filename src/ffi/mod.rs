@@ -51,6 +51,7 @@ pub mod command;
 pub mod status;
 
 pub mod task;
+pub mod task_waits;
 
 pub mod timer;
 

@@ -13,11 +13,12 @@ use crate::os::eventfd::EventFd;
 use crate::os::{clock, futex};
 use crate::shm::{Line, Place, Shared};
 
-/// Counts the calls to a unit that a lane has room again, for one that waits for nothing else.
+/// Counts the calls to a unit, for one that waits for nothing else: a lane has room again, or there
+/// is something in its answer box.
 #[repr(C)]
 #[derive(Default)]
 pub struct RoomCalls {
-    /// Raised by the readers of the unit's lanes. Release and acquire: the freed memory is seen.
+    /// Raised by whoever calls. Release and acquire: the memory that was freed is seen.
     count: Line<AtomicU32>,
 }
 
@@ -44,18 +45,23 @@ impl Doorbell {
 
     /// Wakes the unit because a lane that it writes has room again.
     pub fn ring_for_room(&self) -> io::Result<()> {
-        self.calls.count.fetch_add(1, Ordering::Release);
         self.fd.ring();
+        self.call()
+    }
+
+    /// Wakes the unit if it sleeps for a call, and not if it is in its loop.
+    pub fn call(&self) -> io::Result<()> {
+        self.calls.count.fetch_add(1, Ordering::Release);
         futex::wake(&self.calls.count, u32::MAX).map(drop)
     }
 
-    /// How often the unit was called for room so far.
-    pub fn room_calls(&self) -> u32 {
+    /// How often the unit was called so far.
+    pub fn calls(&self) -> u32 {
         self.calls.count.load(Ordering::Acquire)
     }
 
     /// Sleeps until there was a call beyond `seen`; false when the deadline has come first.
-    pub fn wait_for_room(&self, seen: u32, deadline_ns: u64) -> bool {
+    pub fn wait_for_call(&self, seen: u32, deadline_ns: u64) -> bool {
         let left_ns = deadline_ns.saturating_sub(clock::monotonic_ns());
         if left_ns == 0 {
             return false;

@@ -273,6 +273,11 @@ impl Inbox {
         }
     }
 
+    /// Which of the inboxes it is.
+    pub fn number(&self) -> u16 {
+        self.ends.unit
+    }
+
     /// Bytes that are published and not handed out, headers included.
     pub fn unread_bytes(&self) -> u64 {
         self.wiring.unread_bytes(self.ends.unit)

@@ -348,6 +348,16 @@ impl Outbox {
         })
     }
 
+    /// As [`Outbox::wait_for`], and only as long as that is wanted; when it is not any more, this unit
+    /// is called.
+    pub fn wait_while(&mut self, to: u16, deadline_ns: u64, is_wanted: impl Fn() -> bool) -> bool {
+        let is_over = |outbox: &mut Self| {
+            outbox.flush();
+            !outbox.is_blocked(to) || !is_wanted()
+        };
+        self.wait_until(deadline_ns, is_over) && !self.is_blocked(to)
+    }
+
     /// Leaves this unit's own lanes to its successor: waits until they are published and read, so
     /// that nothing sent later overtakes them, and uses the shared lanes from then on. What waits
     /// for room in a shared lane goes on waiting there. False: the deadline (monotonic, in ns) came
@@ -372,12 +382,12 @@ impl Outbox {
 
     fn wait_until(&mut self, deadline_ns: u64, mut is_done: impl FnMut(&mut Self) -> bool) -> bool {
         loop {
-            let calls = self.wiring.bell(self.unit).map_or(0, |bell| bell.room_calls());
+            let calls = self.wiring.bell(self.unit).map_or(0, |bell| bell.calls());
             if is_done(self) {
                 return true;
             }
             let bell = self.wiring.bell(self.unit);
-            if !bell.is_some_and(|bell| bell.wait_for_room(calls, deadline_ns)) {
+            if !bell.is_some_and(|bell| bell.wait_for_call(calls, deadline_ns)) {
                 return false;
             }
         }

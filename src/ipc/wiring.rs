@@ -3,6 +3,10 @@
 //! Every unit has one shared lane, which all may write to, and a lane of its own from each unit
 //! that the plan names. A unit reads through one [`Inbox`] and writes through one [`Outbox`];
 //! both are made after the fork, by the unit itself, and a successor simply makes them again.
+//!
+//! A unit that waits for answers and for nothing else has a second inbox for these, its answer box,
+//! with a number behind those of the units. Its bell is the word that the unit sleeps on while it
+//! waits, the one by which it is called for room, so that one sleep ends by either.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -38,7 +42,10 @@ unsafe impl Shared for UnitWords {}
 
 /// Where everything lies in the region.
 pub struct WiringPlan {
+    /// Units and answer boxes.
     units: usize,
+    /// Whose the answer boxes are, which have the last numbers.
+    boxes: Vec<u16>,
     /// Source and target of each lane that has one writer.
     lanes: Vec<(u16, u16)>,
     lane_bytes: usize,
@@ -57,7 +64,8 @@ pub struct WiringPlan {
 impl WiringPlan {
     /// Plans the inboxes of `units` units. `lanes` lists source and target of each lane that is one
     /// unit's own; capacities are in bytes for each lane and rounded up to a power of two. That of
-    /// the shared lane of a unit is `shared_capacity` of its number.
+    /// the shared lane of a unit is `shared_capacity` of its number. `boxes` lists the units that
+    /// have an answer box; that of the first has the number `units`, and so on.
     ///
     /// # Errors
     ///
@@ -66,11 +74,13 @@ impl WiringPlan {
     pub fn new(
         layout: &mut Layout,
         units: usize,
+        boxes: &[u16],
         lanes: &[(u16, u16)],
         lane_capacity: usize,
         shared_capacity: impl Fn(u16) -> usize,
     ) -> Result<Self> {
         check(units, lanes)?;
+        let units = units + boxes.len();
         let lane_bytes = capacity_for(lane_capacity);
         let mut shared_bytes = 0_usize;
         let place = |unit: usize| {
@@ -82,6 +92,7 @@ impl WiringPlan {
         let shared: Vec<(usize, usize)> = (0..units).map(place).collect();
         Ok(Self {
             units,
+            boxes: boxes.to_vec(),
             lanes: lanes.to_vec(),
             lane_bytes,
             shared,
@@ -161,7 +172,9 @@ impl Wiring {
         let turns = region.view(&plan.turns);
         turns.iter().try_for_each(|turn| turn.lock().init())?;
         let calls = region.view(&plan.room_calls);
-        let bells = (0..plan.units).filter_map(|unit| calls.place(unit)).map(Doorbell::new);
+        let bells = (0..plan.units - plan.boxes.len())
+            .filter_map(|unit| calls.place(unit))
+            .map(Doorbell::new);
         let (incoming, outgoing) = ends(&plan);
         let shape = Shape {
             bells: bells.collect::<Result<_>>()?,
@@ -178,8 +191,8 @@ impl Wiring {
         Ok(Self { shape: Arc::new(shape) })
     }
 
-    /// How many units there are.
-    pub fn unit_count(&self) -> usize {
+    /// How many inboxes there are.
+    fn inbox_count(&self) -> usize {
         self.shape.plan.units
     }
 
@@ -190,9 +203,37 @@ impl Wiring {
 
     /// Wakes a unit, asleep or not. Safe in a signal handler.
     pub fn ring(&self, unit: u16) {
-        if let Some(bell) = self.bell(unit) {
-            bell.ring();
+        match self.bell(unit) {
+            Some(bell) => bell.ring(),
+            None => self.call_owner(unit),
         }
+    }
+
+    /// Wakes the unit that sleeps at an answer box.
+    fn call_owner(&self, number: u16) {
+        let index = usize::from(number).checked_sub(self.shape.bells.len());
+        let owner = index.and_then(|index| self.shape.plan.boxes.get(index));
+        let bell = owner.and_then(|owner| self.bell(*owner));
+        if let Some(Err(cause)) = bell.map(Doorbell::call) {
+            log::warn!("a unit that waits for an answer could not be woken: {cause}");
+        }
+    }
+
+    /// The number of a unit's answer box, `None` if it has none.
+    pub fn answer_box(&self, unit: u16) -> Option<u16> {
+        let index = self.shape.plan.boxes.iter().position(|owner| *owner == unit)?;
+        u16::try_from(self.shape.bells.len() + index).ok()
+    }
+
+    /// How often a unit was called so far: for room, or to its answer box.
+    pub fn calls(&self, unit: u16) -> u32 {
+        self.bell(unit).map_or(0, Doorbell::calls)
+    }
+
+    /// Sleeps until the unit is called beyond `seen`; false if the deadline (monotonic, in ns) has
+    /// come first.
+    pub fn wait_for_call(&self, unit: u16, seen: u32, deadline_ns: u64) -> bool {
+        self.bell(unit).is_some_and(|bell| bell.wait_for_call(seen, deadline_ns))
     }
 
     /// Bytes that wait in a unit's inbox, headers included, seen from anywhere.
@@ -204,7 +245,7 @@ impl Wiring {
     /// Those of them that lie in lanes of one writer.
     pub fn unread_own_bytes(&self, unit: u16) -> u64 {
         let incoming = self.shape.incoming.get(usize::from(unit)).into_iter().flatten();
-        let lanes = incoming.map(|end| self.unit_count() + end.lane);
+        let lanes = incoming.map(|end| self.inbox_count() + end.lane);
         lanes.filter_map(|lane| self.shape.lane_words.get(lane)).map(LaneWords::unread_bytes).sum()
     }
 
@@ -314,10 +355,10 @@ impl Wiring {
     ///
     /// `INVALID_PARAMS` for a unit that is none.
     pub fn outbox_shared_only(&self, unit: u16) -> Result<Outbox> {
-        if usize::from(unit) >= self.unit_count() {
+        if usize::from(unit) >= self.inbox_count() {
             return Err(no_unit(unit));
         }
-        let targets = 0..self.unit_count() as u16;
+        let targets = 0..self.inbox_count() as u16;
         let lanes: Option<Vec<_>> = targets.map(|to| self.shared_writer(unit, to)).collect();
         // The number only has to be another one each time.
         let writer = self.shape.writers.first().map(|count| count.fetch_add(1, Ordering::Relaxed));
@@ -347,7 +388,7 @@ impl Wiring {
     }
 
     fn lane_words_of(&self, lane: usize) -> Option<crate::shm::Place<LaneWords>> {
-        self.shape.lane_words.place(self.unit_count() + lane)
+        self.shape.lane_words.place(self.inbox_count() + lane)
     }
 
     fn ring_of(&self, lane: usize) -> Option<Bytes> {

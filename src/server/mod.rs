@@ -15,6 +15,7 @@ mod sending;
 mod stats_file;
 pub mod status;
 pub mod task;
+pub mod task_waits;
 pub mod timer;
 
 use std::os::fd::AsRawFd;

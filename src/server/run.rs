@@ -17,6 +17,7 @@ use crate::model::worker::Leave;
 use crate::os::file::OwnFile;
 use crate::os::signal::{self, SignalPlan, Signals};
 use crate::os::{file, process};
+use crate::unit::tasks::TaskQueue;
 use crate::unit::{self, Runtime};
 
 use super::port::unlink;
@@ -130,6 +131,13 @@ impl Server {
         if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
             log::warn!("the start event is deprecated in this mode, use workerStart");
         }
+        let queue = match open_queue(&plan, &settings) {
+            Ok(queue) => queue,
+            Err(error) => {
+                ports.iter().for_each(|port| unlink(&port.listener));
+                return Err(error);
+            }
+        };
         let users = processes.iter().map(Added::plan).collect();
         let files: Vec<OwnFile> =
             ports.iter().filter_map(|port| port.listener.file().cloned()).collect();
@@ -139,6 +147,7 @@ impl Server {
         }
         let mut runtime = made?;
         runtime.commands = commands;
+        runtime.queue = queue;
         if !runtime.settings.stats_file.is_empty() {
             runtime.write_stats = Some(stats_file::write);
         }
@@ -154,6 +163,7 @@ impl Server {
             Err(error) => Err(error.clone()),
         };
         runtime.ports.iter().for_each(close);
+        runtime.queue.iter().for_each(TaskQueue::close);
         if result.is_ok() {
             runtime.hooks.raise(&Event::Plain(EventKind::Shutdown));
             log::info!("server has ended");
@@ -325,4 +335,16 @@ fn close(Port { listener, .. }: &Port) {
     if let Err(error) = listener.close() {
         log::warn!("listener {:?} cannot be closed: {error}", listener.host());
     }
+}
+
+/// What tasks travel through where it is not shared memory.
+fn open_queue(plan: &Plan, settings: &InForce) -> Result<Option<TaskQueue>> {
+    let Some(key) = settings.task_queue_key.filter(|_| !plan.tasks().is_empty()) else {
+        return Ok(None);
+    };
+    if settings.is_task_async {
+        let text = "task_ipc_mode 2 and 3 do not go with task_object or task_enable_coroutine";
+        return Err(Error::new(code::WRONG_OPERATION, text));
+    }
+    TaskQueue::open(key, !settings.keeps_task_target, &settings.task_folder).map(Some)
 }

@@ -16,6 +16,14 @@ impl Server {
         })
     }
 
+    /// Answers a task of a worker, whose callback may have returned.
+    pub fn finish_task(&self, worker: i32, id: i64, data: &[u8]) -> Result<()> {
+        self.with_unit(|unit| {
+            check_task_workers(unit)?;
+            unit.answer_open_task(worker, id, data)
+        })
+    }
+
     /// Answers the task whose callback runs.
     pub fn finish(&self, data: &[u8]) -> Result<()> {
         self.with_unit(|unit| {
@@ -25,7 +33,7 @@ impl Server {
     }
 }
 
-fn check_task_workers(unit: &Unit) -> Result<()> {
+pub(super) fn check_task_workers(unit: &Unit) -> Result<()> {
     match unit.runtime().plan.tasks().is_empty() {
         true => {
             let text = "there are no task workers, see task_worker_num";
@@ -48,7 +56,7 @@ fn check_hand_in(unit: &Unit) -> Result<()> {
 }
 
 /// The number of a task worker among themselves, `None` for any.
-fn number_of(unit: &Unit, target: i32) -> Result<Option<usize>> {
+pub(super) fn number_of(unit: &Unit, target: i32) -> Result<Option<usize>> {
     let count = unit.runtime().plan.tasks().len();
     match usize::try_from(target) {
         Ok(number) if number < count => Ok(Some(number)),

@@ -106,6 +106,8 @@ pub struct Runtime {
     pub control: Control,
     /// The program's commands.
     pub commands: Vec<ProgramCommand>,
+    /// What tasks travel through instead of lanes.
+    pub queue: Option<tasks::TaskQueue>,
     /// What worker 0 does every `stats_timer_interval`.
     pub write_stats: Option<fn(&Unit)>,
     arrival: Arrival,
@@ -147,6 +149,7 @@ impl Runtime {
             users,
             control,
             commands: Vec::new(),
+            queue: None,
             write_stats,
             arrival,
             handovers,

@@ -3,12 +3,16 @@
 //! A task that found room is in shared memory, and neither the end of this unit nor that of the
 //! task worker takes it away. One that found none waits here, in order, and the unit goes on.
 
+mod lists;
+pub(super) mod queue;
+mod waits;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use crate::error::{code, set_last, Error, Result};
-use crate::ipc::{Header, Payload};
+use crate::ipc::{Header, Inbox, Payload};
 use crate::model::hooks::{Event, EventKind, FinishEvent};
 use crate::model::kind::MessageKind;
 use crate::model::task::{flag, TaskCounts};
@@ -17,6 +21,12 @@ use crate::model::{SessionId, UnitId};
 
 use super::worker::Worker;
 use super::Unit;
+use lists::Lists;
+
+pub use lists::ListHook;
+pub use queue::TaskQueue;
+pub(super) use waits::is_waited_for;
+pub use waits::{Wait, Waited};
 
 /// What takes the result of one task.
 pub type FinishHook = Box<dyn FnOnce(&Event<'_>)>;
@@ -32,6 +42,11 @@ pub(super) struct Tasks {
     hooks: RefCell<HashMap<u32, FinishHook>>,
     /// What others were told of the tasks that wait here.
     held: Cell<u64>,
+    /// How often this life has waited.
+    waits: Cell<u32>,
+    /// What the answers come to that are waited for.
+    answers: RefCell<Option<Inbox>>,
+    lists: Lists,
 }
 
 impl Unit {
@@ -43,14 +58,7 @@ impl Unit {
         data: &[u8],
         hook: Option<FinishHook>,
     ) -> Result<i64> {
-        let to = match number {
-            Some(number) => self.runtime.plan.tasks().get(number).copied(),
-            None => self.free_task_worker(),
-        };
-        let Some(to) = to else {
-            let text = format!("there is no task worker {}", number.unwrap_or(0));
-            return Err(Error::new(code::INVALID_PARAMS, text));
-        };
+        let to = self.task_worker(number)?;
         // Nobody but a worker can be answered.
         let hook = hook.filter(|_| self.plan.roles.is_worker());
         let flags = match &hook {
@@ -69,6 +77,32 @@ impl Unit {
         Ok(i64::from(id))
     }
 
+    /// The task worker with this number, or any; also any where the number does not count.
+    fn task_worker(&self, number: Option<usize>) -> Result<UnitId> {
+        let to = match number.filter(|_| self.runtime.settings.keeps_task_target) {
+            Some(number) => self.runtime.plan.tasks().get(number).copied(),
+            None => self.free_task_worker(),
+        };
+        to.ok_or_else(|| {
+            let text = format!("there is no task worker {}", number.unwrap_or(0));
+            Error::new(code::INVALID_PARAMS, text)
+        })
+    }
+
+    /// Hands in one task of those that are waited for.
+    fn hand_in_one(
+        &self,
+        number: Option<usize>,
+        flags: u8,
+        ticket: u64,
+        data: &[u8],
+    ) -> Result<()> {
+        let to = self.task_worker(number)?;
+        let id = self.tasks.next_id.get();
+        self.tasks.next_id.set(id.wrapping_add(1));
+        self.post_task(to, id, flags, ticket, data)
+    }
+
     /// Puts a task into the inbox of a task worker, or behind those that wait for room there.
     fn post_task(&self, to: UnitId, id: u32, flags: u8, ticket: u64, data: &[u8]) -> Result<()> {
         if u32::try_from(data.len()).is_err() {
@@ -77,7 +111,11 @@ impl Unit {
         }
         self.warn_if_big(data.len());
         let header = self.header(MessageKind::Task, SessionId(i64::from(id)), ticket);
-        if self.outbox.borrow_mut().post(to.0, &Header { flags, ..header }, &[data]) {
+        let header = Header { flags, ..header };
+        if let Some(queue) = &self.runtime.queue {
+            return self.queue_task(queue, to, &header, data);
+        }
+        if self.outbox.borrow_mut().post(to.0, &header, &[data]) {
             return Ok(());
         }
         let text = format!("no memory to keep a task of {} bytes until there is room", data.len());
@@ -151,6 +189,9 @@ impl Unit {
         if worker.has_ended() || matches!(payload, Payload::Lost) {
             return;
         }
+        if header.flags & flag::COROUTINE != 0 {
+            return self.take_of_list(header, Some(payload));
+        }
         let hook = self.take_hook(header);
         let event = Event::Finish(FinishEvent {
             task: header.session,
@@ -174,8 +215,10 @@ impl Unit {
 
     /// A task will not be done: its task worker died with it in its hands.
     pub(super) fn take_failure(&self, worker: &Worker, header: &Header, payload: &Payload<'_>) {
-        let by: Option<[u8; 2]> = payload.get(..2).and_then(|bytes| bytes.try_into().ok());
-        let by = by.map_or(-1, |bytes| self.worker_of(UnitId(u16::from_ne_bytes(bytes))));
+        if header.flags & flag::COROUTINE != 0 {
+            return self.take_of_list(header, None);
+        }
+        let by = self.failed_by(payload);
         let Some(hook) = self.take_hook(header).filter(|_| !worker.has_ended()) else { return };
         let text = format!("task worker {by} died with task {} in its hands", header.session);
         let event = Event::Finish(FinishEvent {
@@ -188,6 +231,12 @@ impl Unit {
             set_last(&Error::new(code::SERVER_WORKER_TERMINATED, text));
             hook(&event);
         });
+    }
+
+    /// The worker id of the task worker that a failure names.
+    fn failed_by(&self, payload: &Payload<'_>) -> i32 {
+        let by: Option<[u8; 2]> = payload.get(..2).and_then(|bytes| bytes.try_into().ok());
+        by.map_or(-1, |bytes| self.worker_of(UnitId(u16::from_ne_bytes(bytes))))
     }
 
     /// The callback of the task that a message is about, if it waits for its first result.
@@ -245,6 +294,9 @@ impl super::Runtime {
         let records = self.plan.units().iter().filter_map(|unit| control.task_record(unit.id));
         let held: u64 = records.map(|record| record.held.get()).sum();
         counts.waiting += held;
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.waiting().messages);
+        counts.waiting += queued;
+        counts.accepted += control.task_root().queued.load(Ordering::Relaxed);
         counts.accepted += held + control.task_root().lost.load(Ordering::Relaxed);
         counts
     }

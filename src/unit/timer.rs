@@ -36,6 +36,8 @@ pub(super) enum Timer {
     Stats,
     /// It is looked which connections are idle.
     Idle(Look),
+    /// The time for a list of tasks is up.
+    Tasks,
     /// Handshakes may have taken too long.
     Handshake,
 }
@@ -141,6 +143,7 @@ impl Unit {
                 (Timer::Accept, None) | (Timer::Deadline, _) => {}
                 (Timer::Stats, _) => self.keep_stats(),
                 (Timer::Idle(look), _) => self.end_idle(look),
+                (Timer::Tasks, _) => self.end_late_lists(),
                 (Timer::Handshake, _) => self.end_slow_handshakes(),
             }
             self.agenda.own_timers.borrow_mut().done(due, monotonic_ns);

@@ -48,6 +48,7 @@ impl Unit {
     /// Lives: starts children and roles, turns until the unit has ended, takes everything down.
     pub(super) fn live(self: &Rc<Self>, mut events: Loop) -> Result<()> {
         let mut inbox = self.runtime.control.wiring.inbox(self.plan.id.0)?;
+        self.begin_waits()?;
         CURRENT.with(|current| current.replace(Some(Rc::clone(self))));
         let result = self.begin();
         if result.is_ok() {
@@ -118,6 +119,7 @@ impl Unit {
         self.take_left_over();
         self.tell_others();
         self.take_messages(inbox);
+        self.take_queued_tasks();
         self.take_timers(self.last_look_ns.get());
         if !self.later.is_empty() {
             self.expire_sends();
@@ -194,6 +196,7 @@ impl Unit {
     /// The root's process is gone. Nothing orderly can be done without it, and the port has to be
     /// free for a restart: this process ends at once, after its children.
     pub(super) fn end_orphaned(&self) {
+        self.runtime.queue.iter().for_each(super::tasks::TaskQueue::close);
         self.family.kill_all();
         process::exit_at_once(ORPHANED);
     }
@@ -244,12 +247,13 @@ impl Unit {
     /// A worker answers before it takes the next message: whatever is lost with it when it is
     /// killed is then the one message in its hands. It does not wait for other workers to take what
     /// it has for them, who may wait for this one.
-    fn may_take_messages(&self) -> bool {
+    pub(super) fn may_take_messages(&self) -> bool {
         if self.reactor.is_some() {
             return true;
         }
         // A worker that leaves alone leaves the rest to its successor.
-        (!self.leaves_alone() || self.parts.are_open.get()) && !self.outbox.borrow().is_held_up()
+        let takes_more = self.parts.are_open.get() || self.awaits_results();
+        (!self.leaves_alone() || takes_more) && !self.outbox.borrow().is_held_up()
     }
 
     fn take_messages(&self, inbox: &mut Inbox) {
@@ -319,8 +323,7 @@ impl Unit {
     fn take_message(&self, message: Message<'_>) {
         let header = message.header;
         let Some(kind) = MessageKind::from_number(header.kind) else {
-            self.drop_unknown(header.kind, header.source);
-            return;
+            return self.drop_unknown(header.kind, header.source);
         };
         self.do_as_told(kind, message);
         if self.is_counted(kind) {
@@ -383,13 +386,9 @@ impl Unit {
             (MessageKind::Resume, _, Some(reactor)) => {
                 reactor.resume(self, session, header.extra as u8);
             }
-            (MessageKind::TaskResult, Some(worker), _) => {
-                self.take_result(worker, &header, &message.payload);
+            (MessageKind::Task | MessageKind::TaskResult | MessageKind::TaskFailed, _, _) => {
+                self.take_task(kind, &header, &message.payload);
             }
-            (MessageKind::TaskFailed, Some(worker), _) => {
-                self.take_failure(worker, &header, &message.payload);
-            }
-            (MessageKind::Task, _, _) => self.take_task(&header, &message.payload),
             (MessageKind::WorkerReady, _, Some(reactor)) => {
                 reactor.ask_again(self, UnitId(header.source));
             }
@@ -397,10 +396,15 @@ impl Unit {
         }
     }
 
-    fn take_task(&self, header: &Header, payload: &Payload<'_>) {
-        match &self.task {
-            Some(task) => task.run(self, header, payload),
-            None => self.drop_unknown(header.kind, header.source),
+    /// A task, or what has become of one.
+    fn take_task(&self, kind: MessageKind, header: &Header, payload: &Payload<'_>) {
+        match (kind, &self.task, &self.worker) {
+            (MessageKind::Task, Some(task), _) => task.run(self, header, payload),
+            (MessageKind::TaskResult, _, Some(worker)) => self.take_result(worker, header, payload),
+            (MessageKind::TaskFailed, _, Some(worker)) => {
+                self.take_failure(worker, header, payload);
+            }
+            (_, _, _) => self.drop_unknown(header.kind, header.source),
         }
     }
 

@@ -324,12 +324,10 @@ impl Worker {
             // It is said there, or by its successor.
             return;
         }
-        record.end_close();
-        self.forget_certificate(session);
-        unit.tell_closed(route::reactor_of(record), session, false);
+        self.end_close(unit, record, session, false);
     }
 
-    /// The server closes. The close callback runs now, in here.
+    /// The server closes. The close callback runs now, in here, unless another worker runs it.
     pub(super) fn close(&self, unit: &Unit, session: SessionId, is_reset: bool) {
         let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
         let owner = route::reactor_of(record);
@@ -340,11 +338,11 @@ impl Worker {
                 let event = connection_event(record, session);
                 let event = ConnectionEvent { reactor_number: BY_SERVER, ..event };
                 self.raise_of(unit, record, EventKind::Close, event);
-                record.end_close();
+                return self.end_close(unit, record, session, is_reset);
             }
-            self.forget_certificate(session);
-            unit.tell_closed(owner, session, is_reset);
-        } else if is_reset {
+        }
+        // The record is needed until the callback has returned, wherever it runs.
+        if is_reset && !record.cut_elsewhere(unit.plan.id) {
             unit.tell_closed(owner, session, true);
         }
     }
@@ -360,6 +358,12 @@ impl Worker {
             certificates.reserve(count + 1);
         }
         certificates.insert(session, certificate.into());
+    }
+
+    fn end_close(&self, unit: &Unit, record: &Connection, session: SessionId, is_reset: bool) {
+        let is_cut = record.end_close();
+        self.forget_certificate(session);
+        unit.tell_closed(route::reactor_of(record), session, is_reset || is_cut);
     }
 
     fn forget_certificate(&self, session: SessionId) {

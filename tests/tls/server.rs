@@ -110,6 +110,17 @@ pub fn with_lines(setup: &Setup) -> Outcome {
     puppet::run(&server)
 }
 
+pub fn with_requests(setup: &Setup) -> Outcome {
+    let framing = [("open_http_protocol", "true"), ("package_max_length", "4M")];
+    let server = secure(setup, &framing)?;
+    server.on("receive", |server, event| {
+        let text = format!("{:>8}", event.data().len());
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{text}");
+        puppet::answer(server, event.fd(), answer.as_bytes());
+    })?;
+    puppet::run(&server)
+}
+
 pub fn with_tickets(setup: &Setup) -> Outcome {
     serve(setup, &[("ssl_session_tickets", "true"), ("enable_reuse_port", "true")])
 }

@@ -299,3 +299,24 @@ pub fn other_programs_get_along(server: &Running) -> Outcome {
     Client::connect(server.port())?;
     Ok(())
 }
+
+/// Each answer is the length of a whole request, of the same connection.
+pub fn curl_talks_to_a_port_that_cuts_requests(server: &Running) -> Outcome {
+    const BODY: usize = 2 * MIB;
+    drop(server.connect()?);
+    let scrap = Scrap::new(server, BODY)?;
+    let (authority, port) = (path_of("ca.crt"), server.port());
+    let body = format!("@{}", scrap.path().display());
+    let (name, url) = (format!("localhost:{port}:127.0.0.1"), format!("https://localhost:{port}/"));
+    for version in ["--tlsv1.3", "--tls-max 1.2"] {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "10", "--cacert", &authority, "--resolve", &name]);
+        curl.args(version.split(' ')).args(["-H", "Expect:", "--data-binary", &body, &url, &url]);
+        let Ok(output) = curl.output() else { return Ok(()) };
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lengths: Vec<usize> = said.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(lengths.len() == 2 && lengths.iter().all(|length| *length > BODY), "{said}");
+    }
+    Ok(())
+}

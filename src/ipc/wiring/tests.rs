@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 fn wiring(units: usize, lanes: &[(u16, u16)]) -> Wiring {
     let mut layout = Layout::new();
-    let plan = WiringPlan::new(&mut layout, units, lanes, LANE, |_| LANE).unwrap();
+    let plan = WiringPlan::new(&mut layout, units, &[], lanes, LANE, |_| LANE).unwrap();
     Wiring::new(&layout.map().unwrap(), plan).unwrap()
 }
 
@@ -421,7 +421,7 @@ fn blocking_ends_at_the_deadline() {
 #[test]
 fn impossible_plans_and_units_are_refused() {
     let plan = |units, lanes: &[(u16, u16)]| {
-        WiringPlan::new(&mut Layout::new(), units, lanes, LANE, |_| LANE)
+        WiringPlan::new(&mut Layout::new(), units, &[], lanes, LANE, |_| LANE)
             .map(|_| ())
             .map_err(|e| e.code())
     };
@@ -448,7 +448,7 @@ struct Scene {
 
 fn scene() -> Scene {
     let mut layout = Layout::new();
-    let plan = WiringPlan::new(&mut layout, 3, &[(1, 0)], 1024, |_| 1024).unwrap();
+    let plan = WiringPlan::new(&mut layout, 3, &[], &[(1, 0)], 1024, |_| 1024).unwrap();
     let done = layout.array(1);
     let region = layout.map().unwrap();
     let wiring = Wiring::new(&region, plan).unwrap();

@@ -84,6 +84,14 @@ pub struct InForce {
     pub worker_max_concurrency: Option<u64>,
     /// Bytes of a message of the first port; longer tasks are told, too.
     pub package_max_length: u64,
+    /// Key of the message queue that tasks travel through; `None`: they do not.
+    pub task_queue_key: Option<i64>,
+    /// Whether a task goes to the task worker that it names.
+    pub keeps_task_target: bool,
+    /// Where large tasks of the message queue lie.
+    pub task_folder: String,
+    /// Whether a task may be answered when its callback has returned.
+    pub is_task_async: bool,
     /// Tasks after which a task worker is replaced; 0: never.
     pub task_max_request: u64,
     /// The most that is added to them at random.
@@ -168,6 +176,12 @@ impl Settings {
                 .filter(|most| *most < U32_MAX)
                 .map(|most| most as u64),
             package_max_length: self.package_max_length() as u64,
+            task_queue_key: matches!(self.int(Name::TaskIpcMode), 2 | 3)
+                .then_some(self.int(Name::MessageQueueKey)),
+            keeps_task_target: self.int(Name::TaskIpcMode) < 3,
+            task_folder: self.text(Name::TaskTmpdir),
+            is_task_async: self.int(Name::TaskEnableCoroutine) != 0
+                || self.int(Name::TaskUseObject) != 0,
             task_max_request: self.int(Name::TaskMaxRequest) as u64,
             task_max_request_grace: self.int(Name::TaskMaxRequestGrace) as u64,
             is_reload_async: self.int(Name::ReloadAsync) != 0,

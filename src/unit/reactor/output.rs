@@ -239,7 +239,10 @@ fn write_now(peer: &mut Peer, first: &[u8], second: &[u8]) -> Result<usize, i32>
 pub(super) fn note_output(unit: &Unit, peer: &mut Peer, levels: &mut Levels) {
     let session = peer.session;
     if let Some(record) = unit.runtime.control.connections.get(session.0) {
-        record.last_send_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
+        let written = peer.stream.written_bytes();
+        if std::mem::replace(&mut peer.noted_bytes, written) != written {
+            record.last_send_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
+        }
         record.queued_bytes.store(peer.waiting_bytes(), Ordering::Relaxed);
         if peer.has_waited || peer.has_waiting() {
             note_level(unit, peer, record, levels);
