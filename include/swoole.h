@@ -1004,8 +1004,9 @@ sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *even
 // Where: before start, from the only thread of the program (SW_THREAD: from any).
 //
 // Memory: nothing changes hands. While it runs, SIGTERM (end), SIGUSR1 and SIGUSR2
-// (reload all workers, reload task workers), SIGRTMIN and SIGWINCH (open the log file anew),
-// SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are handled by the library; then they are as before.
+// (reload all workers, reload task workers; without a manager, SIGUSR1 has certificates read
+// again), SIGRTMIN and SIGWINCH (open the log file anew), SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are
+// handled by the library; then they are as before.
 bool sw_server_start(sw_server_t *server);
 
 // Asks for an orderly end of the whole server, as SIGTERM to the master does. The calling callback
