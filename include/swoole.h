@@ -1004,8 +1004,9 @@ sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *even
 // Where: before start, from the only thread of the program (SW_THREAD: from any).
 //
 // Memory: nothing changes hands. While it runs, SIGTERM (end), SIGUSR1 and SIGUSR2
-// (reload all workers, reload task workers), SIGRTMIN and SIGWINCH (open the log file anew),
-// SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are handled by the library; then they are as before.
+// (reload all workers, reload task workers; without a manager, SIGUSR1 has certificates read
+// again), SIGRTMIN and SIGWINCH (open the log file anew), SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are
+// handled by the library; then they are as before.
 bool sw_server_start(sw_server_t *server);
 
 // Asks for an orderly end of the whole server, as SIGTERM to the master does. The calling callback
@@ -2018,10 +2019,10 @@ bool sw_server_taskwait(sw_server_t *server,
 //
 // Returns: how many were answered; -1 on an error, `results` are empty then.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one could
-// be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is
-// 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced), SW_ERROR_WRONG_OPERATION
-// (not running).
+// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one
+// could be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or
+// `task_worker_num` is 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced),
+// SW_ERROR_WRONG_OPERATION (not running).
 //
 // Where: in callbacks of event workers.
 //
@@ -2049,10 +2050,10 @@ int sw_server_task_wait_multi(sw_server_t *server,
 //
 // Returns: true if the tasks are handed in; if not, `on_done` is never called.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one could
-// be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is
-// 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced), SW_ERROR_WRONG_OPERATION
-// (not running, or the worker has stopped).
+// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one
+// could be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or
+// `task_worker_num` is 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced),
+// SW_ERROR_WRONG_OPERATION (not running, or the worker has stopped).
 //
 // Where: in callbacks of event workers.
 //

@@ -307,7 +307,11 @@ impl Connection {
     #[inline]
     pub fn take_bytes(&self, count: u64, is_one_of_many: bool) {
         if is_one_of_many {
-            self.taken_bytes.fetch_add(count, Ordering::Relaxed);
+            // What one has taken may have been corrected away before: no more than all is taken.
+            let given = self.dispatched_bytes.load(Ordering::Relaxed);
+            let take = |taken: u64| Some(taken.saturating_add(count).min(given));
+            let order = Ordering::Relaxed;
+            self.taken_bytes.fetch_update(order, order, take).unwrap_or_default();
         } else {
             let taken = self.taken_bytes.load(Ordering::Relaxed).wrapping_add(count);
             self.taken_bytes.store(taken, Ordering::Relaxed);
@@ -542,6 +546,19 @@ mod tests {
         assert!(!record.awaits_worker());
         assert_eq!((record.is_awaited(), record.is_awaited()), (true, false));
         assert!(!record.await_worker(101, 100));
+    }
+
+    #[test]
+    fn what_was_corrected_for_one_of_many_workers_does_not_count_twice() {
+        let record = opened(&Address::UNNAMED);
+        record.dispatched_bytes.store(1000, Ordering::Relaxed);
+        record.take_bytes(600, true);
+        record.correct_taken(1000, true);
+        // Another worker had the rest.
+        record.take_bytes(400, true);
+        record.dispatched_bytes.store(1300, Ordering::Relaxed);
+        assert_eq!(record.undelivered_bytes(), 300);
+        assert!(record.await_worker(1300, 299) && !record.await_worker(1300, 300));
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Control {
             true => TASK_LANE_BYTES,
             false => SHARED_LANE_BYTES,
         };
-        // One inbox more than there are units: the desk. Only workers wait for the results of tasks.
+        // One inbox more than there are units: the desk. Only workers wait for results of tasks.
         let boxes: Vec<u16> = match has_tasks {
             true => plan.workers().iter().map(|unit| unit.0).collect(),
             false => Vec::new(),

@@ -10,7 +10,7 @@
 //! 12  u32  bytes of the payload
 //! 16  u64  ticket
 //! 24  u64  when it was handed in, nanoseconds since 1970
-//! 32  u64  which server it was; of any other program, and of an earlier run, nobody waits for answers
+//! 32  u64  which server it was; of another program, or an earlier run, nobody waits for answers
 //! 40       payload
 //! ```
 

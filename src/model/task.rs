@@ -30,8 +30,8 @@ shared_record! {
         pub held: Counter,
         /// Tasks that this unit, or its predecessors, had done when its life began.
         pub life_base: Counter,
-        /// The ticket of the wait that is open, 0 for none. This unit alone writes it, with release;
-        /// whoever answers acquires it.
+        /// The ticket of the wait that is open, 0 for none. This unit alone writes it, with
+        /// release; whoever answers acquires it.
         pub open_wait: AtomicU64,
     }
 }

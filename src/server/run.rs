@@ -29,14 +29,15 @@ use super::{stats_file, Server, CONFIGURING, FINISHED, RUNNING};
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Takes the signals of this process for as long as the server runs. Where there is nobody to
-/// reload, the signals that ask for it mean nothing.
-fn take_signals(plan: &Plan) -> Result<Signals> {
+/// reload, the signals that ask for it mean nothing, unless there are certificates to be read.
+fn take_signals(plan: &Plan, has_tls: bool) -> Result<Signals> {
     let mut watch = vec![signal::SIGTERM, signal::real_time_min(), signal::SIGWINCH];
     let mut ignore = vec![signal::SIGHUP, signal::SIGPIPE];
-    let reload = [signal::SIGUSR1, signal::SIGUSR2];
-    match plan.manager() {
-        Some(_) => watch.extend(reload),
-        None => ignore.extend(reload),
+    let has_manager = plan.manager().is_some();
+    for (reload, is_heard) in
+        [(signal::SIGUSR1, has_manager || has_tls), (signal::SIGUSR2, has_manager)]
+    {
+        if is_heard { &mut watch } else { &mut ignore }.push(reload);
     }
     watch.push(signal::SIGALRM);
     let plan = SignalPlan { watch: &watch, ignore: &ignore, default: &[signal::SIGCHLD] };
@@ -156,7 +157,7 @@ impl Server {
         }
         self.runtime.write().replace(Arc::clone(&runtime));
         // They are handled until the last callback has returned.
-        let signals = take_signals(&runtime.plan).map(Rc::new);
+        let signals = take_signals(&runtime.plan, runtime.any_tls()).map(Rc::new);
         let result = match &signals {
             Ok(signals) => unit::run_root(Arc::clone(&runtime), Rc::clone(signals)),
             Err(error) => Err(error.clone()),

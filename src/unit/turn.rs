@@ -222,10 +222,10 @@ impl Unit {
             }
         }
         if arrived.contains(signal::SIGUSR1) && orders_others {
-            self.runtime.request_reload(Reload::All);
+            self.reload_by_signal(Reload::All);
         }
         if arrived.contains(signal::SIGUSR2) && orders_others {
-            self.runtime.request_reload(Reload::Tasks);
+            self.reload_by_signal(Reload::Tasks);
         }
         if arrived.contains(signal::real_time_min()) || arrived.contains(signal::SIGWINCH) {
             self.runtime.renew_log();

@@ -8,7 +8,7 @@ use swoole::ffi::error_codes::*;
 use swoole::ffi::status::*;
 use swoole::ffi::task::*;
 use swoole::ffi::task_waits::*;
-use swoole::ffi::types::{sw_buffer_t, sw_bytes_t, sw_server_t};
+use swoole::ffi::types::{sw_buffer_t, sw_server_t};
 
 const NO_TASKS: i32 = SW_ERROR_OPERATION_NOT_SUPPORT;
 

@@ -17,9 +17,9 @@ pub(super) const ROWS: &[Row] = &[
         &["task_ipc_mode"],
         Kind::Int { min: 1, max: 4 },
         Default::Int(1),
-        "How tasks travel: 1 through shared memory; 2 through a System V message queue; 3 the same, \
-         and any task worker takes any task; 4 as 1, but the task worker that a task names does not \
-         count, one that is idle gets it. 2 and 3 not where tasks may be answered later.",
+        "How tasks travel: 1 through shared memory; 2 through a System V message queue; 3 the \
+         same, and any task worker takes any task; 4 as 1, but the task worker that a task names \
+         does not count, one that is idle gets it. 2 and 3 not where tasks may be answered later.",
     ),
     row(
         Name::TaskMaxRequest,
@@ -49,8 +49,8 @@ pub(super) const ROWS: &[Row] = &[
         &["task_enable_coroutine"],
         Kind::Bool,
         Default::Bool(false),
-        "Tasks may be answered when their callback has returned, see sw_server_finish_task; several \
-         can be open in a task worker.",
+        "Tasks may be answered when their callback has returned, see sw_server_finish_task; \
+         several can be open in a task worker.",
     ),
     row(
         Name::TaskUseObject,
@@ -64,7 +64,7 @@ pub(super) const ROWS: &[Row] = &[
         &["message_queue_key"],
         Kind::Int { min: 0, max: i64::MAX },
         Default::Int(0),
-        "Key of the queue of task_ipc_mode 2 and 3, which survives the server, and what is in it is \
-         done by the next one; 0 is a queue of the server alone.",
+        "Key of the queue of task_ipc_mode 2 and 3, which survives the server, and what is in it \
+         is done by the next one; 0 is a queue of the server alone.",
     ),
 ];
