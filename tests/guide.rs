@@ -3,8 +3,8 @@
 //! number, setting and link that it mentions exists.
 //!
 //! A block with a `main` is a program; behind it stand its session, in the language of
-//! `c-examples/play.c`, and, if it prints something, its output. Other blocks of C and C++ are parts
-//! of a program.
+//! `c-examples/play.c`, and, if it prints something, its output. Other blocks of C and C++ are
+//! parts of a program.
 
 mod common;
 

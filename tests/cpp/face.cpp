@@ -107,17 +107,23 @@ static void tasks(server_ref server, int64_t fd)
     check(waited && waited->view() == "two done", "a task is waited for");
     auto late = server.taskwait("never", 0.01);
     check(!late && swoole::last_error() == SW_ERROR_TASK_TIMEOUT, "one that is not answered");
-    auto several = server.task_wait_multi({"a", "never", ""}, 0.2);
+    auto several = server.task_wait_multi({"a", "", "empty"}, 10);
     check(several && several->size() == 3, "one result a task");
-    check((*several)[0].view() == "a done" && !(*several)[1].has_value(), "in their order");
-    check((*several)[2].has_value() && (*several)[2].view() == " done", "of an empty one");
+    check((*several)[0].view() == "a done" && (*several)[1].view() == " done", "in their order");
+    check((*several)[2].has_value() && (*several)[2].view().empty(), "of an empty one");
+    auto nothing = server.task_wait_multi({"never"}, 0.01);
+    check(nothing && nothing->size() == 1 && !nothing->front().has_value(), "where there is none");
 }
 
 static void list(server_ref server, int64_t fd)
 {
-    server.task_co({"a", "never", "c"}, 0.2, [=](server_ref here, const swoole::results &all) {
-        check(all.size() == 3 && all[0] == "a done" && !all[1] && all[2] == "c done", "a list");
-        here.send(fd, "listed\n");
+    server.task_co({"a", "c", "empty"}, 10, [=](server_ref here, const swoole::results &all) {
+        check(all.size() == 3 && all[0] == "a done" && all[1] == "c done", "a list");
+        check(all[2] == "", "of an empty one");
+        here.task_co({"never"}, 0.01, [=](server_ref, const swoole::results &none) {
+            check(none.size() == 1 && !none[0], "a list without results");
+            here.send(fd, "listed\n");
+        });
     });
 }
 
@@ -188,6 +194,8 @@ static void on_task(server_ref server, const sw_task_t &task)
     std::string text(bytes(task));
     if (text.substr(0, 3) == "to ")
         server.finish(text.substr(3));
+    else if (text == "empty")
+        server.finish("");
     else if (text != "never")
         server.finish(text + " done");
 }
@@ -253,7 +261,8 @@ static void register_all(swoole::server &server, const witness &it)
         check(here.get_client_info(event.fd).has_value(), "a connection");
     };
     check(server.on_connect(connection) && server.on_close(connection)
-          && server.on_buffer_full(connection) && server.on_buffer_empty(connection), "connections");
+          && server.on_buffer_full(connection) && server.on_buffer_empty(connection),
+          "events of connections");
     check(server.on_shutdown([it](server_ref here) {
         std::printf("over, %s\n", here.is_running() ? "and runs" : "and does not run");
         std::fflush(stdout);
