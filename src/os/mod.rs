@@ -9,6 +9,7 @@ pub mod address_text;
 pub mod clock;
 pub mod cpu;
 pub mod datagram;
+pub mod draft;
 pub mod epoll;
 pub mod eventfd;
 pub mod file;

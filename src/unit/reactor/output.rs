@@ -46,7 +46,7 @@ impl Reactor {
             Payload::Borrowed(bytes) => self.send(unit, session, bytes),
             // Only what is counted in its lane is told of when it is lost.
             Payload::Lost => {}
-            Payload::Owned(pages) => {
+            Payload::Owned(bytes) => {
                 self.flush_burst(unit);
                 if !self.knows(session) {
                     self.take_in_post(unit);
@@ -54,7 +54,7 @@ impl Reactor {
                 let state = &mut *self.state.borrow_mut();
                 if let Some(peer) = state.peers.get_mut(session) {
                     if peer.takes_output() {
-                        peer.out.append_pages(pages, 0);
+                        peer.out.append_draft(bytes, 0);
                         state.write_out(unit, session);
                     }
                 }
