@@ -1,0 +1,296 @@
+//! Compares, when a trouble is over, what clients have booked, what the server has written into its
+//! journal, what it counts, and what the system knows of its processes.
+//!
+//! A request is lost if the server had it and it was neither answered nor reported as failed. One
+//! message for each killed process is not lost but was in its hands, as the specification has it:
+//! it is the one that this process began last, or one that nobody has begun.
+
+use crate::common::prelude::*;
+use crate::frame::{self, Stamp, Verdict, Way};
+use crate::injector::{Fallible, Harm};
+use crate::journal::Journal;
+use crate::ledger::{Account, Fate};
+use crate::puppet::{number, pid_now};
+use crate::server::{TASK_WORKERS, WORKERS};
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// The client that asks for the counts.
+const ASKING: u16 = u16::MAX;
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What a server has, with one connection and nothing under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Belongings {
+    processes: usize,
+    zombies: usize,
+    threads: usize,
+    /// Descriptors of the root, of the manager, and of whoever else has most.
+    descriptors: [usize; 3],
+}
+
+/// What the server counts.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    open: u64,
+    accepted: u64,
+    closed: u64,
+    requests: u64,
+    tasks: u64,
+}
+
+pub struct Auditor {
+    name: &'static str,
+    asking: Client,
+    asked: u64,
+    journal: Journal,
+    before: Belongings,
+}
+
+/// What has come of all requests.
+#[derive(Default)]
+struct Verdicts {
+    sent: u64,
+    lost: u64,
+    in_hand: u64,
+    failed: u64,
+    cut: u64,
+    duplicated: u64,
+    reordered: u64,
+    complaints: Vec<String>,
+}
+
+impl Auditor {
+    /// Looks at the server before the trouble begins. Everybody has served each kind of request.
+    pub fn begin(server: &Running, name: &'static str) -> Fallible<Self> {
+        server.wait_line(|line| line == "ready", STEP)?;
+        for worker in 0..WORKERS + TASK_WORKERS {
+            pid_now(server, worker)?;
+        }
+        server.wait_line(|line| line.starts_with("user "), STEP)?;
+        let line = server.wait_line(|line| line.starts_with("journal "), STEP)?;
+        let journal = Journal::open(server.pid(), number(line.trim_start_matches("journal ")))?;
+        let mut auditor = Self {
+            name,
+            asking: server.connect()?,
+            asked: 0,
+            journal,
+            before: belongings(server)?,
+        };
+        auditor.counts(server)?;
+        // What is started or opened a little later than the workers.
+        let end = Instant::now() + STEP;
+        let mut before = belongings(server)?;
+        while before != auditor.before && Instant::now() < end {
+            auditor.before = before;
+            crate::puppet::poll(&[], 0, LOOK_AGAIN.as_millis() as i32)?;
+            before = belongings(server)?;
+        }
+        Ok(auditor)
+    }
+
+    fn counts(&mut self, server: &Running) -> Fallible<Counts> {
+        self.asked += 1;
+        let stamp =
+            Stamp { way: Way::Ask, verdict: Verdict::Open, client: ASKING, number: self.asked };
+        let request = frame::sealed(stamp, &[]);
+        let answer = self.asking.send(&request).and_then(|()| self.take_frame());
+        let Ok(answer) = answer else {
+            // Its worker was replaced, and took it along.
+            self.asking = server.connect()?;
+            return self.counts(server);
+        };
+        let text = String::from_utf8(answer[frame::HEAD..].to_vec())?;
+        let numbers: Vec<u64> = text.split(' ').map(number).collect();
+        let [open, accepted, closed, requests, tasks] = numbers[..] else {
+            return Err(format!("counts that are none: {text}").into());
+        };
+        Ok(Counts { open, accepted, closed, requests, tasks })
+    }
+
+    fn take_frame(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut frame = self.asking.receive(4)?;
+        let length = frame::length_of(&frame).unwrap_or(4);
+        frame.extend(self.asking.receive(length - 4)?);
+        Ok(frame)
+    }
+
+    /// The verdict, as a line and as a failure.
+    pub fn judge(mut self, server: &Running, accounts: Vec<Account>, harm: &Harm) -> Outcome {
+        let mut verdicts = Verdicts::default();
+        let mut killed: HashSet<u32> = harm.killed.iter().copied().collect();
+        let mut unborn = Vec::new();
+        for account in &accounts {
+            self.judge_account(&mut verdicts, account, harm, &mut killed, &mut unborn);
+        }
+        // What nobody has begun was claimed by one that was killed before it could.
+        let claimed = unborn.len().min(killed.len());
+        verdicts.in_hand += claimed as u64;
+        verdicts.lost += (unborn.len() - claimed) as u64;
+        verdicts.complaints.extend(unborn.into_iter().skip(claimed));
+        let mut latencies: Vec<Duration> =
+            accounts.iter().flat_map(|account| account.latencies.iter().copied()).collect();
+        let p99 = percentile(&mut latencies, 99);
+        drop(accounts);
+        let leaked = self.await_nothing_leaked(server, &mut verdicts.complaints)?;
+        let Verdicts { sent, lost, in_hand, failed, cut, duplicated, reordered, complaints } =
+            verdicts;
+        println!(
+            "chaos {} {}={} sent={sent} lost={lost} duplicated={duplicated} reordered={reordered} \
+             p99_ms={:.1} leaked={leaked} in_hand={in_hand} failed={failed} cut={cut} mode={:?}",
+            self.name,
+            harm.word,
+            harm.count,
+            p99.as_secs_f64() * 1e3,
+            server.mode(),
+        );
+        let is_well = lost + duplicated + reordered + leaked == 0;
+        match is_well && sent > 0 {
+            true => Ok(()),
+            false => Err(format!("{} does not hold: {complaints:#?}", self.name).into()),
+        }
+    }
+
+    fn judge_account(
+        &self,
+        verdicts: &mut Verdicts,
+        account: &Account,
+        harm: &Harm,
+        killed: &mut HashSet<u32>,
+        unborn: &mut Vec<String>,
+    ) {
+        let name = account.name;
+        verdicts.sent += account.sent;
+        verdicts.duplicated += account.repeated;
+        verdicts.reordered += account.reordered + self.journal.late(name);
+        let complaints = &mut verdicts.complaints;
+        for number in 1..=account.sent {
+            let begun = self.journal.entry(name, number).begun.load(Ordering::Relaxed);
+            if begun > 1 {
+                verdicts.duplicated += 1;
+                complaints.push(format!("{number} of client {name} was begun {begun} times"));
+            }
+        }
+        if account.answered + account.fates.len() as u64 != account.sent {
+            verdicts.lost += 1;
+            complaints.push(format!("the account of client {name} is wrong"));
+        }
+        for (number, fate) in &account.fates {
+            let entry = self.journal.entry(name, *number);
+            let owner = entry.owner.load(Ordering::Relaxed);
+            let is_begun = entry.begun.load(Ordering::Relaxed) > 0;
+            let is_answered = entry.answered.load(Ordering::Relaxed) > 0;
+            let complaint = format!(
+                "{number} of client {name}: {fate:?}, begun {is_begun} by {owner}, answered \
+                 {is_answered}"
+            );
+            let is_lost = match fate {
+                Fate::Open | Fate::Failed if !is_begun => {
+                    unborn.push(complaint);
+                    continue;
+                }
+                Fate::Open => {
+                    let is_in_hand = killed.remove(&owner);
+                    verdicts.in_hand += u64::from(is_in_hand);
+                    !is_in_hand
+                }
+                Fate::Failed => {
+                    let is_excused = killed.remove(&owner);
+                    verdicts.failed += u64::from(is_excused);
+                    !is_excused
+                }
+                Fate::Cut(last) => {
+                    verdicts.cut += 1;
+                    let last_owner = self.journal.entry(name, *last).owner.load(Ordering::Relaxed);
+                    let was_killed = |pid: u32| harm.killed.contains(&pid);
+                    // The end of a connection is a report, where its worker has ended.
+                    let is_reported = match harm.is_orderly {
+                        true => !is_answered,
+                        false => *last == 0 || was_killed(last_owner),
+                    };
+                    !(is_reported && harm.may_cut)
+                }
+            };
+            if is_lost {
+                verdicts.lost += 1;
+                complaints.push(complaint);
+            }
+        }
+    }
+
+    /// How many things are left that were not there before, once that does not change for the
+    /// better any more.
+    fn await_nothing_leaked(
+        &mut self,
+        server: &Running,
+        complaints: &mut Vec<String>,
+    ) -> Fallible<u64> {
+        let end = Instant::now() + STEP;
+        loop {
+            let counts = self.counts(server)?;
+            let now = belongings(server)?;
+            let leaked = self.leaked(&counts, &now);
+            if leaked == 0 || Instant::now() > end {
+                if leaked > 0 {
+                    complaints.push(format!("{:?} became {now:?}, and {counts:?}", self.before));
+                }
+                return Ok(leaked);
+            }
+            crate::puppet::poll(&[], 0, LOOK_AGAIN.as_millis() as i32)?;
+        }
+    }
+
+    fn leaked(&self, counts: &Counts, now: &Belongings) -> u64 {
+        let before = &self.before;
+        let more = |now: usize, before: usize| now.saturating_sub(before);
+        let descriptors = now.descriptors.iter().zip(before.descriptors);
+        let of_stats = counts.open.abs_diff(1)
+            + (counts.accepted - counts.open).abs_diff(counts.closed)
+            + counts.tasks
+            + u64::from(counts.requests == 0);
+        let of_processes = descriptors.map(|(now, before)| more(*now, before)).sum::<usize>()
+            + now.processes.abs_diff(before.processes)
+            + more(now.threads, before.threads)
+            + now.zombies;
+        of_stats + of_processes as u64
+    }
+}
+
+/// So many in a hundred are not longer.
+pub fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort_unstable();
+    let place = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    times.get(place).copied().unwrap_or_default()
+}
+
+/// The manager as the system knows it: the parent of the workers.
+pub fn manager_pid(server: &Running) -> i32 {
+    let lines = server.lines_so_far();
+    let last = lines.iter().rev().find_map(|line| line.strip_prefix("manager "));
+    last.map_or(server.pid(), number)
+}
+
+fn belongings(server: &Running) -> Fallible<Belongings> {
+    let manager = manager_pid(server);
+    // A process that has ended since has nothing.
+    let count = |folder: String| std::fs::read_dir(folder).map_or(0, Iterator::count);
+    let descriptors = |pid: i32| count(format!("/proc/{pid}/fd"));
+    let others = server.descendants()?;
+    let most = others.iter().filter(|row| row.pid != manager).map(|row| descriptors(row.pid)).max();
+    let descriptors = [descriptors(server.pid()), descriptors(manager), most.unwrap_or(0)];
+    let threads = count(format!("/proc/{}/task", server.pid()));
+    Ok(Belongings { processes: others.len(), zombies: zombies(server)?, threads, descriptors })
+}
+
+/// Processes of the group that have ended and that nobody has taken away.
+fn zombies(server: &Running) -> Fallible<usize> {
+    let mut found = 0;
+    for entry in std::fs::read_dir("/proc")? {
+        let Ok(text) = std::fs::read_to_string(entry?.path().join("stat")) else { continue };
+        let Some((_, rest)) = text.rsplit_once(") ") else { continue };
+        let fields: Vec<&str> = rest.split(' ').collect();
+        found += usize::from(fields[0] == "Z" && fields[2] == server.pid().to_string());
+    }
+    Ok(found)
+}

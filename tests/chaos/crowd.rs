@@ -1,0 +1,201 @@
+//! Clients as nobody wants them: slow ones, dead ones, those that reset or send garbage, and more
+//! of them than there are descriptors.
+
+use crate::common::prelude::*;
+use crate::frame::{self, Way};
+use crate::injector::{Dice, Fallible, Trouble};
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+/// As many descriptors as a server gets where they shall run out.
+pub const FEW: u64 = 100;
+/// The longest frame that the server takes, and what a slow one says that it will send.
+const PROMISED: u32 = 60_000;
+const BETWEEN_VISITS: Duration = Duration::from_millis(2);
+/// How many guests a pest keeps.
+const KEPT: usize = 40;
+
+/// Sets how many descriptors this process may have; `None`: as many as it can.
+pub fn limit_descriptors(wanted: Option<u64>) -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the place for the answer lives through the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = wanted.map_or(limit.rlim_max, |wanted| wanted.min(limit.rlim_max));
+    // SAFETY: the value lives through the call.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } {
+        0 => Ok(limit.rlim_cur),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Closes with a reset.
+fn reset(stream: &TcpStream) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = std::mem::size_of::<libc::linger>() as libc::socklen_t;
+    let (fd, value) = (stream.as_raw_fd(), std::ptr::addr_of!(linger).cast());
+    // SAFETY: the value lives through the call and has the length that is told.
+    match unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, value, length) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The beginning of a frame that never ends.
+fn beginning() -> [u8; 4] {
+    PROMISED.to_be_bytes()
+}
+
+/// Visits the server with bad manners, one visit a step, and keeps some of the connections.
+pub struct Pest {
+    wanted: usize,
+    pub done: usize,
+    dice: Dice,
+    due: Instant,
+    kept: Vec<TcpStream>,
+}
+
+impl Pest {
+    pub fn new(wanted: usize) -> Self {
+        Self { wanted, done: 0, dice: Dice::new("guests"), due: Instant::now(), kept: Vec::new() }
+    }
+
+    fn visit(&mut self, server: &Running) -> io::Result<()> {
+        let mut stream = Client::connect(server.port())?.stream;
+        let request = frame::request(Way::Ask, u16::MAX - 1, 1);
+        match self.dice.below(6) {
+            // Slow: the rest comes later, or never.
+            0 => stream.write_all(&beginning())?,
+            // Dead: asks and asks, and never reads.
+            1 => stream.write_all(&request.repeat(20))?,
+            // Gone, at once or with unread bytes on both sides.
+            2 => return reset(&stream),
+            3 => {
+                stream.write_all(&request.repeat(5))?;
+                stream.write_all(&request[..10])?;
+                return reset(&stream);
+            }
+            // Garbage: a length beyond all limits, or one of no head.
+            4 => stream.write_all(&[0xff; 300])?,
+            _ => {
+                let bytes: Vec<u8> = (0..3_000).map(|_| self.dice.below(256) as u8).collect();
+                stream.write_all(&[&[0, 0, 0, 3, 1, 2, 3], bytes.as_slice()].concat())?;
+            }
+        }
+        self.kept.push(stream);
+        Ok(())
+    }
+}
+
+/// The server may end such a connection at any moment.
+fn is_expected(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+impl Trouble for Pest {
+    fn go_on(&mut self, server: &Running) -> Fallible<bool> {
+        if self.done == self.wanted {
+            self.kept.clear();
+            return Ok(true);
+        }
+        if Instant::now() < self.due {
+            return Ok(false);
+        }
+        self.due = Instant::now() + BETWEEN_VISITS;
+        match self.visit(server) {
+            Err(error) if is_expected(&error) => {}
+            result => result?,
+        }
+        self.done += 1;
+        if self.kept.len() > KEPT {
+            let index = self.dice.below(KEPT as u64) as usize;
+            // Half of those that leave do so amid what they say.
+            if self.dice.below(2) == 0 {
+                reset(&self.kept[index])?;
+            }
+            self.kept.swap_remove(index);
+        }
+        Ok(false)
+    }
+}
+
+/// Many connections that send a byte now and then, of frames that never end.
+pub struct Slow {
+    streams: Vec<TcpStream>,
+    next: usize,
+    due: Instant,
+    pause: Duration,
+}
+
+impl Slow {
+    /// Each sends a byte in such a time.
+    pub fn come(server: &Running, count: usize, every: Duration) -> Fallible<Self> {
+        let mut streams = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut stream = Client::connect(server.port())?.stream;
+            stream.write_all(&beginning())?;
+            streams.push(stream);
+        }
+        Ok(Self { streams, next: 0, due: Instant::now(), pause: every / count.max(1) as u32 })
+    }
+
+    /// Sends what is due.
+    pub fn go_on(&mut self) -> io::Result<()> {
+        // Those that are late are left out, so that the crowd never becomes a load of its own.
+        let now = Instant::now();
+        for _ in 0..8 {
+            if now < self.due || self.streams.is_empty() {
+                return Ok(());
+            }
+            let place = self.next % self.streams.len();
+            self.streams[place].write_all(b".")?;
+            self.next += 1;
+            self.due += self.pause;
+        }
+        self.due = now;
+        Ok(())
+    }
+}
+
+/// Takes all descriptors that are left, and gives them back, again and again.
+pub struct Hoarder {
+    wanted: usize,
+    pub done: usize,
+    streams: Vec<TcpStream>,
+    due: Instant,
+}
+
+/// More than a server has room for, and less than wait for it where it listens.
+const HOARD: usize = FEW as usize + 60;
+const HOARDED: Duration = Duration::from_millis(100);
+
+impl Hoarder {
+    pub fn new(wanted: usize) -> Self {
+        Self { wanted, done: 0, streams: Vec::new(), due: Instant::now() }
+    }
+}
+
+impl Trouble for Hoarder {
+    fn go_on(&mut self, server: &Running) -> Fallible<bool> {
+        if Instant::now() < self.due {
+            return Ok(false);
+        }
+        if self.done == self.wanted {
+            return Ok(true);
+        }
+        if self.streams.len() < HOARD {
+            self.streams.push(Client::connect(server.port())?.stream);
+            if self.streams.len() == HOARD {
+                self.due = Instant::now() + HOARDED;
+            }
+        } else {
+            self.streams.clear();
+            self.done += 1;
+            self.due = Instant::now() + HOARDED;
+        }
+        Ok(false)
+    }
+}
