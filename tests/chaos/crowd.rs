@@ -55,12 +55,30 @@ pub struct Pest {
     pub done: usize,
     dice: Dice,
     due: Instant,
+    pause: Duration,
     kept: Vec<TcpStream>,
 }
 
 impl Pest {
     pub fn new(wanted: usize) -> Self {
-        Self { wanted, done: 0, dice: Dice::new("guests"), due: Instant::now(), kept: Vec::new() }
+        Self {
+            wanted,
+            done: 0,
+            dice: Dice::new("guests"),
+            due: Instant::now(),
+            pause: BETWEEN_VISITS,
+            kept: Vec::new(),
+        }
+    }
+
+    /// Comes now and then, for as long as it is asked to.
+    pub fn politely() -> Self {
+        Self { pause: Duration::from_millis(20), ..Self::new(usize::MAX) }
+    }
+
+    /// Whether nobody waits for it.
+    fn is_polite(&self) -> bool {
+        self.wanted == usize::MAX
     }
 
     fn visit(&mut self, server: &Running) -> io::Result<()> {
@@ -102,9 +120,9 @@ impl Trouble for Pest {
             return Ok(true);
         }
         if Instant::now() < self.due {
-            return Ok(false);
+            return Ok(self.is_polite());
         }
-        self.due = Instant::now() + BETWEEN_VISITS;
+        self.due = Instant::now() + self.pause;
         match self.visit(server) {
             Err(error) if is_expected(&error) => {}
             result => result?,
@@ -118,45 +136,7 @@ impl Trouble for Pest {
             }
             self.kept.swap_remove(index);
         }
-        Ok(false)
-    }
-}
-
-/// Many connections that send a byte now and then, of frames that never end.
-pub struct Slow {
-    streams: Vec<TcpStream>,
-    next: usize,
-    due: Instant,
-    pause: Duration,
-}
-
-impl Slow {
-    /// Each sends a byte in such a time.
-    pub fn come(server: &Running, count: usize, every: Duration) -> Fallible<Self> {
-        let mut streams = Vec::with_capacity(count);
-        for _ in 0..count {
-            let mut stream = Client::connect(server.port())?.stream;
-            stream.write_all(&beginning())?;
-            streams.push(stream);
-        }
-        Ok(Self { streams, next: 0, due: Instant::now(), pause: every / count.max(1) as u32 })
-    }
-
-    /// Sends what is due.
-    pub fn go_on(&mut self) -> io::Result<()> {
-        // Those that are late are left out, so that the crowd never becomes a load of its own.
-        let now = Instant::now();
-        for _ in 0..8 {
-            if now < self.due || self.streams.is_empty() {
-                return Ok(());
-            }
-            let place = self.next % self.streams.len();
-            self.streams[place].write_all(b".")?;
-            self.next += 1;
-            self.due += self.pause;
-        }
-        self.due = now;
-        Ok(())
+        Ok(self.is_polite())
     }
 }
 

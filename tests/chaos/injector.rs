@@ -28,6 +28,8 @@ pub struct Harm {
     pub killed: Vec<u32>,
     /// Whether connections may end.
     pub may_cut: bool,
+    /// Whether others than the clients of the ledger ask for something.
+    pub has_guests: bool,
     /// Whether a worker that ends tells everybody what it has answered.
     pub is_orderly: bool,
 }
@@ -68,7 +70,7 @@ pub enum Role {
 
 impl Role {
     /// The process that has this role now, and how many have had it.
-    fn holder(self, server: &Running, dice: &mut Dice) -> Option<(i32, usize)> {
+    pub fn holder(self, server: &Running, dice: &mut Dice) -> Option<(i32, usize)> {
         let beginning = match self {
             Self::Worker(first, count) => {
                 let id = first as u64 + dice.below(count as u64);
@@ -151,14 +153,7 @@ pub struct Sleeper {
 
 impl Sleeper {
     pub fn new(roles: &'static [Role], wanted: usize) -> Self {
-        Self {
-            roles,
-            wanted,
-            done: 0,
-            dice: Dice::new("stops"),
-            due: Instant::now(),
-            asleep: None,
-        }
+        Self { roles, wanted, done: 0, dice: Dice::new("stops"), due: Instant::now(), asleep: None }
     }
 }
 
@@ -234,5 +229,15 @@ impl Trouble for Reloader {
             return Err(format!("reload {} does not end", self.done).into());
         }
         Ok(false)
+    }
+}
+
+/// Two troubles at once; the second one sets the length.
+pub struct Beside<A, B>(pub A, pub B);
+
+impl<A: Trouble, B: Trouble> Trouble for Beside<A, B> {
+    fn go_on(&mut self, server: &Running) -> Fallible<bool> {
+        let is_first_over = self.0.go_on(server)?;
+        Ok(self.1.go_on(server)? && is_first_over)
     }
 }

@@ -93,6 +93,11 @@ impl Journal {
         }
     }
 
+    /// What has come of it is in the hands of this process now.
+    pub fn pass(&self, client: u16, number: u64) {
+        self.entry(client, number).owner.store(std::process::id(), Ordering::Relaxed);
+    }
+
     pub fn answer(&self, client: u16, number: u64) {
         self.entry(client, number).answered.store(1, Ordering::Relaxed);
     }

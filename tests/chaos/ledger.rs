@@ -18,6 +18,15 @@ const SILENCE: Duration = Duration::from_millis(200);
 /// How long a server may take none of the bytes of a client, or leave it without an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How fast clients ask.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// As fast as they are answered, with a few requests under way.
+    Windows,
+    /// Once in such a time.
+    Every(Duration),
+}
+
 /// What is known of one request. Those that are answered are forgotten, but for how many they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -34,7 +43,7 @@ pub enum Fate {
 pub struct Account {
     client: Client,
     pub name: u16,
-    way: Way,
+    pub way: Way,
     pub sent: u64,
     /// The greatest number that came back, and the same on this connection.
     last: u64,
@@ -48,8 +57,12 @@ pub struct Account {
     /// Requests under way, with the moment that they left.
     waiting: VecDeque<(u64, Instant)>,
     heard: Instant,
+    /// When one more was sent since nothing came.
+    probed: Instant,
     unread: Vec<u8>,
-    pub latencies: Vec<Duration>,
+    due: Instant,
+    /// When requests left, and how long their answers took.
+    pub latencies: Vec<(Instant, Duration)>,
 }
 
 impl Account {
@@ -68,7 +81,9 @@ impl Account {
             fates: HashMap::new(),
             waiting: VecDeque::new(),
             heard: Instant::now(),
+            probed: Instant::now(),
             unread: Vec::new(),
+            due: Instant::now(),
             latencies: Vec::new(),
         })
     }
@@ -89,11 +104,25 @@ impl Account {
     }
 
     /// Whether the next request may leave.
-    fn has_room(&self) -> bool {
+    fn has_room(&mut self, pace: Pace) -> bool {
+        if let Pace::Every(pause) = pace {
+            let now = Instant::now();
+            if now < self.due {
+                return false;
+            }
+            // Nobody makes up for what was late.
+            self.due = now + pause;
+        }
         let waiting = self.sent - self.last;
-        let is_silent = self.heard.elapsed() > SILENCE;
-        self.sent + 2 < NUMBERS as u64
-            && (waiting < WINDOW || (is_silent && waiting < MOST_WAITING))
+        if self.sent + 2 >= NUMBERS as u64 || waiting >= MOST_WAITING {
+            return false;
+        }
+        // One more in each silence, or the load would grow while the server has a hard time.
+        let is_silent = self.heard.elapsed() > SILENCE && self.probed.elapsed() > SILENCE;
+        if is_silent {
+            self.probed = Instant::now();
+        }
+        waiting < WINDOW || is_silent
     }
 
     /// Books what has come; there must be something, which may be the end.
@@ -121,14 +150,16 @@ impl Account {
         let Stamp { way, verdict, client, number } = stamp;
         let is_ours = client == self.name && way == self.way && (1..=self.sent).contains(&number);
         if !is_ours || verdict == Verdict::Open {
-            return Err(format!("client {} got what it did not ask for: {stamp:?}", self.name).into());
+            return Err(
+                format!("client {} got what it did not ask for: {stamp:?}", self.name).into()
+            );
         }
         let place = self.waiting.iter().position(|(waiting, _)| *waiting == number);
         let Some((_, left)) = place.and_then(|place| self.waiting.remove(place)) else {
             self.repeated += 1;
             return Ok(());
         };
-        self.latencies.push(left.elapsed());
+        self.latencies.push((left, left.elapsed()));
         match verdict {
             // Who fails is reported by another process than who answers.
             Verdict::Failed => drop(self.fates.insert(number, Fate::Failed)),
@@ -183,23 +214,40 @@ fn is_end(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
-/// Sends and books until the trouble is over and everything has come back that ever will.
-pub fn keep(server: &Running, ways: &[Way], trouble: &mut dyn Trouble) -> Fallible<Vec<Account>> {
-    let port = server.port();
+/// Clients that ask in these ways, one each.
+pub fn open(server: &Running, ways: &[Way]) -> Fallible<Vec<Account>> {
     let open = |(name, way): (usize, &Way)| Account::open(server, name as u16, *way);
-    let mut accounts: Vec<Account> = ways.iter().enumerate().map(open).collect::<Result<_, _>>()?;
+    ways.iter().enumerate().map(open).collect()
+}
+
+/// Sends and books until the trouble is over and everything has come back that ever will.
+pub fn keep(
+    server: &Running,
+    accounts: &mut [Account],
+    pace: Pace,
+    trouble: &mut dyn Trouble,
+) -> Outcome {
+    let port = server.port();
+    if let Pace::Every(pause) = pace {
+        // Not all at the same moment.
+        let (begin, count) = (Instant::now(), accounts.len() as u32);
+        for (account, index) in accounts.iter_mut().zip(0..) {
+            account.due = begin + pause * index / count;
+        }
+    }
     while !trouble.go_on(server)? {
         let fds: Vec<i32> = accounts.iter().map(Account::descriptor).collect();
         for index in poll(&fds, libc::POLLIN, 1)? {
             accounts[index].receive(port)?;
         }
-        for account in accounts.iter_mut().filter(|account| account.has_room()) {
-            account.send(port)?;
+        for account in accounts.iter_mut() {
+            if account.has_room(pace) {
+                account.send(port)?;
+            }
         }
         if let Some(account) = accounts.iter().find(|account| account.heard.elapsed() > PATIENCE) {
             return Err(format!("client {} hears nothing any more", account.name).into());
         }
     }
-    accounts.iter_mut().try_for_each(|account| account.finish(port))?;
-    Ok(accounts)
+    accounts.iter_mut().try_for_each(|account| account.finish(port))
 }

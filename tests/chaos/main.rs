@@ -18,6 +18,7 @@ mod auditor;
 #[path = "../common/mod.rs"]
 mod common;
 mod crowd;
+mod faults;
 mod frame;
 mod injector;
 mod journal;
@@ -25,15 +26,21 @@ mod ledger;
 #[path = "../puppet/mod.rs"]
 mod puppet;
 mod server;
+mod slow;
 #[path = "../users/api.rs"]
 mod users;
 
 use auditor::Auditor;
 use common::prelude::*;
 use crowd::{Hoarder, Pest};
+use faults::Faults;
 use frame::Way;
-use injector::{Harm, Killer, Reloader, Role, Sleeper, Trouble};
-use server::{on_a_full_disk, troubled, with_few_descriptors, TASK_WORKERS, WORKERS};
+use injector::{Beside, Harm, Killer, Reloader, Role, Sleeper, Trouble};
+use ledger::Pace;
+use server::{
+    on_a_full_disk, troubled, with_few_descriptors, with_many_descriptors, TASK_WORKERS, WORKERS,
+};
+use slow::slow_connections_keep_nobody_waiting;
 
 const CLIENTS: usize = 24;
 const WORKER: Role = Role::Worker(0, WORKERS);
@@ -58,7 +65,8 @@ fn suffer<T: Trouble>(
     harm: impl FnOnce(&T) -> Harm,
 ) -> Outcome {
     let auditor = Auditor::begin(server, name)?;
-    let accounts = ledger::keep(server, ways, &mut trouble)?;
+    let mut accounts = ledger::open(server, ways)?;
+    ledger::keep(server, &mut accounts, Pace::Windows, &mut trouble)?;
     let harm = harm(&trouble);
     drop(trouble);
     auditor.judge(server, accounts, &harm)
@@ -76,10 +84,9 @@ fn harm_of_kills(killer: &Killer) -> Harm {
 fn killed_workers_lose_nothing_but_what_was_in_hand(server: &Running) -> Outcome {
     let may_cut = server.mode() == Mode::Base;
     let killer = Killer::new(WORKER, sized(10), (20, 120));
-    suffer(server, "kill-worker", &[Way::Worker; CLIENTS], killer, |killer| Harm {
-        may_cut,
-        ..harm_of_kills(killer)
-    })
+    // Where connections die with their worker, only its own answers tell whose they were.
+    let ways = if may_cut { vec![Way::Worker; CLIENTS] } else { mixed_ways() };
+    suffer(server, "kill-worker", &ways, killer, |killer| Harm { may_cut, ..harm_of_kills(killer) })
 }
 
 fn killed_task_workers_fail_what_was_in_hand(server: &Running) -> Outcome {
@@ -126,10 +133,21 @@ fn reloads_lose_nothing(server: &Running) -> Outcome {
     })
 }
 
+/// Workers are killed amid reloads, and guests come and go.
+fn everything_at_once_loses_nothing_but_what_was_in_hand(server: &Running) -> Outcome {
+    let killer = Killer::new(WORKER, sized(8), (50, 250));
+    let trouble = Beside(Pest::politely(), Beside(Reloader::new(sized(6)), killer));
+    suffer(server, "everything", &[Way::Worker; CLIENTS], trouble, |trouble| Harm {
+        has_guests: true,
+        ..harm_of_kills(&trouble.1 .1)
+    })
+}
+
 fn bad_guests_harm_nobody(server: &Running) -> Outcome {
     suffer(server, "guests", &mixed_ways(), Pest::new(sized(400)), |pest| Harm {
         word: "guests",
         count: pest.done,
+        has_guests: true,
         ..Harm::default()
     })
 }
@@ -138,6 +156,7 @@ fn without_descriptors_nothing_is_lost(server: &Running) -> Outcome {
     suffer(server, "descriptors", &mixed_ways(), Hoarder::new(sized(3)), |hoarder| Harm {
         word: "hoards",
         count: hoarder.done,
+        has_guests: true,
         ..Harm::default()
     })
 }
@@ -153,6 +172,21 @@ fn on_a_full_disk_nothing_is_lost(server: &Running) -> Outcome {
     })
 }
 
+fn failing_system_calls_lose_nothing(server: &Running) -> Outcome {
+    if !faults::is_possible() {
+        println!("chaos faults: skipped, strace is missing or may not trace");
+        return Ok(());
+    }
+    let trouble = Beside(Pest::politely(), Faults::new(sized(1)));
+    suffer(server, "faults", &mixed_ways(), trouble, |trouble| Harm {
+        word: "faults",
+        count: trouble.1.done,
+        killed: trouble.1.killed.clone(),
+        has_guests: true,
+        ..Harm::default()
+    })
+}
+
 server_tests! {
     // A thread cannot be killed alone.
     killed_workers_lose_nothing_but_what_was_in_hand: troubled, in [Mode::Process, Mode::Base];
@@ -163,7 +197,11 @@ server_tests! {
     // Only there the manager is a process that can die alone.
     killed_managers_lose_nothing: troubled, in [Mode::Process];
     reloads_lose_nothing: troubled;
+    // Only there nothing else may end a connection.
+    everything_at_once_loses_nothing_but_what_was_in_hand: troubled, in [Mode::Process];
     bad_guests_harm_nobody: troubled;
+    slow_connections_keep_nobody_waiting: with_many_descriptors;
+    failing_system_calls_lose_nothing: troubled, in [Mode::Process];
     without_descriptors_nothing_is_lost: with_few_descriptors;
     on_a_full_disk_nothing_is_lost: on_a_full_disk;
 }

@@ -44,6 +44,12 @@ pub fn with_few_descriptors(setup: &Setup) -> Outcome {
     run(setup, &[])
 }
 
+/// There are as many as can be.
+pub fn with_many_descriptors(setup: &Setup) -> Outcome {
+    crate::crowd::limit_descriptors(None)?;
+    run(setup, &[])
+}
+
 fn run(setup: &Setup, more: &[(&str, &str)]) -> Outcome {
     let server = setup.server()?;
     let (workers, task_workers) = (WORKERS.to_string(), TASK_WORKERS.to_string());
@@ -131,10 +137,11 @@ fn hand_in(server: Handle, fd: i64, stamp: Stamp, data: &[u8]) {
     task.extend(data);
     let request = data.to_vec();
     let to = i32::from(stamp.client) % TASK_WORKERS;
-    let hook = Box::new(move |server: Handle, id: i64, _: i32, result: Option<&[u8]>| match result {
-        Some(result) => pass_on(server, id, result),
-        None => answer(server, fd, stamp, &request, Verdict::Failed),
-    });
+    let hook =
+        Box::new(move |server: Handle, id: i64, _: i32, result: Option<&[u8]>| match result {
+            Some(result) => pass_on(server, id, result),
+            None => answer(server, fd, stamp, &request, Verdict::Failed),
+        });
     if let Err(error) = task_for(server, &task, to, hook) {
         report!("a task is refused: {error}");
         answer(server, fd, stamp, data, Verdict::Failed);
@@ -156,6 +163,7 @@ fn pass_on(server: Handle, id: i64, result: &[u8]) {
         return;
     };
     let fd = i64::from_be_bytes(fd.try_into().expect("8 bytes"));
+    JOURNAL.get().expect("made before start").pass(stamp.client, stamp.number);
     answer(server, fd, stamp, frame, Verdict::Answered);
 }
 
