@@ -47,6 +47,8 @@ pub struct Auditor {
     asked: u64,
     journal: Journal,
     before: Belongings,
+    /// How long what has ended may take to go.
+    pub patience: Duration,
 }
 
 /// What has come of all requests.
@@ -78,6 +80,7 @@ impl Auditor {
             asked: 0,
             journal,
             before: belongings(server)?,
+            patience: STEP,
         };
         auditor.counts(server)?;
         // What is started or opened a little later than the workers.
@@ -117,8 +120,23 @@ impl Auditor {
         Ok(frame)
     }
 
-    /// The verdict, as a line and as a failure.
-    pub fn judge(mut self, server: &Running, accounts: Vec<Account>, harm: &Harm) -> Outcome {
+    /// The verdict, as a line and, if it is bad, as a failure.
+    pub fn judge(self, server: &Running, accounts: Vec<Account>, harm: &Harm) -> Outcome {
+        let (line, complaints) = self.examine(server, accounts, harm)?;
+        println!("{line}");
+        match complaints.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{line}\n{complaints:#?}").into()),
+        }
+    }
+
+    /// What has come of all requests, as a line, and what is wrong with it.
+    pub fn examine(
+        mut self,
+        server: &Running,
+        accounts: Vec<Account>,
+        harm: &Harm,
+    ) -> Fallible<(String, Vec<String>)> {
         let mut verdicts = Verdicts::default();
         let mut killed: HashSet<u32> = harm.killed.iter().copied().collect();
         let mut unborn = Vec::new();
@@ -140,7 +158,7 @@ impl Auditor {
         let leaked = self.await_nothing_leaked(server, requests, &mut verdicts.complaints)?;
         let Verdicts { sent, lost, in_hand, failed, cut, duplicated, reordered, complaints } =
             verdicts;
-        println!(
+        let line = format!(
             "chaos {} {}={} sent={sent} lost={lost} duplicated={duplicated} reordered={reordered} \
              p99_ms={:.1} leaked={leaked} in_hand={in_hand} failed={failed} cut={cut} mode={:?}",
             self.name,
@@ -149,11 +167,9 @@ impl Auditor {
             p99.as_secs_f64() * 1e3,
             server.mode(),
         );
-        let is_well = lost + duplicated + reordered + leaked == 0;
-        match is_well && sent > 0 {
-            true => Ok(()),
-            false => Err(format!("{} does not hold: {complaints:#?}", self.name).into()),
-        }
+        let is_well = sent > 0 && lost + duplicated + reordered + leaked == 0;
+        assert_eq!(is_well, complaints.is_empty(), "{line}: {complaints:#?}");
+        Ok((line, complaints))
     }
 
     fn judge_account(
@@ -167,8 +183,15 @@ impl Auditor {
         let name = account.name;
         verdicts.sent += account.sent;
         verdicts.duplicated += account.repeated;
-        verdicts.reordered += account.reordered + self.journal.late(name);
+        let late = self.journal.late(name);
+        verdicts.reordered += account.reordered + late;
         let complaints = &mut verdicts.complaints;
+        if account.repeated + account.reordered + late > 0 {
+            let Account { repeated, reordered, .. } = account;
+            complaints.push(format!(
+                "client {name}: {repeated} came twice, {reordered} too late, {late} were begun late"
+            ));
+        }
         for number in 1..=account.sent {
             let begun = self.journal.entry(name, number).begun.load(Ordering::Relaxed);
             if begun > 1 {
@@ -232,7 +255,7 @@ impl Auditor {
         requests: Option<RangeInclusive<u64>>,
         complaints: &mut Vec<String>,
     ) -> Fallible<u64> {
-        let end = Instant::now() + STEP;
+        let end = Instant::now() + self.patience;
         loop {
             let counts = self.counts(server)?;
             let now = belongings(server)?;

@@ -73,7 +73,7 @@ impl Pest {
 
     /// Comes now and then, for as long as it is asked to.
     pub fn politely() -> Self {
-        Self { pause: Duration::from_millis(20), ..Self::new(usize::MAX) }
+        Self { pause: Duration::from_millis(5), ..Self::new(usize::MAX) }
     }
 
     /// Whether nobody waits for it.

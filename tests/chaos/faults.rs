@@ -42,12 +42,12 @@ const FAULTS: &[Fault] = &[
     Fault { calls: STARTS, error: "ENOMEM", kills: true },
     Fault { calls: "pidfd_open", error: "EMFILE", kills: true },
 ];
-/// The third call of each thread fails, and then every fifth.
-const WHEN: &str = "3+5";
-/// Where a few calls are made only.
-const WHEN_RARE: &str = "1+2";
+/// The call of each thread that fails first is one of so many; then every third does, to this one.
+/// Nothing may fail at the moment that the tracer goes: it would leave another error behind.
+const FIRST: u64 = 5;
+const LAST: u64 = 11;
 /// How long one of them lasts.
-const SPELL: Duration = Duration::from_millis(250);
+const SPELL: Duration = Duration::from_millis(150);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether there is an strace that can do this here.
@@ -84,10 +84,10 @@ impl Drop for Tracer {
 }
 
 impl Tracer {
-    fn start(server: &Running, fault: &Fault) -> Fallible<Self> {
+    fn start(server: &Running, fault: &Fault, first: u64) -> Fallible<Self> {
         let members = process::group_members(server.pid())?;
         let pids: Vec<i32> = members.iter().map(|member| member.pid).collect();
-        let when = if fault.kills { WHEN_RARE } else { WHEN };
+        let when = if fault.kills { "1..3+2".to_owned() } else { format!("{first}..{LAST}+3") };
         let Fault { calls, error, .. } = fault;
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o", "/dev/null", "-e"]);
@@ -126,11 +126,14 @@ impl Faults {
         Self { wanted, done: 0, dice: Dice::new("faults"), tracer: None, killed: Vec::new() }
     }
 
-    /// The next worker that has not been killed yet.
+    /// Kills a worker that has not been killed yet, where it can be killed alone.
     fn strike(&mut self, server: &Running) -> Outcome {
+        if server.mode() == Mode::Thread {
+            return Ok(());
+        }
         let holder = Role::Worker(0, crate::server::WORKERS).holder(server, &mut self.dice);
         let (pid, _) = holder.ok_or("there is no worker")?;
-        if pid != server.pid() && !self.killed.contains(&pid.unsigned_abs()) {
+        if !self.killed.contains(&pid.unsigned_abs()) {
             match send_signal(pid, libc::SIGKILL) {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 result => result?,
@@ -148,7 +151,8 @@ impl Trouble for Faults {
             if self.done >= self.wanted {
                 return Ok(true);
             }
-            self.tracer = Some(Tracer::start(server, fault)?);
+            let first = 1 + self.dice.below(FIRST);
+            self.tracer = Some(Tracer::start(server, fault, first)?);
             return Ok(false);
         };
         if tracer.child.try_wait()?.is_some() {

@@ -7,6 +7,9 @@ use crate::common::prelude::*;
 use crate::frame::{self, Stamp, Verdict, Way};
 use crate::journal::Journal;
 use crate::users::Process;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{Read, Write};
 use std::os::fd::IntoRawFd;
 use std::sync::OnceLock;
@@ -36,6 +39,40 @@ pub fn on_a_full_disk(setup: &Setup) -> Outcome {
     run(setup, &[("log_file", &log), ("pid_file", &pid)])?;
     assert!(!files[1].is_symlink(), "the pid file is left");
     Ok(std::fs::remove_file(&files[0])?)
+}
+
+/// It does wrong, a little: of each client it does not answer one request, answers one twice, and
+/// one after the next.
+pub fn deceitful(setup: &Setup) -> Outcome {
+    assert!(DECEIT.set(()).is_ok());
+    run(setup, &[])
+}
+
+static DECEIT: OnceLock<()> = OnceLock::new();
+pub const FORGOTTEN: u64 = 20;
+const DOUBLED: u64 = 25;
+const LATE: u64 = 30;
+
+thread_local! {
+    /// What is answered late, of each connection.
+    static HELD_BACK: RefCell<HashMap<i64, Vec<u8>>> = RefCell::default();
+}
+
+/// The frames that are sent in the place of one.
+fn deceive(fd: i64, number: u64, frame: Vec<u8>) -> Vec<Vec<u8>> {
+    match number {
+        _ if DECEIT.get().is_none() => vec![frame],
+        FORGOTTEN => Vec::new(),
+        DOUBLED => vec![frame.clone(), frame],
+        LATE => {
+            HELD_BACK.with(|held| held.borrow_mut().insert(fd, frame));
+            Vec::new()
+        }
+        _ => {
+            let held = HELD_BACK.with(|held| held.borrow_mut().remove(&fd));
+            [frame].into_iter().chain(held).collect()
+        }
+    }
 }
 
 /// There are few descriptors.
@@ -100,7 +137,8 @@ fn begin(frame: &[u8]) -> Stamp {
 fn answer(server: Handle, fd: i64, stamp: Stamp, request: &[u8], verdict: Verdict) {
     let mut frame = request.to_vec();
     frame::judge(&mut frame, verdict);
-    if server.send(fd, &frame).is_ok() {
+    let frames = deceive(fd, stamp.number, frame);
+    if frames.iter().all(|frame| server.send(fd, frame).is_ok()) {
         JOURNAL.get().expect("made before start").answer(stamp.client, stamp.number);
     }
 }
@@ -115,7 +153,7 @@ fn serve(server: Handle, event: &Event) {
         Way::User => {
             let mut message = fd.to_be_bytes().to_vec();
             message.extend(data);
-            crate::users::the().stream().write_all(&message).expect("the pipe");
+            pipe_in(&message);
         }
         Way::Ask => {
             let text = server.stats().map_or_else(|error| error.to_string(), |stats| {
@@ -127,6 +165,17 @@ fn serve(server: Handle, event: &Event) {
             if let Err(error) = server.send(fd, &frame::sealed(told, text.as_bytes())) {
                 report!("the asking client is not answered: {error}");
             }
+        }
+    }
+}
+
+/// The pipe takes a message as a whole. What the system refuses once it does not refuse again.
+fn pipe_in(message: &[u8]) {
+    loop {
+        match crate::users::the().stream().write(message) {
+            Ok(count) => return assert_eq!(count, message.len(), "half a message"),
+            Err(error) if matches!(error.kind(), Interrupted | WouldBlock) => {}
+            Err(error) => panic!("the pipe is broken: {error}"),
         }
     }
 }
@@ -175,7 +224,7 @@ fn attend(server: Handle, process: Process) {
         match process.stream().read(&mut message) {
             Ok(0) => return,
             Ok(count) => assert_eq!(count, message.len(), "half a message"),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) if matches!(error.kind(), Interrupted | WouldBlock) => continue,
             Err(error) => panic!("the pipe is broken: {error}"),
         }
         let (fd, frame) = message.split_at(FD);
