@@ -3,7 +3,7 @@
 //!
 //! A request is lost if the server had it and it was neither answered nor reported as failed. One
 //! message for each killed process is not lost but was in its hands, as the specification has it:
-//! it is the one that this process began last, or one that nobody has begun.
+//! it is the one that this process began last, or one that it had not begun when it was killed.
 
 use crate::common::prelude::*;
 use crate::frame::{self, Stamp, Verdict, Way};
@@ -143,7 +143,7 @@ impl Auditor {
         for account in &accounts {
             self.judge_account(&mut verdicts, account, harm, &mut killed, &mut unborn);
         }
-        // What nobody has begun was claimed by one that was killed before it could.
+        // What nobody has begun was taken by one that was killed before it could.
         let claimed = unborn.len().min(killed.len());
         verdicts.in_hand += claimed as u64;
         verdicts.lost += (unborn.len() - claimed) as u64;
@@ -214,6 +214,11 @@ impl Auditor {
             );
             let is_lost = match fate {
                 Fate::Open | Fate::Failed if !is_begun => {
+                    unborn.push(complaint);
+                    continue;
+                }
+                // The result of a task, of which no worker has heard.
+                Fate::Open if account.way == Way::Task && !killed.contains(&owner) => {
                     unborn.push(complaint);
                     continue;
                 }

@@ -2,7 +2,8 @@
 //! thread of the server.
 //!
 //! Only what a system does is made up. A socket that is watched for edges and has something to read
-//! never says that it has nothing, so reading is interrupted and not put off.
+//! never says that it has nothing, so reading is interrupted and not put off; and who wakes others
+//! by a futex is never interrupted, which cannot be told here from who waits.
 
 use crate::common::prelude::*;
 use crate::common::process::{self, send_signal};
@@ -31,7 +32,6 @@ const FAULTS: &[Fault] = &[
     fault(WRITES, "EINTR"),
     fault("epoll_wait", "EINTR"),
     fault("read,write", "EINTR"),
-    fault("futex", "EINTR"),
     fault("accept4", "EINTR"),
     fault("accept4", "EAGAIN"),
     fault("accept4", "ECONNABORTED"),
@@ -96,7 +96,7 @@ impl Tracer {
         command.args(pids.iter().map(|pid| format!("--attach={pid}")));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // SAFETY: between fork and exec there is one system call, which takes numbers.
-        unsafe { command.pre_exec(|| die_with_parent()) };
+        unsafe { command.pre_exec(die_with_parent) };
         let child = command.spawn()?;
         Ok(Self { child, pids, until: None, is_told: false, end: Instant::now() + PATIENCE })
     }

@@ -80,6 +80,13 @@ pub fn length_of(bytes: &[u8]) -> Option<usize> {
     Some(length as usize + 4)
 }
 
+/// Whose frame this is, and its number, if it is one. Looks at nothing else, so it takes no time.
+pub fn name_of(frame: &[u8]) -> Option<(u16, u64)> {
+    let client = u16::from_be_bytes(frame.get(6..8)?.try_into().ok()?);
+    let number = u64::from_be_bytes(frame.get(8..16)?.try_into().ok()?);
+    Some((client, number))
+}
+
 /// The stamp of a whole frame; `None` if anything in it is not what it was.
 pub fn open(frame: &[u8]) -> Option<Stamp> {
     if length_of(frame)? != frame.len() || frame.len() < HEAD {
@@ -88,8 +95,7 @@ pub fn open(frame: &[u8]) -> Option<Stamp> {
     let way = [Way::Worker, Way::Task, Way::User, Way::Ask].into_iter().nth(frame[4].into())?;
     let verdicts = [Verdict::Open, Verdict::Answered, Verdict::Failed];
     let verdict = verdicts.into_iter().nth(frame[PLACE_OF_VERDICT].into())?;
-    let client = u16::from_be_bytes(frame[6..8].try_into().ok()?);
-    let number = u64::from_be_bytes(frame[8..16].try_into().ok()?);
+    let (client, number) = name_of(frame)?;
     let sum = u64::from_be_bytes(frame[16..HEAD].try_into().ok()?);
     let is_whole = sum == sum_of(&frame[..16], &frame[HEAD..]);
     is_whole.then_some(Stamp { way, verdict, client, number })

@@ -85,11 +85,6 @@ impl Role {
             lines.iter().filter_map(|line| line.strip_prefix(&beginning)).collect();
         lives.last().map(|pid| (number(pid), lives.len()))
     }
-
-    /// The first process has the role of the manager, too, where no other has it.
-    fn is_killable(self, server: &Running, pid: i32) -> bool {
-        self == Self::Root || pid != server.pid()
-    }
 }
 
 /// Kills processes of a role, again and again.
@@ -98,46 +93,49 @@ pub struct Killer {
     wanted: usize,
     pause_ms: (u64, u64),
     dice: Dice,
-    due: Instant,
+    /// Who is next, and when.
+    marked: Option<(u32, Instant)>,
     end: Instant,
     pub killed: Vec<u32>,
 }
 
 impl Killer {
+    /// Each of them lives for a time in this range, as far as anybody can see.
     pub fn new(role: Role, wanted: usize, pause_ms: (u64, u64)) -> Self {
-        let now = Instant::now();
-        let dice = Dice::new("kills");
-        let end = now + PATIENCE;
-        Self { role, wanted, pause_ms, dice, due: now, end, killed: Vec::new() }
+        let (dice, end) = (Dice::new("kills"), Instant::now() + PATIENCE);
+        Self { role, wanted, pause_ms, dice, marked: None, end, killed: Vec::new() }
+    }
+
+    fn mark(&mut self, server: &Running) -> Outcome {
+        let holder = self.role.holder(server, &mut self.dice).map(|(pid, _)| pid.unsigned_abs());
+        let fresh = holder.filter(|pid| *pid != server.pid().unsigned_abs());
+        if let Some(pid) = fresh.filter(|pid| !self.killed.contains(pid)) {
+            self.marked = Some((pid, self.dice.pause(self.pause_ms)));
+            self.end = Instant::now() + PATIENCE;
+        }
+        match Instant::now() > self.end {
+            true => Err(format!("{:?} is not replaced", self.role).into()),
+            false => Ok(()),
+        }
     }
 }
 
 impl Trouble for Killer {
     fn go_on(&mut self, server: &Running) -> Fallible<bool> {
-        if Instant::now() < self.due {
-            return Ok(false);
-        }
-        if self.killed.len() >= self.wanted {
-            return Ok(true);
-        }
-        let holder = self.role.holder(server, &mut self.dice);
-        let fresh = holder.filter(|(pid, _)| {
-            self.role.is_killable(server, *pid) && !self.killed.contains(&pid.unsigned_abs())
-        });
-        if let Some((pid, _)) = fresh {
-            match send_signal(pid, libc::SIGKILL) {
-                // It has ended by itself, and its successor has not said so yet.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(false),
-                result => result?,
+        match self.marked {
+            None if self.killed.len() >= self.wanted => return Ok(true),
+            None => self.mark(server)?,
+            Some((pid, at)) if Instant::now() >= at => {
+                self.marked = None;
+                match send_signal(pid as i32, libc::SIGKILL) {
+                    // It has ended by itself, and its successor has not said so yet.
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                    result => result.map(|()| self.killed.push(pid))?,
+                }
             }
-            self.killed.push(pid.unsigned_abs());
-            self.due = self.dice.pause(self.pause_ms);
-            self.end = Instant::now() + PATIENCE;
+            Some(_) => {}
         }
-        match Instant::now() > self.end {
-            true => Err(format!("{:?} is not replaced", self.role).into()),
-            false => Ok(false),
-        }
+        Ok(false)
     }
 }
 

@@ -31,14 +31,13 @@ pub fn troubled(setup: &Setup) -> Outcome {
 /// Everything that the server wants to write to a disk finds it full.
 pub fn on_a_full_disk(setup: &Setup) -> Outcome {
     let folder = std::env::temp_dir();
-    let files = ["log", "pid"].map(|name| folder.join(name));
-    for file in &files {
+    let (log, pid) = (folder.join("log"), folder.join("pid"));
+    for file in [&log, &pid] {
         std::os::unix::fs::symlink("/dev/full", file)?;
     }
-    let [log, pid] = files.each_ref().map(|file| file.to_string_lossy().into_owned());
-    run(setup, &[("log_file", &log), ("pid_file", &pid)])?;
-    assert!(!files[1].is_symlink(), "the pid file is left");
-    Ok(std::fs::remove_file(&files[0])?)
+    run(setup, &[("log_file", &log.to_string_lossy()), ("pid_file", &pid.to_string_lossy())])?;
+    assert!(!pid.is_symlink(), "the pid file is left");
+    Ok(std::fs::remove_file(&log)?)
 }
 
 /// It does wrong, a little: of each client it does not answer one request, answers one twice, and
@@ -124,8 +123,9 @@ fn run(setup: &Setup, more: &[(&str, &str)]) -> Outcome {
 }
 
 fn begin(frame: &[u8]) -> Stamp {
+    let (client, number) = frame::name_of(frame).expect("a frame");
+    JOURNAL.get().expect("made before start").begin(client, number);
     let stamp = frame::open(frame).expect("a whole frame");
-    JOURNAL.get().expect("made before start").begin(stamp.client, stamp.number);
     let end = Instant::now() + LABOUR;
     while Instant::now() < end {
         std::hint::spin_loop();
@@ -207,12 +207,13 @@ fn perform(server: Handle, event: &Event) {
 
 fn pass_on(server: Handle, id: i64, result: &[u8]) {
     let (fd, frame) = result.split_at(FD);
+    let (client, number) = frame::name_of(frame).expect("a frame");
+    JOURNAL.get().expect("made before start").pass(client, number);
     let Some(stamp) = frame::open(frame) else {
         report!("task {id} has another result");
         return;
     };
     let fd = i64::from_be_bytes(fd.try_into().expect("8 bytes"));
-    JOURNAL.get().expect("made before start").pass(stamp.client, stamp.number);
     answer(server, fd, stamp, frame, Verdict::Answered);
 }
 
