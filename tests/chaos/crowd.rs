@@ -71,9 +71,9 @@ impl Pest {
         }
     }
 
-    /// Comes now and then, for as long as it is asked to.
-    pub fn politely() -> Self {
-        Self { pause: Duration::from_millis(5), ..Self::new(usize::MAX) }
+    /// Comes once in such a time, for as long as it is asked to.
+    pub fn politely(pause_ms: u64) -> Self {
+        Self { pause: Duration::from_millis(pause_ms), ..Self::new(usize::MAX) }
     }
 
     /// Whether nobody waits for it.

@@ -135,13 +135,14 @@ impl Account {
         };
         self.heard = Instant::now();
         self.unread.extend_from_slice(&bytes[..count]);
-        while let Some(length) = frame::length_of(&self.unread) {
-            if self.unread.len() < length {
-                break;
-            }
-            let frame: Vec<u8> = self.unread.drain(..length).collect();
-            self.book(&frame)?;
+        let unread = std::mem::take(&mut self.unread);
+        let mut rest = unread.as_slice();
+        while let Some(length) = frame::length_of(rest).filter(|length| *length <= rest.len()) {
+            let (frame, behind) = rest.split_at(length);
+            self.book(frame)?;
+            rest = behind;
         }
+        self.unread = rest.to_vec();
         Ok(())
     }
 

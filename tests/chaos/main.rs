@@ -138,7 +138,7 @@ fn reloads_lose_nothing(server: &Running) -> Outcome {
 /// Workers are killed amid reloads, and guests come and go.
 fn everything_at_once_loses_nothing_but_what_was_in_hand(server: &Running) -> Outcome {
     let killer = Killer::new(WORKER, sized(8), (50, 250));
-    let trouble = Beside(Pest::politely(), Beside(Reloader::new(sized(6)), killer));
+    let trouble = Beside(Pest::politely(25), Beside(Reloader::new(sized(6)), killer));
     suffer(server, "everything", &[Way::Worker; CLIENTS], trouble, |trouble| Harm {
         has_guests: true,
         ..harm_of_kills(&trouble.1 .1)
@@ -197,7 +197,7 @@ fn failing_system_calls_lose_nothing(server: &Running) -> Outcome {
         println!("chaos faults: skipped, strace is missing or may not trace");
         return Ok(());
     }
-    let trouble = Beside(Pest::politely(), Faults::new(sized(1)));
+    let trouble = Beside(Pest::politely(5), Faults::new(sized(1)));
     // Where connections die with their worker, only its own answers tell whose they were.
     let may_cut = server.mode() == Mode::Base;
     let ways = if may_cut { vec![Way::Worker; CLIENTS] } else { mixed_ways() };

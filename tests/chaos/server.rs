@@ -96,7 +96,7 @@ fn run(setup: &Setup, more: &[(&str, &str)]) -> Outcome {
         ("open_length_check", "true"),
         ("package_length_type", "N"),
         ("package_body_offset", "4"),
-        ("package_max_length", "65536"),
+        ("package_max_length", "1000000"),
     ];
     for (name, value) in settings.iter().chain(more) {
         server.set(name, value)?;
