@@ -5,7 +5,7 @@ use crate::common::prelude::*;
 use crate::frame::{self, Way};
 use crate::injector::{Dice, Fallible, Trouble};
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -145,16 +145,19 @@ pub struct Hoarder {
     wanted: usize,
     pub done: usize,
     streams: Vec<TcpStream>,
+    is_full: bool,
     due: Instant,
 }
 
 /// More than a server has room for, and less than wait for it where it listens.
 const HOARD: usize = FEW as usize + 60;
 const HOARDED: Duration = Duration::from_millis(100);
+/// Those that came before may wait still, so that there is no room to wait, either.
+const FULL: Duration = Duration::from_millis(20);
 
 impl Hoarder {
     pub fn new(wanted: usize) -> Self {
-        Self { wanted, done: 0, streams: Vec::new(), due: Instant::now() }
+        Self { wanted, done: 0, streams: Vec::new(), is_full: false, due: Instant::now() }
     }
 }
 
@@ -166,14 +169,20 @@ impl Trouble for Hoarder {
         if self.done == self.wanted {
             return Ok(true);
         }
-        if self.streams.len() < HOARD {
-            self.streams.push(Client::connect(server.port())?.stream);
-            if self.streams.len() == HOARD {
-                self.due = Instant::now() + HOARDED;
-            }
-        } else {
+        if self.is_full {
             self.streams.clear();
             self.done += 1;
+            (self.is_full, self.due) = (false, Instant::now() + HOARDED);
+            return Ok(false);
+        }
+        let address = SocketAddr::from(([127, 0, 0, 1], server.port()));
+        match TcpStream::connect_timeout(&address, FULL) {
+            Ok(stream) => self.streams.push(stream),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => self.is_full = true,
+            Err(error) => return Err(error.into()),
+        }
+        self.is_full |= self.streams.len() == HOARD;
+        if self.is_full {
             self.due = Instant::now() + HOARDED;
         }
         Ok(false)
