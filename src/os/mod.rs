@@ -9,6 +9,7 @@ pub mod address_text;
 pub mod clock;
 pub mod cpu;
 pub mod datagram;
+pub mod draft;
 pub mod epoll;
 pub mod eventfd;
 pub mod file;
@@ -18,6 +19,7 @@ pub mod leash;
 pub mod memory;
 pub mod notify;
 pub mod process;
+pub mod queue;
 pub mod signal;
 pub mod socket;
 
