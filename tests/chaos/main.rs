@@ -145,6 +145,17 @@ fn everything_at_once_loses_nothing_but_what_was_in_hand(server: &Running) -> Ou
     })
 }
 
+/// A worker may die while nobody watches it, and a manager while it starts one.
+fn workers_and_managers_that_die_together_lose_no_more(server: &Running) -> Outcome {
+    let managers = Killer::new(Role::Manager, sized(4), (50, 250));
+    let workers = Killer::new(WORKER, sized(8), (20, 150));
+    suffer(server, "kill-both", &mixed_ways(), Beside(managers, workers), |both| Harm {
+        count: both.0.killed.len() + both.1.killed.len(),
+        killed: [both.1.killed.clone(), users_of(server)].concat(),
+        ..harm_of_kills(&both.1)
+    })
+}
+
 fn bad_guests_harm_nobody(server: &Running) -> Outcome {
     suffer(server, "guests", &mixed_ways(), Pest::new(sized(400)), |pest| Harm {
         word: "guests",
@@ -221,6 +232,7 @@ server_tests! {
     stopped_processes_lose_nothing: troubled, in [Mode::Process, Mode::Base];
     // Only there the manager is a process that can die alone.
     killed_managers_lose_nothing: troubled, in [Mode::Process];
+    workers_and_managers_that_die_together_lose_no_more: troubled, in [Mode::Process];
     reloads_lose_nothing: troubled;
     // Only there nothing else may end a connection.
     everything_at_once_loses_nothing_but_what_was_in_hand: troubled, in [Mode::Process];
