@@ -213,6 +213,8 @@ impl Auditor {
                  {is_answered}"
             );
             let is_lost = match fate {
+                // Who asked the dead must be told.
+                Fate::Open if account.way != Way::User && !harm.kills_workers => true,
                 Fate::Open | Fate::Failed if !is_begun => {
                     unborn.push(complaint);
                     continue;

@@ -26,6 +26,9 @@ pub struct Harm {
     pub count: usize,
     /// The processes that were killed.
     pub killed: Vec<u32>,
+    /// Whether event workers are among them. Only with these may an answer be gone, not with those
+    /// of whom workers wait for a result.
+    pub kills_workers: bool,
     /// Whether connections may end.
     pub may_cut: bool,
     /// Whether others than the clients of the ledger ask for something.

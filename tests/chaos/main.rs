@@ -79,6 +79,7 @@ fn harm_of_kills(killer: &Killer) -> Harm {
         word: "kills",
         count: killer.killed.len(),
         killed: killer.killed.clone(),
+        kills_workers: killer.role == WORKER,
         ..Harm::default()
     }
 }
@@ -156,6 +157,14 @@ fn workers_and_managers_that_die_together_lose_no_more(server: &Running) -> Outc
     })
 }
 
+fn task_workers_and_managers_that_die_together_fail_no_more(server: &Running) -> Outcome {
+    let managers = Killer::new(Role::Manager, sized(4), (50, 250));
+    let workers = Killer::new(TASK_WORKER, sized(8), (20, 150));
+    suffer(server, "kill-task-both", &[Way::Task; CLIENTS], Beside(managers, workers), |both| {
+        Harm { count: both.0.killed.len() + both.1.killed.len(), ..harm_of_kills(&both.1) }
+    })
+}
+
 fn bad_guests_harm_nobody(server: &Running) -> Outcome {
     suffer(server, "guests", &mixed_ways(), Pest::new(sized(400)), |pest| Harm {
         word: "guests",
@@ -217,6 +226,7 @@ fn failing_system_calls_lose_nothing(server: &Running) -> Outcome {
         word: "faults",
         count: trouble.1.done,
         killed: trouble.1.killed.clone(),
+        kills_workers: true,
         has_guests: true,
         ..Harm::default()
     })
@@ -233,6 +243,7 @@ server_tests! {
     // Only there the manager is a process that can die alone.
     killed_managers_lose_nothing: troubled, in [Mode::Process];
     workers_and_managers_that_die_together_lose_no_more: troubled, in [Mode::Process];
+    task_workers_and_managers_that_die_together_fail_no_more: troubled, in [Mode::Process];
     reloads_lose_nothing: troubled;
     // Only there nothing else may end a connection.
     everything_at_once_loses_nothing_but_what_was_in_hand: troubled, in [Mode::Process];
