@@ -185,7 +185,9 @@ impl Unit {
 
     /// Settles what a task worker that has died had in its hands.
     pub(super) fn settle_tasks_of(&self, id: UnitId) {
-        for task in self.runtime.control.wiring.settle_dead(id.0) {
+        let lost = self.runtime.control.wiring.settle_dead(id.0);
+        let has_lost = !lost.is_empty();
+        for task in lost {
             log::warn!(
                 "task {} of worker {} was lost with task worker {}",
                 task.session,
@@ -195,5 +197,10 @@ impl Unit {
             self.fail_task(id, &task);
         }
         self.fail_open_tasks(id);
+        if has_lost {
+            // At once: what comes next in this turn is a fork, and if the manager dies amid it,
+            // nobody after it knows of what is settled.
+            self.tell_others();
+        }
     }
 }

@@ -64,6 +64,16 @@ struct Verdicts {
     complaints: Vec<String>,
 }
 
+/// What excuses are left for requests without an answer.
+struct Left {
+    /// Processes that were killed, with nothing known that was in their hands.
+    killed: HashSet<u32>,
+    /// Requests that nobody has begun.
+    unborn: Vec<String>,
+    /// Tasks that have failed, as the log has it, and of which nobody else was told.
+    logged: u64,
+}
+
 impl Auditor {
     /// Looks at the server before the trouble begins. Everybody has served each kind of request.
     pub fn begin(server: &Running, name: &'static str) -> Fallible<Self> {
@@ -138,11 +148,21 @@ impl Auditor {
         harm: &Harm,
     ) -> Fallible<(String, Vec<String>)> {
         let mut verdicts = Verdicts::default();
-        let mut killed: HashSet<u32> = harm.killed.iter().copied().collect();
-        let mut unborn = Vec::new();
+        let told = accounts.iter().flat_map(|account| account.fates.values());
+        let told = told.filter(|fate| **fate == Fate::Failed).count();
+        let logged = match harm.replaces_workers {
+            true => server.log().matches("was lost with task worker").count(),
+            false => 0,
+        };
+        let mut left = Left {
+            killed: harm.killed.iter().copied().collect(),
+            unborn: Vec::new(),
+            logged: logged.saturating_sub(told) as u64,
+        };
         for account in &accounts {
-            self.judge_account(&mut verdicts, account, harm, &mut killed, &mut unborn);
+            self.judge_account(&mut verdicts, account, harm, &mut left);
         }
+        let Left { killed, unborn, .. } = left;
         // What nobody has begun was taken by one that was killed before it could.
         let claimed = unborn.len().min(killed.len());
         verdicts.in_hand += claimed as u64;
@@ -177,8 +197,7 @@ impl Auditor {
         verdicts: &mut Verdicts,
         account: &Account,
         harm: &Harm,
-        killed: &mut HashSet<u32>,
-        unborn: &mut Vec<String>,
+        Left { killed, unborn, logged }: &mut Left,
     ) {
         let name = account.name;
         verdicts.sent += account.sent;
@@ -214,7 +233,12 @@ impl Auditor {
             );
             let is_lost = match fate {
                 // Who asked the dead must be told.
-                Fate::Open if account.way != Way::User && !harm.kills_workers => true,
+                Fate::Open if account.way != Way::User && !harm.kills_workers => {
+                    let is_excused = account.way == Way::Task && *logged > 0;
+                    *logged -= u64::from(is_excused);
+                    verdicts.failed += u64::from(is_excused);
+                    !is_excused
+                }
                 Fate::Open | Fate::Failed if !is_begun => {
                     unborn.push(complaint);
                     continue;

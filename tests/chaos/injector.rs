@@ -29,6 +29,9 @@ pub struct Harm {
     /// Whether event workers are among them. Only with these may an answer be gone, not with those
     /// of whom workers wait for a result.
     pub kills_workers: bool,
+    /// Whether workers are replaced. A task that fails fails in the log alone, where the worker
+    /// has been replaced that handed it in: its successor has no callback for it.
+    pub replaces_workers: bool,
     /// Whether connections may end.
     pub may_cut: bool,
     /// Whether others than the clients of the ledger ask for something.

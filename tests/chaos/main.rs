@@ -161,7 +161,11 @@ fn task_workers_and_managers_that_die_together_fail_no_more(server: &Running) ->
     let managers = Killer::new(Role::Manager, sized(4), (50, 250));
     let workers = Killer::new(TASK_WORKER, sized(8), (20, 150));
     suffer(server, "kill-task-both", &[Way::Task; CLIENTS], Beside(managers, workers), |both| {
-        Harm { count: both.0.killed.len() + both.1.killed.len(), ..harm_of_kills(&both.1) }
+        Harm {
+            count: both.0.killed.len() + both.1.killed.len(),
+            replaces_workers: true,
+            ..harm_of_kills(&both.1)
+        }
     })
 }
 
