@@ -17,6 +17,9 @@ use super::{Reactor, State};
 use crate::unit::later::has_room;
 use crate::unit::Unit;
 
+/// Where callbacks are fast, so many are run before this unit looks up: reading the clock costs as
+/// much as cutting a message.
+const MESSAGES_PER_LOOK: u32 = 4;
 /// How long answers wait for the end of a batch.
 const ANSWER_NS: u64 = 100_000;
 /// How long one connection has its turn.
@@ -107,6 +110,7 @@ impl Reactor {
     fn cut_all(&self, unit: &Unit, session: SessionId, batch: &mut Batch) -> Option<Stop> {
         let begin_ns = unit.last_look_ns.get();
         let mut written_ns = begin_ns;
+        let mut count = 0;
         loop {
             let verdict = match self.ask(unit, session, batch.unread.bytes_mut()) {
                 Ok(verdict) => verdict,
@@ -144,7 +148,9 @@ impl Reactor {
                     return Some(Stop::Drained);
                 }
             }
-            if self.is_own_worker && !batch.unread.is_empty() {
+            count += 1;
+            let is_time_to_look = unit.is_hasty() || count % MESSAGES_PER_LOOK == 0;
+            if self.is_own_worker && is_time_to_look && !batch.unread.is_empty() {
                 let now_ns = unit.look_up();
                 if now_ns.saturating_sub(written_ns) > ANSWER_NS {
                     self.flush_burst(unit);
