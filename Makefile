@@ -1,5 +1,6 @@
 # make run       an echo server to talk to
 # make test      everything that decides whether a change is good
+# make chaos     a server in trouble, for some minutes; one line a test
 # make bench     how fast it is
 # make header    include/swoole.h anew, after a change in src/ffi
 # make reference docs/settings.md anew, after a change of the table of settings
@@ -12,7 +13,7 @@ MODE ?= 2
 PORT ?= 9501
 MAKEFLAGS += --no-print-directory
 
-.PHONY: run test test-rust test-c bench header reference docs install setup
+.PHONY: run test test-rust test-c chaos bench header reference docs install setup
 
 run: setup
 	@cmake -S . -B build/release >/dev/null
@@ -38,6 +39,9 @@ test-c: setup
 	else \
 	    echo "make test: cmake is missing, the C examples and packages are NOT tested"; \
 	fi
+
+chaos: setup
+	SWOOLE_CHAOS=$${SWOOLE_CHAOS:-20} $(CARGO) test --test chaos -- --test-threads 1
 
 bench: setup
 	$(CARGO) bench
