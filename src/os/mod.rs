@@ -18,6 +18,7 @@ pub mod leash;
 pub mod memory;
 pub mod notify;
 pub mod process;
+pub mod second_stack;
 pub mod signal;
 pub mod socket;
 

@@ -19,6 +19,7 @@ mod message;
 pub mod notify;
 mod outgoing;
 mod parking;
+mod pulled;
 mod reactor;
 mod receiver;
 mod reload;
