@@ -434,7 +434,6 @@ fn a_hundred_thousand_connections_leave_nothing_behind(server: &Running) -> Outc
 }
 
 server_tests! {
-    [both_faces];
     every_cause_closes_each_connection_once: matrix;
     a_hundred_thousand_connections_leave_nothing_behind: matrix;
 }

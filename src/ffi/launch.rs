@@ -148,15 +148,14 @@ pub extern "C" fn sw_server_want(server: *mut sw_server_t, event: *const c_char)
 /// comes any more. Where no event is wanted, in the caller, it returns when the server has ended.
 ///
 /// A process is there when the function has returned; "workerStart" is the first event of a worker,
-/// if it is wanted. Callbacks that were registered are called as ever, by sw_server_next_event, on a
-/// stack of 8 MiB of the library's, so leave them to languages that look at no stack.
+/// if it is wanted. Callbacks that were registered are called as ever, by sw_server_next_event, on
+/// a stack of 8 MiB of the library's, so leave them to languages that look at no stack.
 ///
 /// - `server`: a server for which "receive" is wanted, or has a callback.
 ///
 /// Returns: the role of the process, SW_ROLE_ENDED or SW_ROLE_FAILED.
 ///
-/// Errors: as for sw_server_start, SW_ERROR_OPERATION_NOT_SUPPORT (SW_THREAD mode),
-/// SW_ERROR_WRONG_OPERATION (this thread has launched a server already).
+/// Errors: as for sw_server_start, SW_ERROR_OPERATION_NOT_SUPPORT (SW_THREAD mode).
 ///
 /// Where: before start, from the only thread of the program.
 ///
@@ -166,12 +165,12 @@ pub extern "C" fn sw_server_want(server: *mut sw_server_t, event: *const c_char)
 pub extern "C" fn sw_server_launch(server: *mut sw_server_t) -> sw_role_t {
     guard(sw_role_t::SW_ROLE_FAILED, || {
         let known = &borrow(server)?.server;
-        if is_launched() {
-            let text = "this thread has launched a server already";
-            return Err(Error::new(code::WRONG_OPERATION, text));
-        }
         let pull = Pull { until_ns, pause, begin, end, takes_close };
         known.pull(pull, Arc::new(|_| pause()))?;
+        if is_launched() {
+            let text = "another server was launched in this process and has not ended";
+            return Err(Error::new(code::SERVER_ONLY_START_ONE, text));
+        }
         let outcome = Rc::new(Cell::new(None));
         let told = Rc::clone(&outcome);
         let address = server as usize;
@@ -188,12 +187,8 @@ pub extern "C" fn sw_server_launch(server: *mut sw_server_t) -> sw_role_t {
             exchange.until_ns.set(None);
         });
         let is_up = step_in(launched)?;
-        EXCHANGE.with(|exchange| {
-            exchange.is_new.set(false);
-            if let Some(Handed::Turn) = exchange.handed.get() {
-                exchange.handed.set(None);
-            }
-        });
+        EXCHANGE.with(|exchange| exchange.is_new.set(false));
+        drop_turn();
         Ok(if is_up { role() } else { sw_role_t::SW_ROLE_ENDED })
     })
 }
@@ -242,6 +237,7 @@ pub extern "C" fn sw_server_next_event(
             return Ok(sw_next_t::SW_NEXT_ENDED);
         }
         if EXCHANGE.with(|exchange| exchange.is_new.replace(false)) {
+            drop_turn();
             return Ok(sw_next_t::SW_NEXT_FORKED);
         }
         give(event)
@@ -300,6 +296,8 @@ pub extern "C" fn sw_server_role(server: *const sw_server_t) -> sw_role_t {
 /// Errors: none.
 ///
 /// Where: never called by a program, only given to sw_process_new.
+///
+/// Memory: nothing changes hands.
 #[no_mangle]
 pub extern "C-unwind" fn sw_server_launch_process(
     server: *mut sw_server_t,
@@ -365,6 +363,14 @@ fn step_in(mut launched: Launched) -> Result<bool> {
         let missing = || Err(Error::new(code::FATAL_ERROR, "start has not returned"));
         launched.outcome.take().unwrap_or_else(missing).map(|()| false)
     })
+}
+
+/// The program learns that it is there by something else than that it has its turn.
+fn drop_turn() {
+    EXCHANGE.with(|exchange| match exchange.handed.get() {
+        Some(Handed::Turn) => exchange.handed.set(None),
+        Some(Handed::Event(_) | Handed::End) | None => {}
+    });
 }
 
 /// Gives the program what the engine has stepped out with.

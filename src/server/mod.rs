@@ -206,8 +206,8 @@ impl Server {
         })
     }
 
-    /// The program takes events itself, in every process that has any. The first one that each
-    /// worker gives it is its start, so that is raised in any case, by `started` if by nothing else.
+    /// The program takes events itself, in every process that has any. The first one of each
+    /// worker is its start, so that is raised in any case, for `started` if for nothing else.
     pub fn pull(&self, pull: Pull, started: Hook) -> Result<()> {
         self.configure(|setup| {
             if self.mode.has_worker_threads() {

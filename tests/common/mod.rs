@@ -167,7 +167,8 @@ macro_rules! server_tests {
         }),*];
 
         fn main() -> std::process::ExitCode {
-            let pulled: $crate::common::Pulled = $crate::server_tests!(@pulled $([$($(stringify!($single)),+)?])?);
+            let pulled: $crate::common::Pulled =
+                $crate::server_tests!(@pulled $([$($(stringify!($single)),+)?])?);
             $crate::common::run(CASES, &[$((stringify!($plain), $plain)),*], pulled)
         }
     };
