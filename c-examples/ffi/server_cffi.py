@@ -11,6 +11,7 @@ import cffi
 
 text = open(os.environ.get("SWOOLE_HEADER", "/usr/local/include/swoole.h")).read()
 constants = dict(re.findall(r"^#define (SW_\w+) (-?\d+)$", text, re.M))
+text = re.sub(r"\[(SW_\w+)\]", lambda found: f"[{constants[found[1]]}]", text)
 text = re.sub(r"#ifdef __cplusplus.*?#endif[^\n]*", "", text, flags=re.S)
 ffi = cffi.FFI()
 ffi.cdef("typedef int pid_t;" + re.sub(r"^#.*$", "", text, flags=re.M))
