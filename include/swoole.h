@@ -1038,8 +1038,9 @@ sw_callback_t sw_server_get_callback(const sw_server_t *server, const char *even
 // Where: before start, from the only thread of the program (SW_THREAD: from any).
 //
 // Memory: nothing changes hands. While it runs, SIGTERM (end), SIGUSR1 and SIGUSR2
-// (reload all workers, reload task workers), SIGRTMIN and SIGWINCH (open the log file anew),
-// SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are handled by the library; then they are as before.
+// (reload all workers, reload task workers; without a manager, SIGUSR1 has certificates read
+// again), SIGRTMIN and SIGWINCH (open the log file anew), SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are
+// handled by the library; then they are as before.
 bool sw_server_start(sw_server_t *server);
 
 // Asks for an orderly end of the whole server, as SIGTERM to the master does. The calling callback
@@ -1975,6 +1976,38 @@ int64_t sw_server_task(sw_server_t *server,
 // Memory: the bytes are copied.
 bool sw_server_finish(sw_server_t *server, const void *data, size_t len);
 
+// Answers a task at any time after it was given to this task worker, by the worker id and the id
+// that stand in its event. For servers with `task_object` or `task_enable_coroutine` on, where a
+// task is open when its callback returns without an answer, and several may be open at a time.
+//
+// A task may be answered again, for as long as it is among the last 1024 that were answered. If a
+// task worker ends, whoever handed in the tasks that are open there is told that they have failed.
+// One that is replaced in order waits for them, for `max_wait_time` at most. Of more than 16384
+// open tasks an old one is given up.
+//
+// - `server`: the server.
+// - `worker_id`: `worker_id` of the task.
+// - `task_id`: `id` of the task.
+// - `data`: the bytes; NULL only if `len` is 0.
+// - `len`: how many; any number below 4 GiB. An answer may be empty.
+//
+// Returns: true if the answer was taken; it arrives whatever becomes of this process.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (no such task is open here, or not running),
+// SW_ERROR_OPERATION_NOT_SUPPORT (not in a task worker, no task workers, both settings are off, or
+// the task came from the master, the manager or a user process),
+// SW_ERROR_SERVER_SEND_TO_WORKER_TIMEOUT, SW_ERROR_SERVER_WORKER_TERMINATED (the server ends, and
+// the worker has), SW_ERROR_MALLOC_FAIL, SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: in callbacks of task workers.
+//
+// Memory: the bytes are copied.
+bool sw_server_finish_task(sw_server_t *server,
+                           int worker_id,
+                           int64_t task_id,
+                           const void *data,
+                           size_t len);
+
 // Hands in a task and waits for its first answer. The worker handles nothing else meanwhile; what
 // it has sent before leaves. A later answer, or one that comes too late, is dropped, and the log
 // says that the task has expired; it never ends another wait. The event "finish" is not raised.
@@ -2021,10 +2054,10 @@ bool sw_server_taskwait(sw_server_t *server,
 //
 // Returns: how many were answered; -1 on an error, `results` are empty then.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one could
-// be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is
-// 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced), SW_ERROR_WRONG_OPERATION
-// (not running).
+// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one
+// could be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or
+// `task_worker_num` is 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced),
+// SW_ERROR_WRONG_OPERATION (not running).
 //
 // Where: in callbacks of event workers.
 //
@@ -2052,10 +2085,10 @@ int sw_server_task_wait_multi(sw_server_t *server,
 //
 // Returns: true if the tasks are handed in; if not, `on_done` is never called.
 //
-// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one could
-// be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is
-// 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced), SW_ERROR_WRONG_OPERATION
-// (not running, or the worker has stopped).
+// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one
+// could be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or
+// `task_worker_num` is 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced),
+// SW_ERROR_WRONG_OPERATION (not running, or the worker has stopped).
 //
 // Where: in callbacks of event workers.
 //
@@ -2272,8 +2305,8 @@ bool sw_server_want(sw_server_t *server, const char *event);
 // comes any more. Where no event is wanted, in the caller, it returns when the server has ended.
 //
 // A process is there when the function has returned; "workerStart" is the first event of a worker,
-// if it is wanted. Callbacks that were registered are called as ever, by sw_server_next_event, on a
-// stack of 8 MiB of the library's, so leave them to languages that look at no stack.
+// if it is wanted. Callbacks that were registered are called as ever, by sw_server_next_event, on
+// a stack of 8 MiB of the library's, so leave them to languages that look at no stack.
 //
 // - `server`: a server for which "receive" is wanted, or has a callback.
 //
@@ -2345,6 +2378,8 @@ sw_role_t sw_server_role(const sw_server_t *server);
 // Errors: none.
 //
 // Where: never called by a program, only given to sw_process_new.
+//
+// Memory: nothing changes hands.
 void sw_server_launch_process(sw_server_t *server, sw_process_t *process, void *user_data);
 
 #ifdef __cplusplus

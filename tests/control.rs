@@ -293,6 +293,31 @@ fn a_packet_that_waited_shows_how_long(server: &Running) -> Outcome {
     Ok(())
 }
 
+fn what_only_waits_was_not_sent(server: &Running) -> Outcome {
+    let mut client = Commander::connect(server)?;
+    let silent = Commander::connect(server)?;
+    let fd = silent.fd;
+    let info = format!("info {fd}");
+    // More than the systems of both ends hold.
+    while client.ask(&info)?.contains(" send_queued_bytes=0 ") {
+        assert_eq!(client.ask(&format!("send_zeros {fd} 1000000"))?, "ok");
+    }
+    let end = Instant::now() + STEP;
+    while Instant::now() < end {
+        let before = client.ask(&info)?;
+        let queued: u64 = field(&before, "send_queued_bytes")?.parse()?;
+        assert_eq!(client.ask(&format!("send_zeros {fd} 1000"))?, "ok");
+        let same = format!(" send_queued_bytes={queued} ");
+        let after = client.ask_until(&info, |info| !info.contains(&same))?;
+        // Else the systems have found room for more.
+        if field(&after, "send_queued_bytes")? == (queued + 1000).to_string() {
+            assert_eq!(field(&after, "last_send_time")?, field(&before, "last_send_time")?);
+            return Ok(());
+        }
+    }
+    Err("the peer that does not read takes everything".into())
+}
+
 server_tests! {
     a_paused_connection_is_read_when_it_is_resumed_and_in_order: one_worker;
     another_worker_may_pause_what_it_sees: two_workers;
@@ -310,9 +335,13 @@ server_tests! {
     ids_above_2_to_the_32_work_everywhere: beyond_32_bits;
     // Elsewhere what waits for a worker waits in the system.
     a_packet_that_waited_shows_how_long: two_workers, in [Mode::Process];
+    what_only_waits_was_not_sent: one_worker;
 
     every_process_closes_and_the_bound_worker_hears_it: serve_everywhere;
     a_reset_by_another_process_cuts_what_waits: serve_everywhere;
+    // Elsewhere only the owner of a connection closes it.
+    a_reset_that_comes_to_another_worker_waits_for_the_close_callback:
+        closing_slowly, in [Mode::Process];
 
     // Elsewhere nothing waits for a worker.
     a_worker_that_takes_nothing_is_not_given_more_than_the_limit: crowded, in [Mode::Process];

@@ -17,6 +17,7 @@ mod rules;
 use chosen::*;
 use common::prelude::*;
 use limits::*;
+use orders::serve_every_other;
 use rules::*;
 
 /// The same body for servers with other rules.
@@ -82,6 +83,8 @@ server_tests! {
     its_number_is_the_worker_and_its_other_answers_mean_what_they_say: chosen, in [Mode::Process];
     a_connection_with_framing_does_not_outlive_a_message_that_is_discarded:
         chosen_with_framing, in [Mode::Process];
+    a_connection_that_is_refused_sees_its_end_and_no_reset:
+        serve_every_other, in [Mode::Process];
     it_sees_the_first_bytes_and_the_worker_all: chosen, in [Mode::Process];
     datagrams_are_asked_for_too: chosen, in [Mode::Process];
     levels_of_buffers_are_asked_for: chosen_with_small_buffers, in [Mode::Process];
@@ -93,6 +96,7 @@ server_tests! {
         chosen, in [Mode::Base, Mode::Thread];
     a_worker_that_has_enough_gets_no_more_until_a_request_is_over: at_most_two;
     what_a_killed_worker_had_begun_is_over: at_most_two, in [Mode::Process];
+    a_message_that_comes_in_pieces_is_in_progress: at_most_one_message, in [Mode::Process];
     a_request_goes_to_a_worker_that_may_take_one: at_most_one_of_each, in [Mode::Process];
     a_full_inbox_stops_whoever_feeds_it_and_nobody_else: two_in_turn, in [Mode::Process];
 }

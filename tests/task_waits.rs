@@ -9,6 +9,8 @@ mod common;
 mod lists;
 #[path = "task_waits/lives.rs"]
 mod lives;
+#[path = "task_waits/open.rs"]
+mod open;
 mod puppet;
 #[path = "task_waits/serving.rs"]
 mod serving;
@@ -20,6 +22,7 @@ use at_once::*;
 use common::prelude::*;
 use lists::*;
 use lives::*;
+use open::*;
 use serving::{waiting, waiting_one, waiting_without};
 
 server_tests! {
@@ -43,6 +46,13 @@ server_tests! {
     a_late_answer_to_a_list_is_dropped: waiting;
     a_list_keeps_a_worker_that_is_reloaded: waiting;
     a_list_does_not_keep_a_worker_for_ever: waiting_shortly;
+
+    // Tasks that are open when their callback has returned.
+    open_tasks_are_answered_in_any_order: opened;
+    a_timer_answers_whoever_waits: opened;
+    wrong_answers_are_refused: opened;
+    open_tasks_of_a_dead_task_worker_have_failed: opened, in [Mode::Process, Mode::Base];
+    open_tasks_keep_a_task_worker_that_is_reloaded: opened_shortly;
 
     // Deaths.
     who_waits_hears_at_once_of_the_death_of_a_task_worker: waiting,

@@ -13,6 +13,8 @@ mod client;
 mod common;
 #[path = "tls/ending.rs"]
 mod ending;
+#[path = "tls/idle.rs"]
+mod idle;
 mod puppet;
 #[path = "sending/api.rs"]
 mod sending;
@@ -25,6 +27,7 @@ use broken::*;
 use certificates::*;
 use common::prelude::*;
 use ending::*;
+use idle::*;
 use server::*;
 use traffic::*;
 
@@ -40,11 +43,20 @@ server_tests! {
     what_a_slow_client_does_not_take_waits: with_a_large_buffer;
     reading_begins_when_a_connection_is_confirmed: delayed;
     other_programs_get_along: plain;
+    curl_talks_to_a_port_that_cuts_requests: with_requests;
     a_session_is_resumed_in_every_worker: with_tickets;
     a_name_chooses_the_certificate: with_names;
     clients_without_a_good_certificate_are_never_seen: verifying;
     a_certificate_is_known_in_its_worker_alone: asking;
     certificates_are_replaced_by_a_reload_and_a_bad_pair_is_not: with_copies;
+    the_only_worker_reads_its_certificates_again: with_copies_alone, in [Mode::Base];
+    a_certificate_is_forgotten_with_its_connection: bound, in [Mode::Process];
+    a_record_that_comes_slowly_keeps_its_connection: with_heartbeat;
+    where_nothing_flows_a_connection_is_closed: with_idle_time;
+    a_handshake_is_not_blamed_for_a_busy_worker: alone, in [Mode::Base];
+    a_paused_connection_is_read_when_it_is_resumed: plain;
+    levels_are_told_of_what_waits: with_levels;
+    a_file_is_whole_before_the_end_and_a_part_before_a_reset: with_a_large_buffer;
     an_end_is_told_in_order_and_a_reset_is_not: plain;
     a_client_that_has_ended_gets_its_answers: plain;
     clients_outlive_a_killed_worker: plain, in [Mode::Process];

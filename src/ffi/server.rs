@@ -268,8 +268,9 @@ pub extern "C" fn sw_server_get_callback(
 /// Where: before start, from the only thread of the program (SW_THREAD: from any).
 ///
 /// Memory: nothing changes hands. While it runs, SIGTERM (end), SIGUSR1 and SIGUSR2
-/// (reload all workers, reload task workers), SIGRTMIN and SIGWINCH (open the log file anew),
-/// SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are handled by the library; then they are as before.
+/// (reload all workers, reload task workers; without a manager, SIGUSR1 has certificates read
+/// again), SIGRTMIN and SIGWINCH (open the log file anew), SIGALRM, SIGHUP, SIGPIPE and SIGCHLD are
+/// handled by the library; then they are as before.
 #[no_mangle]
 pub extern "C" fn sw_server_start(server: *mut sw_server_t) -> bool {
     guard(false, || {

@@ -172,6 +172,8 @@ pub(super) fn translate(stats: &Stats) -> sw_stats_t {
         total_recv_bytes: stats.received_bytes,
         total_send_bytes: stats.sent_bytes,
         pipe_packet_msg_id: stats.message_round,
+        task_queue_num: stats.queued_tasks,
+        task_queue_bytes: stats.queued_task_bytes,
         tasking_num: stats.waiting_tasks,
         task_count: stats.accepted_tasks,
         task_idle_worker_num: stats.idle_task_workers,

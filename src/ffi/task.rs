@@ -89,3 +89,43 @@ pub extern "C" fn sw_server_finish(
         Ok(true)
     })
 }
+
+/// Answers a task at any time after it was given to this task worker, by the worker id and the id
+/// that stand in its event. For servers with `task_object` or `task_enable_coroutine` on, where a
+/// task is open when its callback returns without an answer, and several may be open at a time.
+///
+/// A task may be answered again, for as long as it is among the last 1024 that were answered. If a
+/// task worker ends, whoever handed in the tasks that are open there is told that they have failed.
+/// One that is replaced in order waits for them, for `max_wait_time` at most. Of more than 16384
+/// open tasks an old one is given up.
+///
+/// - `server`: the server.
+/// - `worker_id`: `worker_id` of the task.
+/// - `task_id`: `id` of the task.
+/// - `data`: the bytes; NULL only if `len` is 0.
+/// - `len`: how many; any number below 4 GiB. An answer may be empty.
+///
+/// Returns: true if the answer was taken; it arrives whatever becomes of this process.
+///
+/// Errors: SW_ERROR_WRONG_OPERATION (no such task is open here, or not running),
+/// SW_ERROR_OPERATION_NOT_SUPPORT (not in a task worker, no task workers, both settings are off, or
+/// the task came from the master, the manager or a user process),
+/// SW_ERROR_SERVER_SEND_TO_WORKER_TIMEOUT, SW_ERROR_SERVER_WORKER_TERMINATED (the server ends, and
+/// the worker has), SW_ERROR_MALLOC_FAIL, SW_ERROR_INVALID_PARAMS (NULL).
+///
+/// Where: in callbacks of task workers.
+///
+/// Memory: the bytes are copied.
+#[no_mangle]
+pub extern "C" fn sw_server_finish_task(
+    server: *mut sw_server_t,
+    worker_id: c_int,
+    task_id: i64,
+    data: *const c_void,
+    len: usize,
+) -> bool {
+    guard(false, || {
+        borrow(server)?.server.finish_task(worker_id, task_id, bytes(data, len)?)?;
+        Ok(true)
+    })
+}

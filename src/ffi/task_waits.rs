@@ -1,14 +1,37 @@
 //! Tasks whose results are waited for, or told together.
+#![allow(non_camel_case_types)]
 
 use std::ffi::{c_int, c_void};
 
 use super::callback::enter;
 use super::handle::{borrow, bytes, fill, guard};
 use super::library::buffer_of;
-use super::types::{sw_buffer_t, sw_bytes_t, sw_server_t, sw_tasks_done_fn_t};
+use super::types::{sw_buffer_t, sw_server_t};
 use crate::error::{code, Error, Result};
 use crate::server::task_waits::LONGEST_LIST;
 use crate::unit::tasks::ListHook;
+
+/// Bytes that belong to whoever hands them over.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct sw_bytes_t {
+    /// The bytes; NULL if there are none.
+    pub data: *const u8,
+    /// How many bytes `data` holds.
+    pub len: usize,
+}
+
+/// What is called once with the results of a list of tasks: `results[i]` is that of task `i`, with
+/// `data` NULL where there is none. The bytes are valid until the callback returns. `user_data` is
+/// that of the call which handed the list in.
+pub type sw_tasks_done_fn_t = Option<
+    extern "C-unwind" fn(
+        server: *mut sw_server_t,
+        results: *const sw_bytes_t,
+        count: usize,
+        user_data: *mut c_void,
+    ),
+>;
 
 const NO_BUFFER: sw_buffer_t = sw_buffer_t { data: std::ptr::null_mut(), len: 0 };
 
@@ -72,10 +95,10 @@ pub extern "C" fn sw_server_taskwait(
 ///
 /// Returns: how many were answered; -1 on an error, `results` are empty then.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one could
-/// be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is
-/// 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced), SW_ERROR_WRONG_OPERATION
-/// (not running).
+/// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one
+/// could be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or
+/// `task_worker_num` is 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced),
+/// SW_ERROR_WRONG_OPERATION (not running).
 ///
 /// Where: in callbacks of event workers.
 ///
@@ -121,10 +144,10 @@ pub extern "C" fn sw_server_task_wait_multi(
 ///
 /// Returns: true if the tasks are handed in; if not, `on_done` is never called.
 ///
-/// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one could
-/// be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or `task_worker_num` is
-/// 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced), SW_ERROR_WRONG_OPERATION
-/// (not running, or the worker has stopped).
+/// Errors: SW_ERROR_INVALID_PARAMS (too many, NULL, NaN), SW_ERROR_TASK_DISPATCH_FAIL (not one
+/// could be handed in), SW_ERROR_OPERATION_NOT_SUPPORT (not in an event worker, or
+/// `task_worker_num` is 0), SW_ERROR_SERVER_WORKER_TERMINATED (this worker has been replaced),
+/// SW_ERROR_WRONG_OPERATION (not running, or the worker has stopped).
 ///
 /// Where: in callbacks of event workers.
 ///

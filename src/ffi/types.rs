@@ -374,28 +374,6 @@ pub struct sw_buffer_t {
     pub len: usize,
 }
 
-/// Bytes that belong to whoever hands them over.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct sw_bytes_t {
-    /// The bytes; NULL if there are none.
-    pub data: *const u8,
-    /// How many bytes `data` holds.
-    pub len: usize,
-}
-
-/// What is called once with the results of a list of tasks: `results[i]` is that of task `i`, with
-/// `data` NULL where there is none. The bytes are valid until the callback returns. `user_data` is
-/// that of the call which handed the list in.
-pub type sw_tasks_done_fn_t = Option<
-    extern "C-unwind" fn(
-        server: *mut sw_server_t,
-        results: *const sw_bytes_t,
-        count: usize,
-        user_data: *mut c_void,
-    ),
->;
-
 /// What is known of one connection. Times are seconds since 1970.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@
 //! too.
 
 use super::message::{Header, Piece};
-use crate::os::memory::Pages;
+use crate::os::draft::Draft;
 
 /// Unfinished messages of one unit: its present process and those that it is replacing.
 const WRITERS_PER_UNIT: usize = 4;
@@ -16,7 +16,7 @@ struct Assembly {
     source: u16,
     /// Which life of the source it was that began.
     life: u32,
-    pages: Pages,
+    bytes: Draft,
     filled: usize,
 }
 
@@ -30,7 +30,7 @@ pub struct Assembler {
 impl Assembler {
     /// Adds one piece; the whole message when this was the last one. `None`: more pieces are to
     /// come, or the message is lost. `life` is the number of the present life of the source.
-    pub fn add(&mut self, header: &Header, life: u32, payload: &[u8]) -> Option<Pages> {
+    pub fn add(&mut self, header: &Header, life: u32, payload: &[u8]) -> Option<Draft> {
         let Some((piece, part)) = Piece::decode(payload) else {
             self.lose();
             return None;
@@ -41,7 +41,7 @@ impl Assembler {
         let index = self.open.iter().position(|open| open.piece.writer == piece.writer)?;
         let open = self.open.get_mut(index)?;
         let (start, end) = (open.filled, open.filled + part.len());
-        let place = open.pages.get_mut(start..end);
+        let place = open.bytes.get_mut(start..end);
         let fits = piece.offset as usize == start && piece.total == open.piece.total;
         match place.filter(|_| fits) {
             Some(place) => place.copy_from_slice(part),
@@ -52,7 +52,7 @@ impl Assembler {
             }
         }
         open.filled = end;
-        (end == open.pages.len()).then(|| self.open.remove(index).pages)
+        (end == open.bytes.len()).then(|| self.open.remove(index).bytes)
     }
 
     /// Makes room for a message that begins with `piece`.
@@ -64,8 +64,8 @@ impl Assembler {
             oldest.map(|index| self.open.remove(index));
         }
         (self.open.len()..before).for_each(|_| self.lose());
-        match Pages::new(piece.total as usize) {
-            Ok(pages) => self.open.push(Assembly { piece, source, life, pages, filled: 0 }),
+        match Draft::new(piece.total as usize) {
+            Ok(bytes) => self.open.push(Assembly { piece, source, life, bytes, filled: 0 }),
             Err(_) => self.lose(),
         }
     }

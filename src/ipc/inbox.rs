@@ -14,7 +14,7 @@ use super::shared_lane::TurnWords;
 use super::sync::{fence, Ordering, Place};
 use super::tally::{is_counted, Account};
 use super::wiring::Wiring;
-use crate::os::memory::Pages;
+use crate::os::draft::Draft;
 
 /// Messages that are taken from one lane before the next one has its turn.
 const BURST: u32 = 64;
@@ -63,7 +63,7 @@ pub enum Payload<'a> {
     /// In the lane.
     Borrowed(&'a [u8]),
     /// Put together from pieces.
-    Owned(Pages),
+    Owned(Draft),
     /// It is not there: a predecessor had its first pieces.
     Lost,
 }
@@ -75,7 +75,7 @@ impl Deref for Payload<'_> {
     fn deref(&self) -> &[u8] {
         match self {
             Payload::Borrowed(bytes) => bytes,
-            Payload::Owned(pages) => pages,
+            Payload::Owned(bytes) => bytes,
             Payload::Lost => &[],
         }
     }
@@ -158,7 +158,7 @@ impl Inbox {
     }
 
     #[cold]
-    fn assemble(&mut self, lane: usize, record: &Record) -> Option<(Header, Pages)> {
+    fn assemble(&mut self, lane: usize, record: &Record) -> Option<(Header, Draft)> {
         let payload = self.ends.lanes.get(lane)?.payload(record);
         let life = self.wiring.life_of(record.header.source);
         let pages = self.assembler.add(&record.header, life, payload)?;

@@ -348,8 +348,8 @@ impl Outbox {
         })
     }
 
-    /// As [`Outbox::wait_for`], and only as long as that is wanted; when it is not any more, this unit
-    /// is called.
+    /// As [`Outbox::wait_for`], and only as long as that is wanted; when it is not any more, this
+    /// unit is called.
     pub fn wait_while(&mut self, to: u16, deadline_ns: u64, is_wanted: impl Fn() -> bool) -> bool {
         let is_over = |outbox: &mut Self| {
             outbox.flush();

@@ -6,7 +6,7 @@ use std::io;
 
 use super::lane::Writer;
 use super::message::{Header, Mark, Piece, PIECE_BYTES, TALLIED};
-use crate::os::memory::Pages;
+use crate::os::draft::Draft;
 
 /// What is kept at once, and given back at once when it is published.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -126,14 +126,14 @@ impl Progress {
 
 enum Chunk {
     Small(Vec<u8>),
-    Large(Pages),
+    Large(Draft),
 }
 
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Chunk::Small(bytes) => bytes,
-            Chunk::Large(pages) => pages,
+            Chunk::Large(bytes) => bytes,
         }
     }
 
@@ -144,9 +144,9 @@ impl Chunk {
             source.take(&mut bytes);
             return Ok(Chunk::Small(bytes));
         }
-        let mut pages = Pages::new(size)?;
-        source.take(&mut pages);
-        Ok(Chunk::Large(pages))
+        let mut bytes = Draft::new(size)?;
+        source.take(&mut bytes);
+        Ok(Chunk::Large(bytes))
     }
 }
 

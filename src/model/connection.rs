@@ -22,6 +22,9 @@ pub const BY_SERVER: u32 = 4;
 /// A bit of `closed`: the handshake of TLS is not finished, nobody sees the connection yet. Set
 /// before the record is published, cleared by the reactor.
 pub const UNFINISHED: u32 = 8;
+/// A bit of `closed`: what waits for the peer is not wanted any more. Set by another worker than the
+/// one that runs the close callback, which sees it when that has returned.
+const CUT: u32 = 16;
 /// Above these bits of `closed` stands the unit that has begun the close callback.
 const CLOSER_SHIFT: u32 = 16;
 
@@ -304,7 +307,11 @@ impl Connection {
     #[inline]
     pub fn take_bytes(&self, count: u64, is_one_of_many: bool) {
         if is_one_of_many {
-            self.taken_bytes.fetch_add(count, Ordering::Relaxed);
+            // What one has taken may have been corrected away before: no more than all is taken.
+            let given = self.dispatched_bytes.load(Ordering::Relaxed);
+            let take = |taken: u64| Some(taken.saturating_add(count).min(given));
+            let order = Ordering::Relaxed;
+            self.taken_bytes.fetch_update(order, order, take).unwrap_or_default();
         } else {
             let taken = self.taken_bytes.load(Ordering::Relaxed).wrapping_add(count);
             self.taken_bytes.store(taken, Ordering::Relaxed);
@@ -390,9 +397,15 @@ impl Connection {
         self.closed.load(Ordering::Acquire) & BY_SERVER != 0
     }
 
-    /// The close callback has returned.
-    pub fn end_close(&self) {
-        self.closed.fetch_or(DONE, Ordering::AcqRel);
+    /// The close callback has returned: whether what waits for the peer was given up meanwhile.
+    pub fn end_close(&self) -> bool {
+        self.closed.fetch_or(DONE, Ordering::AcqRel) & CUT != 0
+    }
+
+    /// Leaves it to the other worker that runs the close callback to give up what waits for the
+    /// peer. False if there is none, or not any more.
+    pub fn cut_elsewhere(&self, worker: UnitId) -> bool {
+        self.is_closed_elsewhere(worker) && self.closed.fetch_or(CUT, Ordering::AcqRel) & DONE == 0
     }
 
     /// Remembers, in a slot about to be freed, which session it was and who closed it. One that
@@ -469,11 +482,23 @@ mod tests {
         assert!(!record.begin_close(false, UnitId(8)));
         assert_eq!(record.closer(), Some(UnitId(7)));
         assert!(record.is_closed_elsewhere(UnitId(8)) && !record.is_closed_elsewhere(UnitId(7)));
-        record.end_close();
+        assert!(!record.end_close());
         assert!(!record.is_closed_elsewhere(UnitId(8)));
         record.bury(SessionId(9));
         assert_eq!(record.former(SessionId(9)), Some(Former::ClosedByServer));
         assert_eq!(record.former(SessionId(8)), None);
+    }
+
+    #[test]
+    fn who_runs_the_close_callback_hears_that_what_waits_is_given_up() {
+        let record = opened(&Address::UNNAMED);
+        assert!(!record.cut_elsewhere(UnitId(8)), "nobody closes it");
+        assert!(record.begin_close(true, UnitId(7)));
+        assert!(!record.cut_elsewhere(UnitId(7)), "it is this one");
+        assert!(record.cut_elsewhere(UnitId(8)));
+        assert_eq!(record.closer(), Some(UnitId(7)));
+        assert!(record.end_close());
+        assert!(!record.cut_elsewhere(UnitId(8)), "too late for the callback");
     }
 
     #[test]
@@ -521,6 +546,19 @@ mod tests {
         assert!(!record.awaits_worker());
         assert_eq!((record.is_awaited(), record.is_awaited()), (true, false));
         assert!(!record.await_worker(101, 100));
+    }
+
+    #[test]
+    fn what_was_corrected_for_one_of_many_workers_does_not_count_twice() {
+        let record = opened(&Address::UNNAMED);
+        record.dispatched_bytes.store(1000, Ordering::Relaxed);
+        record.take_bytes(600, true);
+        record.correct_taken(1000, true);
+        // Another worker had the rest.
+        record.take_bytes(400, true);
+        record.dispatched_bytes.store(1300, Ordering::Relaxed);
+        assert_eq!(record.undelivered_bytes(), 300);
+        assert!(record.await_worker(1300, 299) && !record.await_worker(1300, 300));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::ipc::{Wiring, WiringPlan};
 use crate::model::connection::Connection;
 use crate::model::plan::{Plan, Roles};
 use crate::model::settings::{InForce, CONNECTION_CEILING};
-use crate::model::task::{TaskRecord, TaskRoot};
+use crate::model::task::{OpenTask, TaskRecord, TaskRoot, OPEN_LIMIT};
 use crate::model::worker::{write_off, UnitCounters, UnitRecord};
 use crate::model::UnitId;
 use crate::shm::{shared_record, Counter, Layout, Mapped, Place, Table, TableArea};
@@ -92,6 +92,11 @@ pub struct Control {
     retired: Mapped<RetiredSends>,
     tasks: Mapped<TaskRecord>,
     task_root: Place<TaskRoot>,
+    /// The rows of each task worker.
+    open_tasks: Mapped<OpenTask>,
+    /// The unit of the first task worker.
+    first_task: u16,
+    open_limit: usize,
     port_count: usize,
     /// All connections.
     pub connections: Table<Connection>,
@@ -124,6 +129,12 @@ impl Control {
         let retired = layout.array::<RetiredSends>(port_count);
         let tasks = layout.array::<TaskRecord>(count);
         let task_root = layout.array::<TaskRoot>(1);
+        let open_limit = match settings.is_task_async {
+            true => OPEN_LIMIT,
+            // A task of the message queue that is in hand stands nowhere else.
+            false => usize::from(settings.task_queue_key.is_some()),
+        };
+        let open_tasks = layout.array::<OpenTask>(plan.tasks().len() * open_limit);
         let connections = TableArea::<Connection>::new(&mut layout, slot_count(plan, settings));
         let has_tasks = !plan.tasks().is_empty();
         let is_any_worker =
@@ -132,7 +143,7 @@ impl Control {
             true => TASK_LANE_BYTES,
             false => SHARED_LANE_BYTES,
         };
-        // One inbox more than there are units: the desk. Only workers wait for the results of tasks.
+        // One inbox more than there are units: the desk. Only workers wait for results of tasks.
         let boxes: Vec<u16> = match has_tasks {
             true => plan.workers().iter().map(|unit| unit.0).collect(),
             false => Vec::new(),
@@ -154,6 +165,9 @@ impl Control {
             retired: region.view(&retired),
             tasks: region.view(&tasks),
             task_root: region.view(&task_root).place(0).ok_or_else(no_root)?,
+            open_tasks: region.view(&open_tasks),
+            first_task: plan.tasks().first().map_or(0, |unit| unit.0),
+            open_limit,
             port_count,
             connections: Table::new(&region, &connections).with_origin(settings.start_session_id),
             wiring: Wiring::new(&region, wiring)?,
@@ -203,6 +217,17 @@ impl Control {
     /// What there is once for all tasks.
     pub fn task_root(&self) -> &TaskRoot {
         &self.task_root
+    }
+
+    /// A row for a task that is open in a task worker.
+    pub fn open_task(&self, id: UnitId, row: usize) -> Option<&OpenTask> {
+        let number = id.0.checked_sub(self.first_task).filter(|_| row < self.open_limit)?;
+        self.open_tasks.get(usize::from(number) * self.open_limit + row)
+    }
+
+    /// How many rows each task worker has.
+    pub fn open_limit(&self) -> usize {
+        self.open_limit
     }
 
     /// How many ports there are.

@@ -259,7 +259,8 @@ impl Dispatch {
     }
 
     /// The worker that has its turn, or has the least to do. One that is shut, or stuck in a
-    /// callback, is taken only if all are; but turns are strict.
+    /// callback, is taken only if all are, and a stuck one before one that is shut; but turns are
+    /// strict.
     pub fn next(&self, control: &Control, now_ns: u64, is_shut: impl Fn(UnitId) -> bool) -> UnitId {
         let turn = || control.root().dispatch_round.fetch_add(1, Ordering::Relaxed);
         match self.rule {
@@ -280,13 +281,14 @@ impl Dispatch {
                     if !is_shut && record.has_nothing() {
                         return worker;
                     }
-                    if !(is_shut || record.is_stuck(now_ns)) || last.is_none() {
-                        last = Some(worker);
+                    let rank = (is_shut, record.is_stuck(now_ns));
+                    if last.map_or(true, |(before, _)| rank <= before) {
+                        last = Some((rank, worker));
                     }
                 }
                 let number = code::SERVER_NO_IDLE_WORKER;
                 crate::warn_limited!("No idle worker is available (error {number})");
-                last.unwrap_or(UnitId::ROOT)
+                last.map_or(UnitId::ROOT, |(_, worker)| worker)
             }
             Rule::InTurn | Rule::BySession | Rule::ByAddress | Rule::ByUid => {
                 nth(&self.workers, turn())
@@ -434,6 +436,16 @@ mod tests {
             control.unit(dispatch.workers()[2]).unwrap().give();
             // Four candidates from where the turns are, which is at worker 0: the last one is 0.
             assert_eq!(next(), 0, "mode {mode}: the last candidate is taken");
+            // One that is stuck takes it some time, one that is shut takes nothing.
+            let hand = InHand { event: None, session: SessionId(0), since_ns: 0 };
+            for id in dispatch.workers() {
+                control.unit(*id).unwrap().set_in_hand(Status::Busy, hand);
+            }
+            let is_shut = |id: UnitId| id != dispatch.workers()[1];
+            for _ in 0..3 {
+                let next = dispatch.next(&control, 1_000_000_000, is_shut);
+                assert_eq!(index(&dispatch, next), 1, "mode {mode}: the only one with room");
+            }
         }
 
         for mode in [8, 9, 10] {

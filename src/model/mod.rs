@@ -9,6 +9,7 @@ pub mod control;
 pub mod dispatch;
 pub mod hooks;
 pub mod kind;
+pub mod packet;
 pub mod plan;
 pub mod port;
 pub mod route;

@@ -106,9 +106,9 @@ impl Settings {
         Self::new(self.mode, self.machine)
     }
 
-    /// Whether each port has its own value of a setting; false for a name that is none.
-    pub fn is_per_port(name: &str) -> bool {
-        row_of(name).is_some_and(|row| row.is_per_port)
+    /// Whether only the server has a setting; false for a name that is none.
+    pub fn is_server_wide(name: &str) -> bool {
+        row_of(name).is_some_and(|row| !row.is_per_port)
     }
 
     /// The descriptor of the last port, where connections begin.
@@ -206,9 +206,9 @@ impl Settings {
         self.set_object(json, |_| true)
     }
 
-    /// As [`Settings::set_json`], for a port: it does not know what only a server has.
+    /// As [`Settings::set_json`], for a port: what only a server has does nothing there.
     pub fn set_json_of_port(&mut self, json: &[u8]) -> Result<Vec<String>> {
-        self.set_object(json, Self::is_per_port)
+        self.set_object(json, |name| !Self::is_server_wide(name))
     }
 
     fn set_object(&mut self, json: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<Vec<String>> {
@@ -216,8 +216,8 @@ impl Settings {
             .map_err(|error| invalid(format!("the settings are not a JSON object: {error}")))?;
         let mut changed = self.clone();
         let mut unknown = Vec::new();
-        for (name, value) in &object {
-            if !changed.set_json_value(name, value)? || !is_ours(name) {
+        for (name, value) in object.iter().filter(|(name, _)| is_ours(name)) {
+            if !changed.set_json_value(name, value)? {
                 unknown.push(name.clone());
             }
         }
@@ -268,6 +268,14 @@ impl Settings {
                 Value::Bool(port.framing.open_http || port.framing.open_websocket)
             }
             Name::MaxQueuedBytes => Value::Int(in_force.max_queued_bytes as i64),
+            Name::HeartbeatCheckInterval => Value::Int(in_force.heartbeat_check_interval_s as i64),
+            Name::HeartbeatIdleTime => {
+                let (mut interval_s, mut idle_time_s) =
+                    (in_force.heartbeat_check_interval_s, port.heartbeat_idle_time_s);
+                let is_kept = in_force.keeps_heartbeat_interval;
+                complete_heartbeat(&mut interval_s, is_kept, &mut [&mut idle_time_s]);
+                Value::Int(idle_time_s as i64)
+            }
             name => self.value(name),
         })
     }
@@ -477,6 +485,40 @@ mod tests {
         }
         assert_eq!(settings.set_int("max_connection", 1 << 30), Ok(true));
         assert_eq!(text(&settings, "max_connection"), "1024");
+    }
+
+    #[test]
+    fn task_workers_count_among_what_the_server_itself_needs() {
+        let mut settings = settings(Mode::Process);
+        assert_eq!(settings.set_int("worker_num", 2), Ok(true));
+        assert_eq!(settings.set_int("task_worker_num", 3), Ok(true));
+        for (given, in_force) in [(48, "1024"), (49, "49")] {
+            assert_eq!(settings.set_int("max_connection", given), Ok(true));
+            assert_eq!(text(&settings, "max_connection"), in_force);
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_is_told_as_it_is_completed() {
+        let told = |name, value| {
+            let mut settings = settings(Mode::Process);
+            assert_eq!(settings.set_int(name, value), Ok(true));
+            let numbers = ["heartbeat_check_interval", "heartbeat_idle_time"];
+            numbers.map(|name| text(&settings, name))
+        };
+        assert_eq!(told("heartbeat_idle_time", 9), ["4", "9"]);
+        assert_eq!(told("heartbeat_check_interval", 10), ["10", "20"]);
+        assert_eq!(told("backlog", 1), ["0", "0"]);
+    }
+
+    #[test]
+    fn what_only_a_server_has_does_nothing_to_a_port() {
+        let mut settings = settings(Mode::Process);
+        let json = br#"{"worker_num": "none", "backlog": 7, "document_root": "/srv", "none": 1}"#;
+        assert_eq!(settings.set_json_of_port(json), Ok(vec!["none".to_owned()]));
+        assert_eq!(text(&settings, "worker_num"), "4");
+        assert_eq!(text(&settings, "backlog"), "7");
+        assert_eq!(settings.check_offered(), Ok(()));
     }
 
     // The C library locks the zone: a thread that does so must not be beside one that forks.

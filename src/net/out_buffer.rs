@@ -11,7 +11,7 @@ use std::io::{self, IoSlice};
 use crate::net::file_part::FilePart;
 use crate::net::pool::{Block, Pool};
 use crate::net::stream::{Moved, Stream};
-use crate::os::memory::Pages;
+use crate::os::draft::Draft;
 
 /// What is less than this stands in blocks. A process can have 65,530 mappings, if nobody has
 /// changed that: 16 GiB of such parts.
@@ -24,7 +24,7 @@ const PARTS_PER_WRITE: usize = 64;
 #[derive(Debug)]
 enum Memory {
     Block(Block),
-    Mapped(Pages),
+    Mapped(Draft),
 }
 
 #[derive(Debug)]
@@ -54,21 +54,21 @@ impl Memory {
     fn bytes<'a>(&'a self, pool: &'a Pool) -> &'a [u8] {
         match self {
             Memory::Block(block) => pool.bytes(block),
-            Memory::Mapped(pages) => pages,
+            Memory::Mapped(bytes) => bytes,
         }
     }
 
     fn bytes_mut<'a>(&'a mut self, pool: &'a mut Pool) -> &'a mut [u8] {
         match self {
             Memory::Block(block) => pool.bytes_mut(block),
-            Memory::Mapped(pages) => pages,
+            Memory::Mapped(bytes) => bytes,
         }
     }
 
     fn give_back(self, pool: &mut Pool) {
         match self {
             Memory::Block(block) => pool.give_back(block),
-            Memory::Mapped(pages) => drop(pages),
+            Memory::Mapped(bytes) => drop(bytes),
         }
     }
 }
@@ -136,7 +136,7 @@ impl OutBuffer {
         while !rest.is_empty() {
             let memory = match rest.len() < LEAST_MAPPED {
                 true => Memory::Block(pool.take()?),
-                false => Memory::Mapped(Pages::new(rest.len().min(LARGE))?),
+                false => Memory::Mapped(Draft::new(rest.len().min(LARGE))?),
             };
             let mut stretch = Stretch { memory, start: 0, end: 0 };
             let count = stretch.fill(rest, pool);
@@ -147,12 +147,12 @@ impl OutBuffer {
         Ok(())
     }
 
-    /// Puts whole pages behind what waits, from `start` on, without copying them.
-    pub fn append_pages(&mut self, pages: Pages, start: usize) {
-        let end = pages.len();
+    /// Puts bytes behind what waits, from `start` on, without copying them.
+    pub fn append_draft(&mut self, bytes: Draft, start: usize) {
+        let end = bytes.len();
         let start = start.min(end);
         self.len += end - start;
-        let stretch = Stretch { memory: Memory::Mapped(pages), start, end };
+        let stretch = Stretch { memory: Memory::Mapped(bytes), start, end };
         self.segments.push_back(Segment::Memory(stretch));
     }
 
@@ -302,7 +302,7 @@ mod tests {
     fn pages_are_queued_as_they_are_and_clearing_leaves_nothing() {
         let (mut out, mut pool) = (OutBuffer::default(), Pool::default());
         out.append(b"head", &mut pool).unwrap();
-        out.append_pages(Pages::new(10_000).unwrap(), 4_000);
+        out.append_draft(Draft::new(10_000).unwrap(), 4_000);
         assert_eq!(out.len(), 6_004);
         out.truncate(2, &mut pool);
         assert_eq!(out.len(), 2);

@@ -117,6 +117,15 @@ impl Stream {
         }
     }
 
+    /// Whether bytes have come that the last read, or step of the handshake, had nothing to give
+    /// for.
+    pub fn has_heard(&self) -> bool {
+        match &self.0 {
+            Kind::Plain(_) => false,
+            Kind::Tls(stream) => stream.has_heard(),
+        }
+    }
+
     /// Reads what the peer has sent as it came, to be thrown away.
     pub fn discard(&mut self, waste: &mut [u8]) -> Moved {
         Moved::of(socket::recv(self.as_raw_fd(), waste))

@@ -3,6 +3,7 @@
 use crate::error::{code, Error, Result};
 use crate::model::hooks::EventKind;
 use crate::model::WorkerId;
+use crate::unit::tasks::TaskQueue;
 
 use super::status::unknown_worker;
 use super::Server;
@@ -26,6 +27,11 @@ impl Server {
             if runtime.plan.users().contains(&target) {
                 let text = format!("{worker} is a user process, which takes no messages");
                 return Err(Error::new(code::INVALID_PARAMS, text));
+            }
+            let has_shared_queue = runtime.queue.as_ref().is_some_and(TaskQueue::is_shared);
+            if has_shared_queue && runtime.plan.tasks().contains(&target) {
+                let text = "no task worker can be addressed with task_ipc_mode 3";
+                return Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
             }
             unit.send_message(target, data)
         })

@@ -316,7 +316,11 @@ impl Server {
         act: impl FnOnce(&mut Settings) -> Result<bool>,
     ) -> Result<()> {
         self.configure(|setup| {
-            let is_known = setup.set_of_port(index, act)? && Settings::is_per_port(name);
+            // What only a server has does nothing here, but the port was set.
+            let is_known = match Settings::is_server_wide(name) {
+                true => setup.set_of_port(index, |_| Ok(true))?,
+                false => setup.set_of_port(index, act)?,
+            };
             if !is_known {
                 warn_unknown(name);
             }

@@ -17,6 +17,7 @@ use crate::model::worker::Leave;
 use crate::os::file::OwnFile;
 use crate::os::signal::{self, SignalPlan, Signals};
 use crate::os::{file, process};
+use crate::unit::tasks::TaskQueue;
 use crate::unit::{self, Runtime};
 
 use super::port::unlink;
@@ -28,14 +29,15 @@ use super::{stats_file, Server, CONFIGURING, FINISHED, RUNNING};
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Takes the signals of this process for as long as the server runs. Where there is nobody to
-/// reload, the signals that ask for it mean nothing.
-fn take_signals(plan: &Plan) -> Result<Signals> {
+/// reload, the signals that ask for it mean nothing, unless there are certificates to be read.
+fn take_signals(plan: &Plan, has_tls: bool) -> Result<Signals> {
     let mut watch = vec![signal::SIGTERM, signal::real_time_min(), signal::SIGWINCH];
     let mut ignore = vec![signal::SIGHUP, signal::SIGPIPE];
-    let reload = [signal::SIGUSR1, signal::SIGUSR2];
-    match plan.manager() {
-        Some(_) => watch.extend(reload),
-        None => ignore.extend(reload),
+    let has_manager = plan.manager().is_some();
+    for (reload, is_heard) in
+        [(signal::SIGUSR1, has_manager || has_tls), (signal::SIGUSR2, has_manager)]
+    {
+        if is_heard { &mut watch } else { &mut ignore }.push(reload);
     }
     watch.push(signal::SIGALRM);
     let plan = SignalPlan { watch: &watch, ignore: &ignore, default: &[signal::SIGCHLD] };
@@ -129,6 +131,13 @@ impl Server {
         if plan.is_start_event_deprecated() && hooks.has(EventKind::Start) {
             log::warn!("the start event is deprecated in this mode, use workerStart");
         }
+        let queue = match open_queue(&plan, &settings) {
+            Ok(queue) => queue,
+            Err(error) => {
+                ports.iter().for_each(|port| unlink(&port.listener));
+                return Err(error);
+            }
+        };
         let users = processes.iter().map(Added::plan).collect();
         let files: Vec<OwnFile> =
             ports.iter().filter_map(|port| port.listener.file().cloned()).collect();
@@ -138,6 +147,7 @@ impl Server {
         }
         let mut runtime = made?;
         runtime.commands = commands;
+        runtime.queue = queue;
         if !runtime.settings.stats_file.is_empty() {
             runtime.write_stats = Some(stats_file::write);
         }
@@ -147,12 +157,13 @@ impl Server {
         }
         self.runtime.write().replace(Arc::clone(&runtime));
         // They are handled until the last callback has returned.
-        let signals = take_signals(&runtime.plan).map(Rc::new);
+        let signals = take_signals(&runtime.plan, runtime.any_tls()).map(Rc::new);
         let result = match &signals {
             Ok(signals) => unit::run_root(Arc::clone(&runtime), Rc::clone(signals)),
             Err(error) => Err(error.clone()),
         };
         runtime.ports.iter().for_each(close);
+        runtime.queue.iter().for_each(TaskQueue::close);
         if result.is_ok() {
             runtime.hooks.raise(&Event::Plain(EventKind::Shutdown));
             log::info!("server has ended");
@@ -324,4 +335,16 @@ fn close(Port { listener, .. }: &Port) {
     if let Err(error) = listener.close() {
         log::warn!("listener {:?} cannot be closed: {error}", listener.host());
     }
+}
+
+/// What tasks travel through where it is not shared memory.
+fn open_queue(plan: &Plan, settings: &InForce) -> Result<Option<TaskQueue>> {
+    let Some(key) = settings.task_queue_key.filter(|_| !plan.tasks().is_empty()) else {
+        return Ok(None);
+    };
+    if settings.is_task_async {
+        let text = "task_ipc_mode 2 and 3 do not go with task_object or task_enable_coroutine";
+        return Err(Error::new(code::WRONG_OPERATION, text));
+    }
+    TaskQueue::open(key, !settings.keeps_task_target, &settings.task_folder).map(Some)
 }

@@ -51,8 +51,8 @@ fn fields_of(stats: &Stats) -> [(&'static str, i128); FIELDS] {
         ("task_idle_worker_num", stats.idle_task_workers.into()),
         ("tasking_num", stats.waiting_tasks.into()),
         ("task_count", stats.accepted_tasks.into()),
-        ("task_queue_num", 0),
-        ("task_queue_bytes", 0),
+        ("task_queue_num", stats.queued_tasks.into()),
+        ("task_queue_bytes", stats.queued_task_bytes.into()),
         ("coroutine_num", 0),
         ("coroutine_peak_num", 0),
     ]

@@ -8,6 +8,7 @@ use crate::model::control::RetiredSends;
 use crate::model::worker::{Status, UnitCounters, UnitRecord};
 use crate::model::UnitId;
 use crate::shm::Counter;
+use crate::unit::tasks::TaskQueue;
 use crate::unit::{self, Unit};
 
 use super::{wrong_phase, Server};
@@ -37,6 +38,9 @@ pub struct Stats {
     pub idle_task_workers: u64,
     /// Tasks handed in that have not begun.
     pub waiting_tasks: u64,
+    /// Tasks in the message queue, and their bytes.
+    pub queued_tasks: u64,
+    pub queued_task_bytes: u64,
     /// Tasks handed in.
     pub accepted_tasks: u64,
     /// Messages with data handed to workers.
@@ -200,6 +204,7 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
     let closed = control.sum(|counters| &counters.closed);
     let own = unit.counters().zip(unit.record());
     let tasks = runtime.task_counts();
+    let queue = runtime.queue.as_ref().map(TaskQueue::waiting).unwrap_or_default();
     let is_worker = unit.worker_id().is_some();
     let descriptors = runtime.ports.iter().map(|port| i64::from(port.listener.as_raw_fd()));
     let retired = |of: fn(&RetiredSends) -> &AtomicU64| {
@@ -217,6 +222,8 @@ pub(super) fn stats_of(unit: &Unit) -> Stats {
         idle_workers: idle_of(unit, runtime.plan.workers()),
         idle_task_workers: idle_of(unit, runtime.plan.tasks()),
         waiting_tasks: tasks.waiting,
+        queued_tasks: queue.messages,
+        queued_task_bytes: queue.bytes,
         accepted_tasks: tasks.accepted,
         dispatched: control.sum(|counters| &counters.dispatched),
         requests: control.sum(|counters| &counters.requests),

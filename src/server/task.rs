@@ -16,6 +16,14 @@ impl Server {
         })
     }
 
+    /// Answers a task of a worker, whose callback may have returned.
+    pub fn finish_task(&self, worker: i32, id: i64, data: &[u8]) -> Result<()> {
+        self.with_unit(|unit| {
+            check_task_workers(unit)?;
+            unit.answer_open_task(worker, id, data)
+        })
+    }
+
     /// Answers the task whose callback runs.
     pub fn finish(&self, data: &[u8]) -> Result<()> {
         self.with_unit(|unit| {

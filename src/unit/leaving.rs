@@ -44,7 +44,7 @@ impl Unit {
         if self.root.is_some() {
             return self.runtime.request_end();
         }
-        let how = if self.plan.roles.is_task() { Leave::AtOnce } else { how };
+        let how = if self.is_hurried() { Leave::AtOnce } else { how };
         if self.worker.is_some() && self.leave.get() < how {
             self.leave.set(how);
         }
@@ -59,14 +59,19 @@ impl Unit {
     /// How a worker leaves that was told nothing else. A task worker does so after the task in its
     /// hands: the others are its successor's.
     pub(super) fn usual_leave(&self) -> Leave {
-        match self.runtime.settings.is_reload_async && !self.plan.roles.is_task() {
+        match self.runtime.settings.is_reload_async && !self.is_hurried() {
             true => Leave::InOrder,
             false => Leave::AtOnce,
         }
     }
 
+    /// A task worker that has answered when a callback returns has nothing to wait for.
+    fn is_hurried(&self) -> bool {
+        self.plan.roles.is_task() && !self.runtime.settings.is_task_async
+    }
+
     /// What the unit was told by its parent.
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         self.record().map_or(Command::Run, |record| record.command())
     }
 
@@ -101,7 +106,7 @@ impl Unit {
         self.become_quiet(!inbox.is_empty());
         self.look_for_parts(inbox);
         let has_ended = match self.command() {
-            Command::Finish => self.finish(!inbox.is_empty()),
+            Command::Finish => self.finish(!inbox.is_empty() || self.has_queued_tasks()),
             Command::Run | Command::Quiesce if self.leaves_alone() && self.is_in_doubt() => false,
             Command::Run | Command::Quiesce if self.leaves_alone() => {
                 if self.is_past_finish_deadline()
@@ -219,7 +224,9 @@ impl Unit {
     /// As long as a reactor does not read, the worker keeps its place, and tries again.
     fn detach(&self) {
         let Some(record) = self.record() else { return };
-        let is_apart = self.plan.start == Start::Fork && self.reactor.is_none();
+        // The tasks that are open in a task worker are noted where its successor notes its own.
+        let is_apart =
+            self.plan.start == Start::Fork && self.reactor.is_none() && !self.plan.roles.is_task();
         if !is_apart || self.leave.get() != Leave::InOrder {
             return;
         }
@@ -270,6 +277,7 @@ impl Unit {
         if self.leave.get() == Leave::AtOnce {
             self.drop_agenda();
             self.drop_lists();
+            self.forget_open_tasks();
         }
         if let Some(record) = self.record() {
             record.set_status(Status::Exit);
@@ -288,7 +296,10 @@ impl Unit {
 
     /// Whether something is to come that the program has asked for.
     fn has_plans(&self) -> bool {
-        self.agenda.has_work() || !self.later.is_empty() || self.awaits_results()
+        self.agenda.has_work()
+            || !self.later.is_empty()
+            || self.awaits_results()
+            || self.owes_results()
     }
 
     /// Workers that have ended with the server take nothing any more, and nobody comes after them.

@@ -96,7 +96,7 @@ impl Unit {
         let given = self.record().map(|record| record.given());
         let is_out = inbox.prepare_sleep();
         if let (Some(record), Some(given), true) =
-            (self.record(), given, is_out && inbox.is_empty())
+            (self.record(), given, is_out && inbox.is_empty() && !inbox.has_part())
         {
             record.finish_all(given);
             self.tell_progress();

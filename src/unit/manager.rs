@@ -234,6 +234,8 @@ impl Manager {
         // Task workers alone leave one after the other.
         let (whom, how) = match what {
             Reload::All => ("all", unit.usual_leave()),
+            // What is open in a task worker is waited for; else it has nothing to wait for.
+            Reload::Tasks if unit.runtime.settings.is_task_async => ("task", unit.usual_leave()),
             Reload::Tasks => ("task", Leave::AtOnce),
         };
         log::info!("Server is reloading {whom} workers now");

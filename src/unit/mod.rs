@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod arrival;
+mod certificates;
 mod command;
 mod control;
 mod counting;
@@ -107,6 +108,8 @@ pub struct Runtime {
     pub control: Control,
     /// The program's commands.
     pub commands: Vec<ProgramCommand>,
+    /// What tasks travel through instead of lanes.
+    pub queue: Option<tasks::TaskQueue>,
     /// What worker 0 does every `stats_timer_interval`.
     pub write_stats: Option<fn(&Unit)>,
     arrival: Arrival,
@@ -128,7 +131,8 @@ impl Runtime {
         let streams = ports.iter_mut().filter(|port| port.is_stream());
         let mut idle_times: Vec<&mut u64> =
             streams.map(|port| &mut port.settings.heartbeat_idle_time_s).collect();
-        complete_heartbeat(&mut settings.heartbeat_check_interval_s, &mut idle_times);
+        let is_kept = settings.keeps_heartbeat_interval;
+        complete_heartbeat(&mut settings.heartbeat_check_interval_s, is_kept, &mut idle_times);
         let control = Control::new(&plan, &settings, ports.len())?;
         control.root().set_start_time((clock::wall_ns() / 1_000_000_000) as i64);
         let root_process = process::open_pidfd(process::pid())
@@ -148,6 +152,7 @@ impl Runtime {
             users,
             control,
             commands: Vec::new(),
+            queue: None,
             write_stats,
             arrival,
             handovers,

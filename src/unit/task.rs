@@ -3,6 +3,8 @@
 //! What it has claimed and not settled is in its hands: see `ipc/tally.rs`. When it dies, whoever
 //! starts its successor tells those who wait for these tasks that they have failed.
 
+mod open;
+
 use std::cell::Cell;
 
 use crate::error::{code, Error, Result};
@@ -11,18 +13,23 @@ use crate::model::hooks::{Event, EventKind, TaskEvent};
 use crate::model::kind::MessageKind;
 use crate::model::settings::InForce;
 use crate::model::task::flag;
-use crate::model::worker::{Leave, Stage};
+use crate::model::worker::Stage;
 use crate::model::{SessionId, UnitId};
 use crate::os::clock;
 
 use super::tasks::is_waited_for;
 use super::worker::limit_of;
 use super::Unit;
+use open::OpenTasks;
 
 /// The task role of a unit.
 pub(super) struct TaskWorker {
     /// The task whose callback runs.
     current: Cell<Option<Header>>,
+    /// It was answered.
+    is_answered: Cell<bool>,
+    /// Those that are not answered yet, where this may be later.
+    open: Option<OpenTasks>,
     /// Tasks since this life began.
     done: Cell<u64>,
     /// Tasks after which it leaves; 0: never.
@@ -33,6 +40,8 @@ impl TaskWorker {
     pub(super) fn new(settings: &InForce) -> Self {
         Self {
             current: Cell::new(None),
+            is_answered: Cell::new(false),
+            open: settings.is_task_async.then(OpenTasks::default),
             done: Cell::new(0),
             limit: limit_of(settings.task_max_request, settings.task_max_request_grace),
         }
@@ -41,6 +50,21 @@ impl TaskWorker {
     /// Tasks since this life began.
     pub(super) fn done(&self) -> u64 {
         self.done.get()
+    }
+
+    /// Runs a task of the message queue. It is nowhere else any more, so it is noted first: who
+    /// handed it in has to hear of it when this worker dies.
+    pub(super) fn run_queued(&self, unit: &Unit, header: &Header, data: &[u8]) {
+        let row =
+            unit.runtime.control.open_task(unit.plan.id, unit.runtime.control.open_limit() - 1);
+        let row = row.filter(|_| header.flags & flag::NO_REPLY == 0);
+        if let Some(row) = row {
+            row.fill(header.source, header.flags, header.session, header.extra);
+        }
+        self.run(unit, header, &Payload::Borrowed(data));
+        if let Some(row) = row {
+            row.clear();
+        }
     }
 
     /// Runs one task.
@@ -57,12 +81,16 @@ impl TaskWorker {
         };
         let Some(worker) = &unit.worker else { return };
         self.current.set(Some(*header));
+        self.is_answered.set(false);
         let raise = || unit.raise(&Event::Task(event));
         worker.call(unit, Some(EventKind::Task), SessionId(0), raise);
         self.current.set(None);
+        if let Some(open) = &self.open {
+            unit.keep_task(open, header, self.is_answered.get());
+        }
         self.done.set(self.done.get() + 1);
         if self.limit > 0 && self.done.get() >= self.limit {
-            unit.leave(Leave::AtOnce);
+            unit.leave(unit.usual_leave());
         }
     }
 }
@@ -76,15 +104,23 @@ impl Unit {
             let text = "no task is in hand here, answer inside of the task callback";
             return Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
         };
+        self.give_answer(&task, data)?;
+        if let Some(task) = &self.task {
+            task.is_answered.set(true);
+        }
+        Ok(())
+    }
+
+    fn give_answer(&self, task: &Header, data: &[u8]) -> Result<()> {
         if task.flags & flag::NO_REPLY != 0 {
             let text = "nobody waits for an answer: the task was not handed in by a worker";
             log::warn!("{text}");
             return Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
         }
         self.warn_if_big(data.len());
-        match is_waited_for(&task) {
-            true => self.answer_wait(&task, data),
-            false => self.send_answer(&task, data),
+        match is_waited_for(task) {
+            true => self.answer_wait(task, data),
+            false => self.send_answer(task, data),
         }
     }
 
@@ -158,5 +194,6 @@ impl Unit {
             );
             self.fail_task(id, &task);
         }
+        self.fail_open_tasks(id);
     }
 }

@@ -4,6 +4,7 @@
 //! task worker takes it away. One that found none waits here, in order, and the unit goes on.
 
 mod lists;
+pub(super) mod queue;
 mod waits;
 
 use std::cell::{Cell, RefCell};
@@ -23,6 +24,7 @@ use super::Unit;
 use lists::Lists;
 
 pub use lists::ListHook;
+pub use queue::TaskQueue;
 pub(super) use waits::is_waited_for;
 pub use waits::{Wait, Waited};
 
@@ -56,14 +58,7 @@ impl Unit {
         data: &[u8],
         hook: Option<FinishHook>,
     ) -> Result<i64> {
-        let to = match number {
-            Some(number) => self.runtime.plan.tasks().get(number).copied(),
-            None => self.free_task_worker(),
-        };
-        let Some(to) = to else {
-            let text = format!("there is no task worker {}", number.unwrap_or(0));
-            return Err(Error::new(code::INVALID_PARAMS, text));
-        };
+        let to = self.task_worker(number)?;
         // Nobody but a worker can be answered.
         let hook = hook.filter(|_| self.plan.roles.is_worker());
         let flags = match &hook {
@@ -82,6 +77,18 @@ impl Unit {
         Ok(i64::from(id))
     }
 
+    /// The task worker with this number, or any; also any where the number does not count.
+    fn task_worker(&self, number: Option<usize>) -> Result<UnitId> {
+        let to = match number.filter(|_| self.runtime.settings.keeps_task_target) {
+            Some(number) => self.runtime.plan.tasks().get(number).copied(),
+            None => self.free_task_worker(),
+        };
+        to.ok_or_else(|| {
+            let text = format!("there is no task worker {}", number.unwrap_or(0));
+            Error::new(code::INVALID_PARAMS, text)
+        })
+    }
+
     /// Hands in one task of those that are waited for.
     fn hand_in_one(
         &self,
@@ -90,13 +97,7 @@ impl Unit {
         ticket: u64,
         data: &[u8],
     ) -> Result<()> {
-        let to = match number {
-            Some(number) => self.runtime.plan.tasks().get(number).copied(),
-            None => self.free_task_worker(),
-        };
-        let Some(to) = to else {
-            return Err(Error::new(code::INVALID_PARAMS, "there is no such task worker"));
-        };
+        let to = self.task_worker(number)?;
         let id = self.tasks.next_id.get();
         self.tasks.next_id.set(id.wrapping_add(1));
         self.post_task(to, id, flags, ticket, data)
@@ -110,7 +111,11 @@ impl Unit {
         }
         self.warn_if_big(data.len());
         let header = self.header(MessageKind::Task, SessionId(i64::from(id)), ticket);
-        if self.outbox.borrow_mut().post(to.0, &Header { flags, ..header }, &[data]) {
+        let header = Header { flags, ..header };
+        if let Some(queue) = &self.runtime.queue {
+            return self.queue_task(queue, to, &header, data);
+        }
+        if self.outbox.borrow_mut().post(to.0, &header, &[data]) {
             return Ok(());
         }
         let text = format!("no memory to keep a task of {} bytes until there is room", data.len());
@@ -289,6 +294,9 @@ impl super::Runtime {
         let records = self.plan.units().iter().filter_map(|unit| control.task_record(unit.id));
         let held: u64 = records.map(|record| record.held.get()).sum();
         counts.waiting += held;
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.waiting().messages);
+        counts.waiting += queued;
+        counts.accepted += control.task_root().queued.load(Ordering::Relaxed);
         counts.accepted += held + control.task_root().lost.load(Ordering::Relaxed);
         counts
     }

@@ -120,6 +120,7 @@ impl Unit {
         self.take_left_over();
         self.tell_others();
         self.take_messages(inbox);
+        self.take_queued_tasks();
         self.take_timers(self.last_look_ns.get());
         if !self.later.is_empty() {
             self.expire_sends();
@@ -196,6 +197,7 @@ impl Unit {
     /// The root's process is gone. Nothing orderly can be done without it, and the port has to be
     /// free for a restart: this process ends at once, after its children.
     pub(super) fn end_orphaned(&self) {
+        self.runtime.queue.iter().for_each(super::tasks::TaskQueue::close);
         self.family.kill_all();
         process::exit_at_once(ORPHANED);
     }
@@ -221,10 +223,10 @@ impl Unit {
             }
         }
         if arrived.contains(signal::SIGUSR1) && orders_others {
-            self.runtime.request_reload(Reload::All);
+            self.reload_by_signal(Reload::All);
         }
         if arrived.contains(signal::SIGUSR2) && orders_others {
-            self.runtime.request_reload(Reload::Tasks);
+            self.reload_by_signal(Reload::Tasks);
         }
         if arrived.contains(signal::real_time_min()) || arrived.contains(signal::SIGWINCH) {
             self.runtime.renew_log();
@@ -246,7 +248,7 @@ impl Unit {
     /// A worker answers before it takes the next message: whatever is lost with it when it is
     /// killed is then the one message in its hands. It does not wait for other workers to take what
     /// it has for them, who may wait for this one.
-    fn may_take_messages(&self) -> bool {
+    pub(super) fn may_take_messages(&self) -> bool {
         if self.reactor.is_some() {
             return true;
         }

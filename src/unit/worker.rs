@@ -2,7 +2,7 @@
 //! seen to be busy like any other; what it runs is in `task.rs`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::hash_map::{HashMap, RandomState};
+use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
@@ -21,6 +21,7 @@ use crate::os::address::Address;
 use crate::os::address_text::AddressText;
 use crate::os::{datagram, process};
 
+use super::certificates::Certificates;
 use super::{Runtime, Unit};
 
 /// The worker role of a unit.
@@ -36,8 +37,7 @@ pub(super) struct Worker {
     /// What comes after the end of its connection is handled all the same: the program is not told
     /// of the end.
     takes_late_data: bool,
-    /// The certificates of peers, as PEM, of those connections that have one.
-    certificates: RefCell<HashMap<SessionId, Box<[u8]>>>,
+    certificates: RefCell<Certificates>,
 }
 
 /// The reactor number in a close event when the server closed.
@@ -145,9 +145,11 @@ impl Worker {
     /// A connection was accepted; the certificate of its peer, if any, is kept as long as it is
     /// open.
     pub(super) fn connect(&self, unit: &Unit, session: SessionId, certificate: &[u8]) {
-        if let Session::Open(record) = route::find(&unit.runtime.control.connections, session) {
+        let connections = &unit.runtime.control.connections;
+        if let Session::Open(record) = route::find(connections, session) {
             if !certificate.is_empty() {
-                self.certificates.borrow_mut().insert(session, certificate.into());
+                let is_open = |session: SessionId| connections.contains(session.0);
+                self.certificates.borrow_mut().keep(session, certificate, is_open);
             }
             self.raise_of(unit, record, EventKind::Connect, connection_event(record, session));
         }
@@ -324,12 +326,10 @@ impl Worker {
             // It is said there, or by its successor.
             return;
         }
-        record.end_close();
-        self.forget_certificate(session);
-        unit.tell_closed(route::reactor_of(record), session, false);
+        self.end_close(unit, record, session, false);
     }
 
-    /// The server closes. The close callback runs now, in here.
+    /// The server closes. The close callback runs now, in here, unless another worker runs it.
     pub(super) fn close(&self, unit: &Unit, session: SessionId, is_reset: bool) {
         let Some(record) = unit.runtime.control.connections.get(session.0) else { return };
         let owner = route::reactor_of(record);
@@ -340,20 +340,19 @@ impl Worker {
                 let event = connection_event(record, session);
                 let event = ConnectionEvent { reactor_number: BY_SERVER, ..event };
                 self.raise_of(unit, record, EventKind::Close, event);
-                record.end_close();
+                return self.end_close(unit, record, session, is_reset);
             }
-            self.forget_certificate(session);
-            unit.tell_closed(owner, session, is_reset);
-        } else if is_reset {
+        }
+        // The record is needed until the callback has returned, wherever it runs.
+        if is_reset && !record.cut_elsewhere(unit.plan.id) {
             unit.tell_closed(owner, session, true);
         }
     }
 
-    fn forget_certificate(&self, session: SessionId) {
-        let mut certificates = self.certificates.borrow_mut();
-        if !certificates.is_empty() {
-            certificates.remove(&session);
-        }
+    fn end_close(&self, unit: &Unit, record: &Connection, session: SessionId, is_reset: bool) {
+        let is_cut = record.end_close();
+        self.certificates.borrow_mut().forget(session);
+        unit.tell_closed(route::reactor_of(record), session, is_reset || is_cut);
     }
 
     fn shut(&self, unit: &Unit, owner: UnitId, session: SessionId) {
@@ -452,7 +451,8 @@ impl Unit {
     /// The certificate of the peer of a connection, as PEM, where its connect callback has run.
     pub fn certificate_of(&self, session: SessionId) -> Option<Vec<u8>> {
         let certificates = self.worker.as_ref()?.certificates.borrow();
-        certificates.get(&session).map(|certificate| certificate.to_vec())
+        let is_open = self.runtime.control.connections.contains(session.0);
+        certificates.of(session).filter(|_| is_open).map(<[u8]>::to_vec)
     }
 
     /// The id of the worker that this unit is.

@@ -3,6 +3,8 @@
 use super::orders::*;
 use crate::common::prelude::*;
 use std::io::ErrorKind;
+use std::thread;
+use std::time::Duration;
 
 /// The processes that are no workers; in BASE mode worker 0 stands for the master.
 const PLACES: [&str; 3] = ["master", "manager", "user"];
@@ -68,4 +70,50 @@ impl Commander {
     fn ask_filled(&self, by: &mut Commander, fd: i64) -> Fallible<bool> {
         Ok(by.ask(&format!("send_zeros {fd} 1048576"))? == "ok")
     }
+}
+
+/// Where any worker may close a connection: one whose close callback takes its time, and lets the
+/// worker go on that is held.
+pub fn closing_slowly(setup: &Setup) -> Outcome {
+    let server = prepare(setup, &[("dispatch_mode", "5")])?;
+    server.on("close", |server, event| {
+        let (fd, reactor) = (event.fd(), event.connection().reactor_id);
+        report!("close {fd} in worker {} by {reactor}", server.worker_id());
+        if reactor == -1 {
+            commands::release();
+            let is_known = |_| {
+                thread::sleep(Duration::from_millis(5));
+                server.client_info(fd, false).is_ok()
+            };
+            report!("{fd} stays known: {}", (0..60).all(is_known));
+        }
+    })?;
+    listen_everywhere(*server)?;
+    server.start()?;
+    Ok(())
+}
+
+pub fn a_reset_that_comes_to_another_worker_waits_for_the_close_callback(
+    server: &Running,
+) -> Outcome {
+    let mut target = Commander::connect(server)?;
+    let fd = target.fd;
+    let mut closer = target.connect_elsewhere(server)?;
+    let mut held = Commander::connect(server)?;
+    while held.worker != target.worker {
+        held = Commander::connect(server)?;
+    }
+    held.client.send(b"hold")?;
+    server.wait_line(|line| line == format!("holding {}", held.worker), STEP)?;
+    let order = format!("reset {fd}");
+    assert_eq!(closer.ask(&format!("at user {order}"))?, "told");
+    assert_eq!(deed(server, "user", &order)?, "ok");
+    pass_time(&mut closer)?;
+    assert_eq!(closer.ask(&format!("close {fd}"))?, "ok");
+    assert_eq!(held.hear()?, "held");
+    server.wait_line(|line| line == format!("{fd} stays known: true"), STEP)?;
+    let end = target.client.receive_to_end().map_err(|error| error.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset), "the reset is not forgotten");
+    assert_eq!(count(server, &format!("close {fd} ")), 1);
+    Ok(())
 }

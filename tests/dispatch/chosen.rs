@@ -4,7 +4,7 @@ use super::orders::{serve_chosen, EVENTS_AT};
 use super::rules::{wait_for_log, who, Fallible};
 use crate::common::prelude::*;
 use crate::datagrams::Peer;
-use crate::puppet::{ask, number, poll, Gate};
+use crate::puppet::{ask, hold_worker, number, poll, Gate};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 
@@ -41,6 +41,20 @@ pub fn a_connection_with_framing_does_not_outlive_a_message_that_is_discarded(
         assert_eq!(client.receive_to_end()?, b"");
     }
     server.wait_lines(3, |line| line.starts_with("close "), STEP)?;
+    Ok(())
+}
+
+pub fn a_connection_that_is_refused_sees_its_end_and_no_reset(server: &Running) -> Outcome {
+    let mut first = server.connect()?;
+    let held = hold_worker(&mut first)?;
+    // Its close callback waits, so that it is closed with this unread.
+    let mut refused = server.connect()?;
+    refused.send(b"nobody reads this")?;
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    drop(held);
+    assert_eq!(refused.receive_to_end()?, b"");
+    assert_eq!(first.receive(9)?, b"released\n");
+    server.wait_line(|line| line.starts_with("close "), STEP)?;
     Ok(())
 }
 

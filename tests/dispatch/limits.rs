@@ -20,6 +20,12 @@ pub fn two_in_turn(setup: &Setup) -> Outcome {
     serve(setup, &[("worker_num", "2"), ("dispatch_mode", "1"), ("enable_unsafe_event", "1")])
 }
 
+pub fn at_most_one_message(setup: &Setup) -> Outcome {
+    let framing = [("open_eof_split", "1"), ("package_eof", "\n"), ("package_max_length", "64M")];
+    let limit = [("worker_num", "1"), ("worker_max_concurrency", "1")];
+    serve(setup, &[&framing[..], &limit[..]].concat())
+}
+
 /// Begins a request that ends when what is returned is dropped.
 fn begin(client: &mut Client) -> Fallible<Held> {
     let gate = Gate::new()?;
@@ -53,6 +59,20 @@ pub fn a_worker_that_has_enough_gets_no_more_until_a_request_is_over(server: &Ru
     assert_eq!(first.receive(5)?, b"again");
     // Those of the gates that have just opened end soon.
     ask_until(&mut second, "count", |count| count == "1 1")?;
+    Ok(())
+}
+
+pub fn a_message_that_comes_in_pieces_is_in_progress(server: &Running) -> Outcome {
+    const LARGE: usize = 24 << 20;
+    let mut client = server.connect()?;
+    let gate = Gate::new()?;
+    let padding = "x".repeat(LARGE);
+    client.send(format!("={padding} !until {}\nwaits\n", gate.port()?).as_bytes())?;
+    let held = gate.wait()?;
+    assert_eq!(client.receive(6)?, b"begun\n");
+    assert!(is_silent(&client, 200)?, "one is in progress");
+    drop(held);
+    assert_eq!(client.receive(6)?, b"waits\n");
     Ok(())
 }
 

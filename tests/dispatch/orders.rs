@@ -87,7 +87,7 @@ pub fn obey(server: Handle, event: &Event) {
     let Some(order) = text.strip_prefix('!') else {
         return answer(server, event.fd(), text.as_bytes());
     };
-    let words: Vec<&str> = order.split(' ').collect();
+    let words: Vec<&str> = order.trim_end().split(' ').collect();
     if let ["big", length] = words[..] {
         return answer(server, event.fd(), &vec![b'b'; number(length)]);
     }
@@ -153,6 +153,28 @@ extern "C-unwind" fn choose(
     let text = String::from_utf8_lossy(data);
     let head = text.split(' ').next().and_then(|head| head.strip_prefix('='));
     head.map_or(SW_DISPATCH_DEFAULT, |number| number.parse().expect("a number"))
+}
+
+/// Refuses every other connection.
+extern "C-unwind" fn choose_every_other(
+    _: *mut sw_server_t,
+    fd: i64,
+    event_type: c_int,
+    _: *const u8,
+    _: usize,
+    _: *mut c_void,
+) -> c_int {
+    match event_type {
+        5 if fd % 2 == 0 => -2,
+        _ => EVENTS_AT,
+    }
+}
+
+/// A server that takes every other connection.
+pub fn serve_every_other(setup: &Setup) -> Outcome {
+    let server = prepare(setup, &[])?;
+    assert!(sw_server_set_dispatch_func(server.raw, Some(choose_every_other), null_mut()));
+    puppet::run(&server)
 }
 
 /// The same with a function that chooses.

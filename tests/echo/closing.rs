@@ -80,8 +80,9 @@ pub fn a_close_runs_its_callback_inside_and_only_then_is_over(server: &Running) 
 
 pub fn look_in_close(setup: &Setup) -> Outcome {
     let server = setup.server()?;
-    server.on("receive", |server, event| {
-        report!("close: {}", code(server.close(event.fd(), false)));
+    server.on("receive", |server, event| match event.data() {
+        b"answer" => server.send(event.fd(), b"unread").expect("it is open"),
+        _ => report!("close: {}", code(server.close(event.fd(), false))),
     })?;
     server.on("close", |server, event| {
         let fd = event.fd();
@@ -107,6 +108,13 @@ pub fn inside_the_close_callback_the_connection_is_known_but_dead(server: &Runni
     let line = server.wait_line(|line| line.starts_with("2: "), STEP)?;
     let of_peer = line.replace("by 1", "by 0");
     assert_eq!(of_peer, "2: by 0, info 0, false, close 1003/1003, send 1003");
+    let mut leaving = server.connect()?;
+    leaving.send(b"answer")?;
+    // Who goes and has not read everything sends a reset.
+    leaving.stream.peek(&mut [0])?;
+    drop(leaving);
+    let line = server.wait_line(|line| line.starts_with("3: "), STEP)?;
+    assert!(line.contains(&format!(" info {}, false, ", libc::ECONNRESET)), "{line}");
     Ok(())
 }
 

@@ -62,7 +62,7 @@ pub fn wait_for_release() {
     assert_eq!(count, 1, "the release could not be read");
 }
 
-fn release() {
+pub fn release() {
     let writer = RELEASE_WRITER.load(Ordering::Relaxed);
     // SAFETY: one byte that lives through the call.
     assert_eq!(unsafe { libc::write(writer, b"x".as_ptr().cast(), 1) }, 1);

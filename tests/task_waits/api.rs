@@ -4,7 +4,7 @@ use crate::common::api::{last_error, Handle, Result};
 use std::ffi::c_void;
 use swoole::ffi::library::sw_buffer_free;
 use swoole::ffi::task_waits::*;
-use swoole::ffi::types::{sw_buffer_t, sw_bytes_t, sw_server_t};
+use swoole::ffi::types::{sw_buffer_t, sw_server_t};
 
 const NO_BUFFER: sw_buffer_t = sw_buffer_t { data: std::ptr::null_mut(), len: 0 };
 

@@ -11,6 +11,7 @@
 //! !many COUNT MS         waits for a list of so many; answered with how many answers are right
 //! !co MS A|B|C           hands in a list; reports `done in WORKER: NUMBER: a,-,c`
 //! !give TARGET TEXT      hands in a task
+//! !finish_task           answers a task outside of a task worker
 //! !fill TARGET COUNT     hands in so many tasks of 1 MiB that are not answered
 //! ```
 //!
@@ -24,6 +25,7 @@ use crate::common::prelude::*;
 use crate::common::process;
 use crate::puppet::{self, answer, hold, number};
 use std::time::Instant;
+use swoole::ffi::task::sw_server_finish_task;
 
 /// Two workers, two task workers.
 pub fn waiting(setup: &Setup) -> Outcome {
@@ -53,7 +55,10 @@ pub fn prepare(
 }
 
 pub fn pattern(len: usize) -> Vec<u8> {
-    (0..=250).cycle().take(len).collect()
+    let row: Vec<u8> = (0..=250).collect();
+    let mut bytes = row.repeat(len / row.len() + 1);
+    bytes.truncate(len);
+    bytes
 }
 
 /// A text that is long is told by its length, if it is what was sent.
@@ -101,12 +106,12 @@ fn run(server: Handle, event: &Event) {
         ["big", length] => drop(answer(&pattern(number(length)))),
         ["die"] => drop(process::send_signal(std::process::id() as i32, libc::SIGKILL)),
         ["wait"] => {
-            let refused = told(task_wait(server, b"echo x", 1.0, -1));
+            let alone = told(task_wait(server, b"echo x", 1.0, -1));
             let list = task_wait_multi(server, &[b"echo x".to_vec()], 1.0);
             let list = list.map_or_else(|error| refused(&error), |_| "taken".to_owned());
             let one = task_co(server, &[b"echo x".to_vec()], 1.0, Box::new(|_, _| {}));
             let one = one.map_or_else(|error| refused(&error), |()| "taken".to_owned());
-            answer(format!("{refused}, {list}, {one}").as_bytes());
+            answer(format!("{alone}, {list}, {one}").as_bytes());
         }
         ["none"] => {}
         _ => drop(answer(data)),
@@ -162,7 +167,7 @@ fn many(server: Handle, count: usize, ms: &str) -> String {
 }
 
 /// Does what a client says.
-fn follow(server: Handle, event: &Event) {
+pub fn follow(server: Handle, event: &Event) {
     let text = String::from_utf8_lossy(event.data()).into_owned();
     let words: Vec<&str> = text.splitn(4, ' ').collect();
     let line = match *words {
@@ -212,6 +217,12 @@ fn follow(server: Handle, event: &Event) {
             let text = text.splitn(3, ' ').last().unwrap_or_default();
             let id = task(server, text.as_bytes(), number(to));
             id.map_or_else(|error| refused(&error), |id| id.to_string())
+        }
+        ["!finish_task"] => {
+            match sw_server_finish_task(server.raw, 0, 0, b"x".as_ptr().cast(), 1) {
+                true => "true".to_owned(),
+                false => server.last_error().to_string(),
+            }
         }
         ["!fill", to, count] => {
             let data = [b"none ".to_vec(), vec![b'x'; 1 << 20]].concat();

@@ -126,6 +126,48 @@ pub fn certificates_are_replaced_by_a_reload_and_a_bad_pair_is_not(server: &Runn
     Ok(())
 }
 
+/// There is no manager and nobody is replaced: connections live on.
+pub fn the_only_worker_reads_its_certificates_again(server: &Running) -> Outcome {
+    let (old, new) = (certificate("server")?, certificate("renewed")?);
+    assert_eq!(seen(server, "localhost")?, Some(old));
+    let mut before = Wishes::usual()?.connect(server)?;
+    replace(server.temporary(), "renewed.crt", "renewed.key")?;
+    server.signal(libc::SIGUSR1)?;
+    until(|| Ok(seen(server, "localhost")? == Some(new.clone())))?;
+    replace(server.temporary(), "renewed.crt", "server.key")?;
+    server.signal(libc::SIGUSR1)?;
+    wait_log(server, "stay as they were")?;
+    assert_eq!(seen(server, "localhost")?, Some(new));
+    // Nobody is there whom this could be for.
+    server.signal(libc::SIGUSR2)?;
+    before.echo(b"as before")?;
+    let (certificate, key) = copies(server.temporary());
+    fs::remove_file(certificate)?;
+    fs::remove_file(key)?;
+    Ok(())
+}
+
+/// The worker that knows it need not be the one that closes.
+pub fn a_certificate_is_forgotten_with_its_connection(server: &Running) -> Outcome {
+    let wishes = Wishes::with("client")?;
+    let mut known = wishes.connect(server)?;
+    let (worker, fd) = known.who()?;
+    // One of the same worker, to ask it.
+    let mut other = wishes.connect(server)?;
+    while other.who()?.0 != worker {
+        other = wishes.connect(server)?;
+    }
+    assert!(other.ask(&format!("cert {fd}"))?.starts_with("-----BEGIN CERTIFICATE-----|"));
+    assert_eq!(known.ask(&format!("bind {}", 3 - worker))?, "true");
+    assert_eq!(known.who()?.0, 1 - worker);
+    known.end()?;
+    known.receive_to_end()?;
+    server.wait_line(|line| line == format!("close {fd}"), STEP)?;
+    other.ask_until(&format!("exist {fd}"), |line| line == "false")?;
+    other.ask_until(&format!("cert {fd}"), |line| line == "1013")?;
+    Ok(())
+}
+
 /// Waits for what nothing tells of.
 fn until(mut is_so: impl FnMut() -> Found<bool>) -> Outcome {
     let end = Instant::now() + STEP;

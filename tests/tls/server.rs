@@ -4,6 +4,10 @@
 //! !cert FD                    the certificate of that peer in one line, or the error
 //! !aborted                    connections that were aborted, and those that are there
 //! !cut                        closes this connection with a reset; no answer
+//! !pause FD, !resume FD       as the functions: whether they were done
+//! !bind UID                   binds this connection: whether that was done
+//! !leave PATH                 sends a file and closes this connection; no answer
+//! !drop PATH                  the same with a reset
 //! ```
 
 use crate::client::path_of;
@@ -16,7 +20,7 @@ use std::ffi::CString;
 use std::fs;
 use std::path::PathBuf;
 use swoole::ffi::connection::sw_server_get_client_cert;
-use swoole::ffi::control::sw_server_confirm;
+use swoole::ffi::control::{sw_server_bind, sw_server_confirm, sw_server_pause, sw_server_resume};
 use swoole::ffi::library::sw_buffer_free;
 use swoole::ffi::port::{sw_port_set, sw_server_add_listener};
 
@@ -52,6 +56,15 @@ pub fn obey(server: Handle, event: &Event) {
         ),
         ["!cut"] => {
             report!("cut: {}", server.close(event.fd(), true).is_ok());
+            return;
+        }
+        ["!pause", fd] => sw_server_pause(server.raw, number(fd)).to_string(),
+        ["!resume", fd] => sw_server_resume(server.raw, number(fd)).to_string(),
+        ["!bind", uid] => sw_server_bind(server.raw, event.fd(), number(uid)).to_string(),
+        ["!leave" | "!drop", path] => {
+            let sent = sending::send_file(server, event.fd(), path, 0, 0);
+            let closed = server.close(event.fd(), words[0] == "!drop");
+            report!("left: {} {}", sent.is_ok(), closed.is_ok());
             return;
         }
         _ => return sending::obey(server, event),
@@ -97,12 +110,46 @@ pub fn with_lines(setup: &Setup) -> Outcome {
     puppet::run(&server)
 }
 
+pub fn with_requests(setup: &Setup) -> Outcome {
+    let framing = [("open_http_protocol", "true"), ("package_max_length", "4M")];
+    let server = secure(setup, &framing)?;
+    server.on("receive", |server, event| {
+        let text = format!("{:>8}", event.data().len());
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{text}");
+        puppet::answer(server, event.fd(), answer.as_bytes());
+    })?;
+    puppet::run(&server)
+}
+
 pub fn with_tickets(setup: &Setup) -> Outcome {
     serve(setup, &[("ssl_session_tickets", "true"), ("enable_reuse_port", "true")])
 }
 
 pub fn with_heartbeat(setup: &Setup) -> Outcome {
     serve(setup, &[("heartbeat_idle_time", "2"), ("heartbeat_check_interval", "1")])
+}
+
+pub fn with_idle_time(setup: &Setup) -> Outcome {
+    serve(setup, &[("max_idle_time", "2"), ("socket_buffer_size", "33554432")])
+}
+
+/// Without a manager.
+pub fn alone(setup: &Setup) -> Outcome {
+    serve(setup, &[("worker_num", "1")])
+}
+
+pub fn with_levels(setup: &Setup) -> Outcome {
+    let levels = [("buffer_high_watermark", "2M"), ("buffer_low_watermark", "1M")];
+    let server = secure(setup, &[&levels[..], &[("socket_buffer_size", "33554432")]].concat())?;
+    server.on("bufferFull", |_, event| report!("bufferFull {}", event.fd()))?;
+    server.on("bufferEmpty", |_, event| report!("bufferEmpty {}", event.fd()))?;
+    puppet::run(&server)
+}
+
+/// Whoever is bound gets another worker.
+pub fn bound(setup: &Setup) -> Outcome {
+    let authorities = path_of("ca.crt");
+    serve(setup, &[("ssl_client_cert_file", &authorities), ("dispatch_mode", "5")])
 }
 
 pub fn with_names(setup: &Setup) -> Outcome {
@@ -134,9 +181,17 @@ pub fn replace(temporary: PathBuf, certificate: &str, key: &str) -> std::io::Res
 }
 
 pub fn with_copies(setup: &Setup) -> Outcome {
+    serve_copies(setup, &[])
+}
+
+pub fn with_copies_alone(setup: &Setup) -> Outcome {
+    serve_copies(setup, &[("worker_num", "1")])
+}
+
+fn serve_copies(setup: &Setup, settings: &[(&str, &str)]) -> Outcome {
     replace(std::env::temp_dir(), "server.crt", "server.key")?;
     let (certificate, key) = copies(std::env::temp_dir());
-    let server = secure(setup, &[])?;
+    let server = secure(setup, settings)?;
     server.set_json(&format!(
         r#"{{"ssl_cert_file": "{}", "ssl_key_file": "{}"}}"#,
         certificate.display(),

@@ -180,6 +180,63 @@ pub fn what_a_slow_client_does_not_take_waits(server: &Running) -> Outcome {
     Ok(())
 }
 
+/// Also what was decrypted before, of which no event tells.
+pub fn a_paused_connection_is_read_when_it_is_resumed(server: &Running) -> Outcome {
+    let wishes = Wishes::usual()?;
+    let (mut client, mut other) = (wishes.connect(server)?, wishes.connect(server)?);
+    let (worker, fd) = client.who()?;
+    while server.mode() != Mode::Process && other.who()?.0 != worker {
+        other = wishes.connect(server)?;
+    }
+    for size in [1, 16_384, 300_000] {
+        assert_eq!(client.ask(&format!("pause {fd}"))?, "true");
+        client.0.conn.set_buffer_limit(None);
+        client.0.conn.writer().write_all(&bytes(0, size))?;
+        // More than the sockets take waits here.
+        while client.0.conn.wants_write() && client.0.conn.write_tls(&mut client.0.sock)? > 0 {}
+        other.echo(b"meanwhile")?;
+        assert_eq!(other.ask(&format!("resume {fd}"))?, "true");
+        assert!(client.receive(size)? == bytes(0, size), "{size}");
+    }
+    // The end of a peer is noticed then, too.
+    assert_eq!(client.ask(&format!("pause {fd}"))?, "true");
+    client.end()?;
+    other.echo(b"meanwhile")?;
+    assert_eq!(other.ask(&format!("exist {fd}"))?, "true");
+    assert_eq!(other.ask(&format!("resume {fd}"))?, "true");
+    assert_eq!(client.receive_to_end()?, b"");
+    Ok(())
+}
+
+pub fn levels_are_told_of_what_waits(server: &Running) -> Outcome {
+    const SIZE: usize = 12 * MIB;
+    let mut client = Wishes::usual()?.connect(server)?;
+    let (_, fd) = client.who()?;
+    for round in 1..=2 {
+        client.send(format!("!blob {fd} {SIZE}").as_bytes())?;
+        server.wait_lines(round, |line| line == format!("bufferFull {fd}"), STEP)?;
+        assert!(client.receive(SIZE)? == vec![FILLING; SIZE]);
+        assert_eq!(client.receive(2)?, b"0\n");
+        server.wait_lines(round, |line| line == format!("bufferEmpty {fd}"), STEP)?;
+    }
+    Ok(())
+}
+
+pub fn a_file_is_whole_before_the_end_and_a_part_before_a_reset(server: &Running) -> Outcome {
+    const SIZE: usize = 40 * MIB;
+    let scrap = Scrap::new(server, SIZE)?;
+    let path = scrap.path().display();
+    let wishes = Wishes::usual()?;
+    let mut client = wishes.connect(server)?;
+    client.send(format!("!leave {path}").as_bytes())?;
+    assert!(client.receive_to_end()? == bytes(0, SIZE));
+    let mut client = wishes.connect(server)?;
+    client.send(format!("!drop {path}").as_bytes())?;
+    assert!(client.receive_to_end().is_err(), "what is cut is no whole");
+    server.wait_lines(2, |line| line == "left: true true", STEP)?;
+    Ok(())
+}
+
 pub fn reading_begins_when_a_connection_is_confirmed(server: &Running) -> Outcome {
     let mut client = Wishes::usual()?.connect(server)?;
     client.send(b"early")?;
@@ -240,5 +297,26 @@ pub fn other_programs_get_along(server: &Running) -> Outcome {
         Err(error) => return Err(error.into()),
     }
     Client::connect(server.port())?;
+    Ok(())
+}
+
+/// Each answer is the length of a whole request, of the same connection.
+pub fn curl_talks_to_a_port_that_cuts_requests(server: &Running) -> Outcome {
+    const BODY: usize = 2 * MIB;
+    drop(server.connect()?);
+    let scrap = Scrap::new(server, BODY)?;
+    let (authority, port) = (path_of("ca.crt"), server.port());
+    let body = format!("@{}", scrap.path().display());
+    let (name, url) = (format!("localhost:{port}:127.0.0.1"), format!("https://localhost:{port}/"));
+    for version in ["--tlsv1.3", "--tls-max 1.2"] {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "10", "--cacert", &authority, "--resolve", &name]);
+        curl.args(version.split(' ')).args(["-H", "Expect:", "--data-binary", &body, &url, &url]);
+        let Ok(output) = curl.output() else { return Ok(()) };
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lengths: Vec<usize> = said.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(lengths.len() == 2 && lengths.iter().all(|length| *length > BODY), "{said}");
+    }
     Ok(())
 }

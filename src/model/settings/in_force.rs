@@ -66,6 +66,8 @@ pub struct InForce {
     pub datagram_timeout_ms: u64,
     /// Seconds between two looks for silent peers; 0: none was set, see [`complete_heartbeat`].
     pub heartbeat_check_interval_s: u64,
+    /// Whether that was set, and is not derived.
+    pub keeps_heartbeat_interval: bool,
     /// Bytes of one send; `None`: no limit in this mode.
     pub output_buffer_size: Option<u64>,
     /// Seconds.
@@ -84,6 +86,14 @@ pub struct InForce {
     pub worker_max_concurrency: Option<u64>,
     /// Bytes of a message of the first port; longer tasks are told, too.
     pub package_max_length: u64,
+    /// Key of the message queue that tasks travel through; `None`: they do not.
+    pub task_queue_key: Option<i64>,
+    /// Whether a task goes to the task worker that it names.
+    pub keeps_task_target: bool,
+    /// Where large tasks of the message queue lie.
+    pub task_folder: String,
+    /// Whether a task may be answered when its callback has returned.
+    pub is_task_async: bool,
     /// Tasks after which a task worker is replaced; 0: never.
     pub task_max_request: u64,
     /// The most that is added to them at random.
@@ -125,7 +135,7 @@ impl Settings {
             task_worker_count,
             reactor_count,
             is_single_thread: self.int(Name::SingleThread) != 0,
-            max_connection: self.max_connection(worker_count, &mut warnings),
+            max_connection: self.max_connection(worker_count + task_worker_count, &mut warnings),
             log_file: self.text(Name::LogFile),
             log_level: self.int(Name::LogLevel) as u8,
             log_date_format: self.text(Name::LogDateFormat),
@@ -154,6 +164,7 @@ impl Settings {
                 0 => interval_for(self.int(Name::HeartbeatIdleTime) as u64),
                 seconds => seconds,
             },
+            keeps_heartbeat_interval: self.int(Name::HeartbeatCheckInterval) != 0,
             output_buffer_size: self
                 .mode
                 .limits_output()
@@ -168,11 +179,20 @@ impl Settings {
                 .filter(|most| *most < U32_MAX)
                 .map(|most| most as u64),
             package_max_length: self.package_max_length() as u64,
+            task_queue_key: self.task_queue_key(),
+            keeps_task_target: self.int(Name::TaskIpcMode) < 3,
+            task_folder: self.text(Name::TaskTmpdir),
+            is_task_async: self.int(Name::TaskEnableCoroutine) != 0
+                || self.int(Name::TaskUseObject) != 0,
             task_max_request: self.int(Name::TaskMaxRequest) as u64,
             task_max_request_grace: self.int(Name::TaskMaxRequestGrace) as u64,
             is_reload_async: self.int(Name::ReloadAsync) != 0,
             warnings,
         }
+    }
+
+    fn task_queue_key(&self) -> Option<i64> {
+        matches!(self.int(Name::TaskIpcMode), 2 | 3).then_some(self.int(Name::MessageQueueKey))
     }
 
     fn worker_count(&self, warnings: &mut Vec<String>) -> i64 {
@@ -215,9 +235,9 @@ impl Settings {
         wanted.min(worker_count)
     }
 
-    fn max_connection(&self, worker_count: i64, warnings: &mut Vec<String>) -> i64 {
+    fn max_connection(&self, process_count: i64, warnings: &mut Vec<String>) -> i64 {
         let limit = self.machine.descriptor_limit;
-        let least = worker_count * 2 + 32 + self.machine.port_descriptor;
+        let least = process_count * 2 + 32 + self.machine.port_descriptor;
         match self.int(Name::MaxConnection) {
             0 => DEFAULT_CONNECTIONS.min(limit),
             wanted if wanted > CONNECTION_CEILING.min(limit) => {
@@ -249,18 +269,16 @@ fn interval_for(idle_s: u64) -> u64 {
 }
 
 /// Completes what was set: ports without an idle time get twice the interval, and an interval that
-/// was not set is the shortest that a port needs. An interval that was set stays.
-pub fn complete_heartbeat(interval_s: &mut u64, idle_times_s: &mut [&mut u64]) {
-    match *interval_s {
-        0 => {
-            let wanted = idle_times_s.iter().map(|idle_s| interval_for(**idle_s));
-            *interval_s = wanted.filter(|seconds| *seconds > 0).min().unwrap_or(0);
+/// was not set is the shortest that a port needs. One that was set stays (`is_kept`).
+pub fn complete_heartbeat(interval_s: &mut u64, is_kept: bool, idle_times_s: &mut [&mut u64]) {
+    if *interval_s > 0 {
+        for idle_s in idle_times_s.iter_mut().filter(|idle_s| ***idle_s == 0) {
+            **idle_s = 2 * *interval_s;
         }
-        seconds => {
-            for idle_s in idle_times_s.iter_mut().filter(|idle_s| ***idle_s == 0) {
-                **idle_s = 2 * seconds;
-            }
-        }
+    }
+    if !is_kept {
+        let wanted = idle_times_s.iter().map(|idle_s| interval_for(**idle_s));
+        *interval_s = wanted.filter(|seconds| *seconds > 0).min().unwrap_or(*interval_s);
     }
 }
 
@@ -270,16 +288,19 @@ mod tests {
 
     #[test]
     fn a_heartbeat_is_completed_from_what_was_set() {
-        for (interval, idle, wanted_interval, wanted_idle) in [
-            (0, [0, 0], 0, [0, 0]),
-            (0, [0, 9], 4, [0, 9]),
-            (0, [1, 9], 1, [1, 9]),
-            (0, [3, 2], 1, [3, 2]),
-            (10, [0, 3], 10, [20, 3]),
-            (1, [0, 0], 1, [2, 2]),
+        for (interval, is_kept, idle, wanted_interval, wanted_idle) in [
+            (0, false, [0, 0], 0, [0, 0]),
+            (0, false, [0, 9], 4, [0, 9]),
+            (0, false, [1, 9], 1, [1, 9]),
+            (0, false, [3, 2], 1, [3, 2]),
+            // Derived from what was set for the server, of which a port asks for more.
+            (4, false, [9, 3], 1, [9, 3]),
+            (4, false, [9, 0], 4, [9, 8]),
+            (10, true, [0, 3], 10, [20, 3]),
+            (1, true, [0, 0], 1, [2, 2]),
         ] {
             let (mut interval, [mut first, mut second]) = (interval, idle);
-            complete_heartbeat(&mut interval, &mut [&mut first, &mut second]);
+            complete_heartbeat(&mut interval, is_kept, &mut [&mut first, &mut second]);
             assert_eq!((interval, [first, second]), (wanted_interval, wanted_idle));
         }
     }

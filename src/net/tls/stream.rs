@@ -32,6 +32,9 @@ use super::{files, first_bytes, reasons, Terms};
 const MOST_READ: usize = 66 * 1024;
 /// The fewest that it asks for: a whole record, so that small readers need few reads.
 const LEAST_READ: usize = 17 * 1024;
+/// Reads of the socket in one read of the stream: bytes in small records, or records without any,
+/// are much work for little.
+const MOST_RECEIVES: usize = 4;
 /// More than what four records add to the bytes in them.
 const READ_OVERHEAD: usize = 512;
 /// The most bytes that are kept because they are unfinished: the longest handshake message that is
@@ -103,6 +106,10 @@ pub struct TlsStream {
     /// Bytes that the socket has taken.
     written: u64,
     has_begun: bool,
+    /// The socket gave bytes at the last read, or step of the handshake.
+    has_heard: bool,
+    /// The last read was over before the socket had nothing left.
+    has_more: bool,
     peer_has_ended: bool,
     broken: Option<Error>,
 }
@@ -141,6 +148,8 @@ impl TlsStream {
             writing: Writing::Open,
             written: 0,
             has_begun: false,
+            has_heard: false,
+            has_more: false,
             peer_has_ended: false,
             broken: None,
         })
@@ -148,6 +157,7 @@ impl TlsStream {
 
     /// Goes on with the handshake, as far as that is possible now.
     pub fn handshake(&mut self) -> Handshake {
+        self.has_heard = false;
         loop {
             let (_, received) = self.receive(&mut []);
             if let Err(errno) = self.flush() {
@@ -175,14 +185,22 @@ impl TlsStream {
         }
     }
 
-    /// Reads what is there, at most the length of `into`, which must not be empty.
+    /// Reads what is there, at most the length of `into`, which must not be empty. That it would
+    /// block may mean that there was much and nothing for the caller in it; then there is input
+    /// pending.
     pub fn read(&mut self, into: &mut [u8]) -> Moved {
         let mut count = self.plain.take_into(into);
-        let mut received = Received::All;
-        while received == Received::All && count < into.len() {
-            let more;
-            (more, received) = self.receive(into.get_mut(count..).unwrap_or_default());
+        (self.has_heard, self.has_more) = (false, false);
+        for _ in 0..MOST_RECEIVES {
+            if count >= into.len() {
+                break;
+            }
+            let (more, received) = self.receive(into.get_mut(count..).unwrap_or_default());
             count += more;
+            self.has_more = received == Received::All;
+            if !self.has_more {
+                break;
+            }
         }
         match &self.broken {
             _ if count > 0 => Moved::Bytes(count),
@@ -194,7 +212,13 @@ impl TlsStream {
 
     /// Whether a read would give something that the socket may tell nothing of: bytes, or the end.
     pub fn has_pending_input(&self) -> bool {
-        !self.plain.is_empty() || self.peer_has_ended || self.broken.is_some()
+        self.has_more || !self.plain.is_empty() || self.peer_has_ended || self.broken.is_some()
+    }
+
+    /// Whether the last read, or step of the handshake, found bytes in the socket, be they part of
+    /// a record.
+    pub fn has_heard(&self) -> bool {
+        self.has_heard
     }
 
     /// Reads the socket once. Gives how many bytes were put into `into`, and what the socket had;
@@ -214,6 +238,7 @@ impl TlsStream {
             match socket::recv(self.socket.as_raw_fd(), room) {
                 Ok(0) => self.peer_has_ended = true,
                 Ok(count) => {
+                    self.has_heard = true;
                     let bytes = shared.get_mut(..kept + count).unwrap_or_default();
                     let received = if count == wanted { Received::All } else { Received::Part };
                     return (self.take_in(bytes, into), received);

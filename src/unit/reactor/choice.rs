@@ -87,7 +87,7 @@ impl Reactor {
             Answer::Rule => Some(self.by_rule(unit, session, subject)),
             Answer::Discard => None,
             Answer::Close => {
-                self.end_of_peer(unit, session, 0);
+                self.end_of_protocol(unit, session, 0);
                 None
             }
         }
@@ -115,7 +115,8 @@ impl Reactor {
             Answer::Discard => return self.outlives_a_loss(session),
             Answer::Close => return false,
         };
-        if self.dispatch.has_chooser() {
+        // Who has heard last of it, or has it for life: its successor is asked about it.
+        if self.dispatch.has_chooser() || self.dispatch.chooses_once() {
             if let Some(peer) = self.state.borrow_mut().peers.get_mut(session) {
                 peer.worker = worker;
             }

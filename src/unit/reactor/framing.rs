@@ -14,8 +14,12 @@ use crate::proto::framer::{room_to_read, Framer, Message, Verdict, Violation};
 use super::input::{count_given, hold_full, Stop};
 use super::peers::Life;
 use super::{Reactor, State};
+use crate::unit::later::has_room;
 use crate::unit::Unit;
 
+/// Where callbacks are fast, so many are run before this unit looks up: reading the clock costs as
+/// much as cutting a message.
+const MESSAGES_PER_LOOK: u32 = 4;
 /// How long answers wait for the end of a batch.
 const ANSWER_NS: u64 = 100_000;
 /// How long one connection has its turn.
@@ -106,6 +110,7 @@ impl Reactor {
     fn cut_all(&self, unit: &Unit, session: SessionId, batch: &mut Batch) -> Option<Stop> {
         let begin_ns = unit.last_look_ns.get();
         let mut written_ns = begin_ns;
+        let mut count = 0;
         loop {
             let verdict = match self.ask(unit, session, batch.unread.bytes_mut()) {
                 Ok(verdict) => verdict,
@@ -129,7 +134,9 @@ impl Reactor {
                     return None;
                 }
                 Verdict::Answer(answer) => {
-                    self.send(unit, session, &answer.bytes);
+                    if answer.is_upgrade || has_room_for(unit, session) {
+                        self.send(unit, session, &answer.bytes);
+                    }
                     batch.unread.consume(answer.used);
                 }
                 Verdict::Broken(violation) => {
@@ -141,7 +148,9 @@ impl Reactor {
                     return Some(Stop::Drained);
                 }
             }
-            if self.is_own_worker && !batch.unread.is_empty() {
+            count += 1;
+            let is_time_to_look = unit.is_hasty() || count % MESSAGES_PER_LOOK == 0;
+            if self.is_own_worker && is_time_to_look && !batch.unread.is_empty() {
                 let now_ns = unit.look_up();
                 if now_ns.saturating_sub(written_ns) > ANSWER_NS {
                     self.flush_burst(unit);
@@ -247,6 +256,13 @@ impl Reactor {
     }
 }
 
+/// Whether as little waits for a peer that it is told more. One that asks and never reads is not
+/// told for ever.
+fn has_room_for(unit: &Unit, session: SessionId) -> bool {
+    let record = unit.runtime.control.connections.get(session.0);
+    record.is_some_and(|record| has_room(unit, record))
+}
+
 /// How the log calls the peer of a connection.
 #[cold]
 fn peer_name(unit: &Unit, session: SessionId) -> String {
@@ -258,6 +274,102 @@ fn peer_name(unit: &Unit, session: SessionId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::hooks::Hooks;
+    use crate::model::plan::{Mode, Plan};
+    use crate::model::port::Port;
+    use crate::model::settings::{Machine, Settings};
+    use crate::model::UnitId;
+    use crate::net::listener::{Listener, Manner};
+    use crate::net::stream::Stream;
+    use crate::os::address::Address;
+    use crate::os::socket::SocketKind;
+    use crate::unit::acceptor::Accepted;
+    use crate::unit::Runtime;
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+    use std::sync::atomic::Ordering;
+    use std::sync::Arc;
+
+    /// A reactor of its own, and a connection to it.
+    fn connected(given: &[(&str, &str)]) -> (Rc<Unit>, SessionId, UnixStream) {
+        let machine = Machine { cpu_count: 2, descriptor_limit: 1024, port_descriptor: 3 };
+        let mut settings = Settings::new(Mode::Process, machine);
+        for (name, value) in [&[("single_thread", "true")], given].concat() {
+            assert_eq!(settings.set_text(name, value), Ok(true));
+        }
+        let kind = SocketKind::Tcp;
+        let port = Port {
+            listener: Listener::bind(kind, "127.0.0.1", 0, Manner::default()).unwrap(),
+            settings: settings.port_in_force(),
+            hooks: Hooks::default(),
+            tls: None,
+        };
+        let settings = settings.in_force();
+        let plan = Plan::new(Mode::Process, &settings, 0);
+        let runtime = Runtime::new(plan, settings, Hooks::default(), Vec::new(), vec![port]);
+        let (unit, _events) = Unit::new(Arc::new(runtime.unwrap()), UnitId::ROOT).unwrap();
+        let control = &unit.runtime.control;
+        let claimed = control.connections.claim(&control.root().session_round, 0, 9).unwrap();
+        claimed.open(SessionId(claimed.id()), 3, 0, &Address::UNNAMED, 1);
+        let session = SessionId(claimed.publish());
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        far.set_nonblocking(true).unwrap();
+        let accepted = Accepted { session, stream: Stream::new(near.into()), is_watched: false };
+        unit.reactor.as_ref().unwrap().adopt(&unit, accepted);
+        (unit, session, far)
+    }
+
+    #[test]
+    fn the_worker_that_was_chosen_for_life_is_known_when_it_starts_anew() {
+        let given = [("dispatch_mode", "8"), ("open_eof_split", "true"), ("worker_num", "2")];
+        let (unit, session, mut far) = connected(&given);
+        let reactor = unit.reactor.as_ref().unwrap();
+        far.write_all(b"one\r\n\r\n").unwrap();
+        reactor.read(&unit, session, true);
+        let record = unit.runtime.control.connections.get(session.0).unwrap();
+        let worker = unit.runtime.plan.workers()[record.worker().unwrap().index()];
+        assert_eq!(record.undelivered_bytes(), 7);
+        assert_eq!(reactor.state.borrow_mut().peers.get_mut(session).unwrap().worker, worker);
+    }
+
+    #[test]
+    fn a_worker_is_told_what_was_given_and_the_manager_is_not() {
+        let (unit, session, mut far) = connected(&[("dispatch_mode", "1"), ("worker_num", "2")]);
+        let reactor = unit.reactor.as_ref().unwrap();
+        far.write_all(b"one").unwrap();
+        reactor.read(&unit, session, true);
+        let unread = |id: UnitId| unit.outbox.borrow().unread_bytes(id.0);
+        let plan = &unit.runtime.plan;
+        for (id, is_told) in [(plan.manager().unwrap(), false), (plan.workers()[1], true)] {
+            let before = unread(id);
+            reactor.ask_again(&unit, id);
+            assert_eq!(unread(id) > before, is_told);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_reads_nothing_is_not_told_for_ever() {
+        let given = [("open_http_protocol", "true"), ("socket_buffer_size", "1000")];
+        let (unit, session, mut far) = connected(&given);
+        let reactor = unit.reactor.as_ref().unwrap();
+        let mut ask = |queued| {
+            let record = unit.runtime.control.connections.get(session.0).unwrap();
+            record.queued_bytes.store(queued, Ordering::Relaxed);
+            let head = "POST / HTTP/1.1\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
+            far.write_all(head.as_bytes()).unwrap();
+            reactor.read(&unit, session, true);
+            reactor.flush_burst(&unit);
+            let mut answer = [0; 100];
+            let told = far.read(&mut answer);
+            far.write_all(b"x").unwrap();
+            reactor.read(&unit, session, true);
+            told.map_err(|error| error.kind())
+        };
+        assert_eq!(ask(999), Ok(25));
+        assert_eq!(ask(1000), Err(ErrorKind::WouldBlock));
+    }
 
     #[test]
     fn a_crowd_is_told_of_in_so_many_lines_a_second_and_counted_beyond() {

@@ -20,6 +20,8 @@ use crate::unit::Unit;
 
 /// How long a handshake may take.
 const HANDSHAKE_NS: u64 = 10_000_000_000;
+/// A unit that looks so much too late was busy elsewhere and has kept its peers waiting.
+const AWAY_NS: u64 = 1_000_000_000;
 
 /// Handshakes that have begun, and when they have to be over; in that order.
 #[derive(Default)]
@@ -89,7 +91,9 @@ impl Reactor {
         }
         let state = &mut *self.state.borrow_mut();
         let Some(peer) = state.peers.get_mut(session) else { return false };
-        match peer.stream.handshake() {
+        let progress = peer.stream.handshake();
+        peer.listen(unit);
+        match progress {
             Handshake::NeedsRead | Handshake::NeedsWrite => false,
             Handshake::Done => {
                 state.welcome(unit, session);
@@ -113,6 +117,11 @@ impl Reactor {
             let State { shaking, peers, .. } = state;
             shaking.tidy(peers);
             match shaking.due.front() {
+                Some((session, due_ns)) if now_ns.saturating_sub(*due_ns) > AWAY_NS => {
+                    let session = *session;
+                    shaking.due.pop_front();
+                    shaking.due.push_back((session, now_ns.saturating_add(HANDSHAKE_NS)));
+                }
                 Some((session, due_ns)) if *due_ns <= now_ns => {
                     let session = *session;
                     state.refuse(unit, session, true, "the handshake takes too long");

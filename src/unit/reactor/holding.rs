@@ -92,12 +92,14 @@ impl Reactor {
     /// of them, without a word. Any process confirms, so those of other workers are looked at, too.
     fn say_given(&self, unit: &Unit, worker: UnitId) -> Vec<(SessionId, u8)> {
         let mut gone = Vec::new();
+        // The manager tells of dead processes, too, and is given nothing.
+        let is_given = self.dispatch.workers().contains(&worker);
         let State { peers, .. } = &*self.state.borrow();
         for peer in peers.iter().filter(|peer| peer.life == Life::Open) {
             let session = peer.session;
             let Some(record) = unit.runtime.control.connections.get(session.0) else { continue };
             let is_its = peer.worker == worker || !self.dispatch.is_for_life();
-            if is_its && record.undelivered_bytes() > 0 {
+            if is_given && is_its && record.undelivered_bytes() > 0 {
                 let given = record.dispatched_bytes.load(Ordering::Relaxed);
                 unit.post(worker, MessageKind::Given, session, given, &[]);
             }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::model::connection::Connection;
 use crate::model::kind::{hold, MessageKind};
 use crate::model::{SessionId, UnitId};
 use crate::net::stream::{Moved, NO_MEMORY};
@@ -114,6 +115,7 @@ impl Reactor {
         let most = room.len();
         let count = match self.read_once(unit, session, room) {
             Moved::Bytes(count) => count,
+            Moved::WouldBlock if self.has_pending(session) => return Some(Stop::Turn),
             Moved::WouldBlock => return Some(Stop::Drained),
             Moved::End => return Some(Stop::Ended(0)),
             Moved::Broken(errno) => return Some(Stop::Ended(errno)),
@@ -132,8 +134,9 @@ impl Reactor {
         match self.state.borrow_mut().peers.get_mut(session) {
             Some(peer) if peer.is_read() => {
                 let moved = peer.stream.read(into);
-                if let Moved::Bytes(_) = moved {
-                    peer.traffic.heard_ns = unit.now.get().monotonic_ns;
+                match moved {
+                    Moved::Bytes(_) => peer.traffic.heard_ns = unit.now.get().monotonic_ns,
+                    Moved::WouldBlock | Moved::End | Moved::Broken(_) => peer.listen(unit),
                 }
                 moved
             }
@@ -211,13 +214,38 @@ impl Reactor {
                         return Stop::Drained;
                     }
                 }
-                Moved::WouldBlock => return Stop::Drained,
+                Moved::WouldBlock => {
+                    peer.listen(unit);
+                    return match peer.stream.has_pending_input() {
+                        true => Stop::Turn,
+                        false => Stop::Drained,
+                    };
+                }
                 Moved::End => return Stop::Ended(0),
                 Moved::Broken(errno) => return Stop::Ended(errno),
             }
         }
         Stop::Turn
     }
+}
+
+impl Peer {
+    /// A read has given nothing. What has come all the same, a part of a record of TLS, shows that
+    /// the peer is there.
+    pub(super) fn listen(&mut self, unit: &Unit) {
+        if self.stream.has_heard() {
+            self.traffic.heard_ns = unit.now.get().monotonic_ns;
+            if let Some(record) = unit.runtime.control.connections.get(self.session.0) {
+                note_heard(unit, record);
+            }
+        }
+    }
+}
+
+fn note_heard(unit: &Unit, record: &Connection) {
+    let now = unit.now.get();
+    record.last_recv_ns.store(now.wall_ns, Ordering::Relaxed);
+    record.heard_ns.store(now.monotonic_ns, Ordering::Relaxed);
 }
 
 /// Counts what was read; whether no message was made of what came before.
@@ -227,9 +255,7 @@ fn count_read(unit: &Unit, session: SessionId, count: usize) -> bool {
     if let Some(record) = unit.runtime.control.connections.get(session.0) {
         port = record.port();
         is_first = record.dispatched_bytes.load(Ordering::Relaxed) == 0;
-        let now = unit.now.get();
-        record.last_recv_ns.store(now.wall_ns, Ordering::Relaxed);
-        record.heard_ns.store(now.monotonic_ns, Ordering::Relaxed);
+        note_heard(unit, record);
     }
     unit.count(port, |counters| counters.received_bytes.add(count as u64));
     is_first

@@ -239,6 +239,7 @@ impl Reactor {
             has_waited: false,
             is_full: false,
             held,
+            noted_bytes: 0,
             written_before: 0,
             traffic: Traffic::new(unit.now.get().monotonic_ns),
         };

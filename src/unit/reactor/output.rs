@@ -46,7 +46,7 @@ impl Reactor {
             Payload::Borrowed(bytes) => self.send(unit, session, bytes),
             // Only what is counted in its lane is told of when it is lost.
             Payload::Lost => {}
-            Payload::Owned(pages) => {
+            Payload::Owned(bytes) => {
                 self.flush_burst(unit);
                 if !self.knows(session) {
                     self.take_in_post(unit);
@@ -54,7 +54,7 @@ impl Reactor {
                 let state = &mut *self.state.borrow_mut();
                 if let Some(peer) = state.peers.get_mut(session) {
                     if peer.takes_output() {
-                        peer.out.append_pages(pages, 0);
+                        peer.out.append_draft(bytes, 0);
                         state.write_out(unit, session);
                     }
                 }
@@ -239,7 +239,10 @@ fn write_now(peer: &mut Peer, first: &[u8], second: &[u8]) -> Result<usize, i32>
 pub(super) fn note_output(unit: &Unit, peer: &mut Peer, levels: &mut Levels) {
     let session = peer.session;
     if let Some(record) = unit.runtime.control.connections.get(session.0) {
-        record.last_send_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
+        let written = peer.stream.written_bytes();
+        if std::mem::replace(&mut peer.noted_bytes, written) != written {
+            record.last_send_ns.store(unit.now.get().wall_ns, Ordering::Relaxed);
+        }
         record.queued_bytes.store(peer.waiting_bytes(), Ordering::Relaxed);
         if peer.has_waited || peer.has_waiting() {
             note_level(unit, peer, record, levels);

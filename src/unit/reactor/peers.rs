@@ -63,6 +63,8 @@ pub(super) struct Peer {
     pub(super) is_full: bool,
     /// Why it is not read, bits of [`hold`](crate::model::kind::hold).
     pub(super) held: u8,
+    /// Bytes that the socket had taken when others were last told of its output.
+    pub(super) noted_bytes: u64,
     /// Bytes that the socket had taken when it was held.
     pub(super) written_before: u64,
     /// What is known of its traffic.

@@ -9,9 +9,9 @@ use crate::ipc::Header;
 use crate::model::task::flag;
 use crate::model::SessionId;
 
-use super::super::timer::Timer;
 use super::waits::{end_of, tell_expired};
 use super::Unit;
+use crate::unit::timer::Timer;
 
 /// What is told of a list: the first answer to each of its tasks.
 pub type ListHook = Box<dyn FnOnce(&[Option<Vec<u8>>])>;

@@ -17,9 +17,10 @@ pub(super) const ROWS: &[Row] = &[
         &["task_ipc_mode"],
         Kind::Int { min: 1, max: 4 },
         Default::Int(1),
-        "How tasks travel.",
-    )
-    .absent("tasks"),
+        "How tasks travel: 1 through shared memory; 2 through a System V message queue; 3 the \
+         same, and any task worker takes any task; 4 as 1, but the task worker that a task names \
+         does not count, one that is idle gets it. 2 and 3 not where tasks may be answered later.",
+    ),
     row(
         Name::TaskMaxRequest,
         &["task_max_request"],
@@ -39,8 +40,8 @@ pub(super) const ROWS: &[Row] = &[
         &["task_tmpdir"],
         Kind::Path,
         Default::Text(""),
-        "An absolute path, made if it is missing. Nothing is put there: payloads stay in memory, \
-         whatever their size.",
+        "An absolute path, made if it is missing. Payloads of 8152 bytes or more lie there with \
+         task_ipc_mode 2 and 3; else they stay in memory, whatever their size.",
     )
     .stored(),
     row(
@@ -48,23 +49,22 @@ pub(super) const ROWS: &[Row] = &[
         &["task_enable_coroutine"],
         Kind::Bool,
         Default::Bool(false),
-        "Task workers have a loop.",
-    )
-    .absent("tasks"),
+        "Tasks may be answered when their callback has returned, see sw_server_finish_task; \
+         several can be open in a task worker.",
+    ),
     row(
         Name::TaskUseObject,
         &["task_use_object", "task_object"],
         Kind::Bool,
         Default::Bool(false),
-        "Callbacks get one event object in any case.",
-    )
-    .stored(),
+        "The same as task_enable_coroutine; callbacks get one event object in any case.",
+    ),
     row(
         Name::MessageQueueKey,
         &["message_queue_key"],
         Kind::Int { min: 0, max: i64::MAX },
         Default::Int(0),
-        "Key of the System V queue of task_ipc_mode 2 and 3; 0 is a private one.",
-    )
-    .absent("tasks"),
+        "Key of the queue of task_ipc_mode 2 and 3, which survives the server, and what is in it \
+         is done by the next one; 0 is a queue of the server alone.",
+    ),
 ];

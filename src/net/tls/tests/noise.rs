@@ -312,3 +312,51 @@ fn random_bytes_at_any_time_break_nothing() {
         }
     }
 }
+
+/// Many small records, and nobody else is served meanwhile.
+#[test]
+fn one_read_does_not_go_on_for_as_long_as_a_peer_sends() {
+    const RECORDS: usize = 60_000;
+    let scene = scene(0);
+    let (state, mut client, mut near, mut server) = shake(&scene, |_, bytes| bytes, send);
+    assert_eq!(state, Handshake::Done);
+    let mut sealed = Vec::new();
+    for _ in 0..RECORDS {
+        client.writer().write_all(b"s").unwrap();
+        sealed.extend(sent_by(&mut client));
+    }
+    let peer = std::thread::spawn(move || near.write_all(&sealed).map(|()| near));
+    let mut room = vec![0; 64 * 1024];
+    let mut total = 0;
+    while total < RECORDS {
+        match server.stream.read(&mut room) {
+            Moved::Bytes(count) => {
+                total += count;
+                assert!(count < RECORDS / 4, "{count} records in one read");
+            }
+            Moved::WouldBlock => {}
+            moved => panic!("{moved:?} after {total}"),
+        }
+    }
+    assert!(!server.stream.has_pending_input());
+    drop(peer.join().unwrap().unwrap());
+}
+
+#[test]
+fn a_part_of_a_record_is_heard_once() {
+    let scene = scene(0);
+    let (state, mut client, mut near, mut server) = shake(&scene, |_, bytes| bytes, send);
+    assert_eq!(state, Handshake::Done);
+    client.writer().write_all(b"in pieces").unwrap();
+    let sealed = sent_by(&mut client);
+    let (last, first) = sealed.split_last().unwrap();
+    for byte in first {
+        near.write_all(&[*byte]).unwrap();
+        assert_eq!(server.stream.read(&mut [0; 64]), Moved::WouldBlock);
+        assert!(server.stream.has_heard());
+        assert_eq!(server.stream.read(&mut [0; 64]), Moved::WouldBlock);
+        assert!(!server.stream.has_heard() && !server.stream.has_pending_input());
+    }
+    near.write_all(&[*last]).unwrap();
+    assert_eq!(server.stream.read(&mut [0; 64]), Moved::Bytes(9));
+}
