@@ -310,7 +310,13 @@ pub extern "C-unwind" fn sw_server_launch_process(
 
 /// What runs for an event that is wanted.
 fn handing_hook() -> Hook {
-    Arc::new(|event: &Event<'_>| hand_over(Handed::Event(translate(event))))
+    Arc::new(|event: &Event<'_>| {
+        if !is_inside() {
+            let name = event.kind().name();
+            crate::warn_limited!("nobody takes the event {name}, see sw_server_launch");
+        }
+        hand_over(Handed::Event(translate(event)));
+    })
 }
 
 fn role() -> sw_role_t {
@@ -393,11 +399,10 @@ fn deadline_ns(timeout_s: f64) -> Option<u64> {
         .then(|| clock::monotonic_ns().saturating_add((timeout_s * NS_PER_S).ceil() as u64))
 }
 
-/// On the second stack: the program has its turn with this. Returns when it is done with it, and
-/// what it wants closed is.
+/// The program has its turn with this. Returns when it is done with it, and what it wants closed is.
+/// Nothing happens where the server was not launched.
 fn hand_over(handed: Handed) {
     if !is_inside() {
-        crate::warn_limited!("an event is wanted, and nobody has launched the server");
         return;
     }
     EXCHANGE.with(|exchange| exchange.handed.set(Some(handed)));
@@ -444,10 +449,10 @@ fn end() {
 
 /// See [`Pull::takes_close`].
 fn takes_close(session: SessionId, is_reset: bool) -> Result<bool> {
-    if is_inside() {
-        return Ok(false);
-    }
     EXCHANGE.with(|exchange| {
+        if is_inside() || !exchange.is_known.get() {
+            return Ok(false);
+        }
         let mut closes = exchange.closes.borrow_mut();
         let is_told =
             |(id, was_reset): &(SessionId, bool)| *id == session && *was_reset >= is_reset;

@@ -182,12 +182,16 @@ const CASE_VARIABLE: &str = "SW_TEST_SERVER";
 const PORT_VARIABLE: &str = "SW_TEST_PORT";
 /// Begins the names of cases whose server takes its events one by one.
 const PULLED: &str = "pull::";
+/// If this is set, the cases of every file run with both faces.
+const FACES_VARIABLE: &str = "SW_TEST_BOTH_FACES";
 
 /// The `main` of a test binary: the server of one case, or all trials.
 pub fn run(cases: &[Case], plain: &[Plain], pulled: Pulled) -> ExitCode {
     if let Some(name) = std::env::var_os(CASE_VARIABLE) {
         return serve(cases, &name.to_string_lossy());
     }
+    let has_both = std::env::var_os(FACES_VARIABLE).is_some();
+    let pulled = pulled.or(has_both.then_some(&[]));
     let mut trials: Vec<Trial> = plain
         .iter()
         .map(|(name, body)| {
