@@ -23,6 +23,10 @@
  * SW_ERROR_SERVER_UNRELATED_THREAD, in a process that a callback has forked with
  * SW_ERROR_WRONG_OPERATION.
  *
+ * Events.  A program is called back (sw_server_on, sw_server_start), or takes events one by one
+ * (sw_server_want, sw_server_launch, sw_server_next_event): then what is said here of a callback
+ * holds from the call that has given an event until the next one.
+ *
  * fd in this interface is a session id: 64 bits, above 0, never used again while the server runs.
  * It is not a descriptor of the operating system.  Each function documents in this order: what it
  * does, its parameters, what it returns, which errors, where it may be called, and memory.

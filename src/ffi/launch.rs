@@ -399,8 +399,8 @@ fn deadline_ns(timeout_s: f64) -> Option<u64> {
         .then(|| clock::monotonic_ns().saturating_add((timeout_s * NS_PER_S).ceil() as u64))
 }
 
-/// The program has its turn with this. Returns when it is done with it, and what it wants closed is.
-/// Nothing happens where the server was not launched.
+/// The program has its turn with this. Returns when it is done with it, and what it wants closed
+/// is. Nothing happens where the server was not launched.
 fn hand_over(handed: Handed) {
     if !is_inside() {
         return;

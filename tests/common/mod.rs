@@ -182,7 +182,7 @@ const CASE_VARIABLE: &str = "SW_TEST_SERVER";
 const PORT_VARIABLE: &str = "SW_TEST_PORT";
 /// Begins the names of cases whose server takes its events one by one.
 const PULLED: &str = "pull::";
-/// If this is set, the cases of every file run with both faces.
+/// If this is set, the cases of every file run with both faces; `launch.rs` is about one of them.
 const FACES_VARIABLE: &str = "SW_TEST_BOTH_FACES";
 
 /// The `main` of a test binary: the server of one case, or all trials.
