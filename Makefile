@@ -1,8 +1,10 @@
 # make run       an echo server to talk to
 # make test      everything that decides whether a change is good
+# make chaos     a server in trouble, for some minutes; one line a test
 # make bench     how fast it is
 # make header    include/swoole.h anew, after a change in src/ffi
 # make reference docs/settings.md anew, after a change of the table of settings
+# make docs      the documentation as a web site, target/docs/index.html
 # make install   PREFIX=/usr/local DESTDIR=
 
 PREFIX ?= /usr/local
@@ -11,7 +13,7 @@ MODE ?= 2
 PORT ?= 9501
 MAKEFLAGS += --no-print-directory
 
-.PHONY: run test test-rust test-c bench header reference install setup
+.PHONY: run test test-rust test-c chaos bench header reference docs install setup
 
 run: setup
 	@cmake -S . -B build/release >/dev/null
@@ -38,6 +40,9 @@ test-c: setup
 	    echo "make test: cmake is missing, the C examples and packages are NOT tested"; \
 	fi
 
+chaos: setup
+	SWOOLE_CHAOS=$${SWOOLE_CHAOS:-20} $(CARGO) test --test chaos -- --test-threads 1
+
 bench: setup
 	$(CARGO) bench
 
@@ -46,6 +51,10 @@ header:
 
 reference:
 	UPDATE_REFERENCE=1 $(CARGO) test --quiet --test reference
+
+docs:
+	@scripts/docs target/docs
+	@echo "target/docs/index.html"
 
 install: setup
 	@cmake -S . -B build/release -D CMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null

@@ -6,8 +6,13 @@ mod common;
 #[allow(dead_code)]
 mod ledger;
 mod puppet;
+#[path = "tasks/api.rs"]
+#[allow(dead_code)]
+mod tasks;
 #[path = "takeover/unborn.rs"]
 mod unborn;
+#[path = "takeover/untold.rs"]
+mod untold;
 
 use common::prelude::*;
 use common::process;
@@ -16,6 +21,7 @@ use puppet::{connect_to, hold_worker, kill, pid_of};
 use std::time::{Duration, Instant};
 
 use unborn::a_worker_that_no_manager_knows_of_never_begins;
+use untold::a_task_fails_also_where_the_manager_dies_right_after_its_worker;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -52,6 +58,10 @@ fn serve(setup: &Setup, settings: &[(&str, &str)], is_threaded: bool) -> Outcome
 /// Forks as the test wants it.
 fn unborn_guest(setup: &Setup) -> Outcome {
     unborn::guest(setup)
+}
+
+fn untold_guest(setup: &Setup) -> Outcome {
+    untold::guest(setup)
 }
 
 fn plain(setup: &Setup) -> Outcome {
@@ -240,4 +250,6 @@ server_tests! {
     without_a_manager_the_server_serves_and_ends_in_order: threaded, in [Mode::Process];
     without_a_manager_a_stuck_worker_is_ended_by_force: threaded, in [Mode::Process];
     a_worker_that_no_manager_knows_of_never_begins: unborn_guest, in [Mode::Process];
+    a_task_fails_also_where_the_manager_dies_right_after_its_worker: untold_guest,
+        in [Mode::Process];
 }

@@ -256,30 +256,36 @@ impl Wiring {
         parts.map_or(Tally::default(), |(turn, words)| turn.tally(words.tail()))
     }
 
-    /// Settles what a reader that has died had in its hands, and gives the headers of those of its
-    /// messages that are counted: they have failed. To be called before there is a successor.
-    pub fn settle_dead(&self, unit: u16) -> Vec<Header> {
-        let index = usize::from(unit);
-        let words = self.shape.lane_words.place(index);
-        let (Some(words), Some(bytes), Some(turn)) =
-            (words, self.shared_ring_of(unit), self.shape.turns.get(index))
-        else {
-            return Vec::new();
-        };
-        let account = turn.departures().account();
-        let reader = LaneReader::attach_behind(words, bytes);
+    /// What a reader that has died had in its hands: the headers of those of its messages that are
+    /// counted. They have failed, once [`Wiring::settle_dead`] says so.
+    pub fn lost_with(&self, unit: u16) -> Vec<Header> {
+        let Some((reader, account)) = self.dead_reader(unit) else { return Vec::new() };
         let records = reader.handed_out_since(account.position);
         let counted = records.into_iter().filter(|(header, mark)| is_counted(header, *mark));
-        let headers: Vec<Header> = counted.map(|(header, _)| header).collect();
-        if account.position != reader.claimed() {
-            let count = headers.len() as u64;
+        counted.map(|(header, _)| header).collect()
+    }
+
+    /// Settles what a reader that has died had in its hands: so many messages have failed. To be
+    /// called before there is a successor.
+    pub fn settle_dead(&self, unit: u16, failed: u64) {
+        let Some((reader, account)) = self.dead_reader(unit) else { return };
+        let turn = self.shape.turns.get(usize::from(unit));
+        if let Some(turn) = turn.filter(|_| account.position != reader.claimed()) {
             turn.departures().settle(Account {
                 position: reader.claimed(),
-                handled: account.handled + count,
-                failed: account.failed + count,
+                handled: account.handled + failed,
+                failed: account.failed + failed,
             });
         }
-        headers
+    }
+
+    /// The shared lane of a unit whose reader has died, and how far that was.
+    fn dead_reader(&self, unit: u16) -> Option<(LaneReader, Account)> {
+        let index = usize::from(unit);
+        let words = self.shape.lane_words.place(index)?;
+        let turn = self.shape.turns.get(index)?;
+        let reader = LaneReader::attach_behind(words, self.shared_ring_of(unit)?);
+        Some((reader, turn.departures().account()))
     }
 
     /// The reading end of a unit. A successor goes on behind the last message that was claimed; its

@@ -32,10 +32,23 @@ impl EventFd {
     /// Silences the bell; `false` if nobody had rung it.
     pub fn clear(&self) -> bool {
         let mut count = 0_u64;
-        // SAFETY: the eight bytes of the counter outlive the call.
-        let size = unsafe { libc::read(self.fd.as_raw_fd(), (&mut count as *mut u64).cast(), 8) };
+        let size = uninterrupted(|| {
+            // SAFETY: the eight bytes of the counter outlive the call.
+            unsafe { libc::read(self.fd.as_raw_fd(), (&mut count as *mut u64).cast(), 8) }
+        });
         debug_assert!(size == 8 || Errno::last() == Errno::EAGAIN, "a read of an eventfd");
         size == 8
+    }
+}
+
+/// Calls until the call was not interrupted. The kernel itself interrupts none that does not wait,
+/// but what stands between may, and a ring that is lost is a unit that sleeps on.
+fn uninterrupted(mut call: impl FnMut() -> isize) -> isize {
+    loop {
+        let size = call();
+        if size >= 0 || Errno::last() != Errno::EINTR {
+            return size;
+        }
     }
 }
 
@@ -43,7 +56,7 @@ impl EventFd {
 pub(super) fn ring(fd: RawFd) {
     let one = 1_u64;
     // SAFETY: the eight bytes outlive the call.
-    let size = unsafe { libc::write(fd, (&one as *const u64).cast(), 8) };
+    let size = uninterrupted(|| unsafe { libc::write(fd, (&one as *const u64).cast(), 8) });
     // EAGAIN means that the counter is full, so that the bell is ringing anyway.
     debug_assert!(size == 8 || Errno::last() == Errno::EAGAIN, "a write to an eventfd");
 }

@@ -183,17 +183,25 @@ impl Unit {
         }
     }
 
-    /// Settles what a task worker that has died had in its hands.
+    /// Settles what a task worker that has died had in its hands. Whoever waits is told first, and
+    /// not at the end of this turn, in which a fork may come: a manager that dies in between leaves
+    /// all of it to the next one, and whoever has been told then takes no second time.
     pub(super) fn settle_tasks_of(&self, id: UnitId) {
-        for task in self.runtime.control.wiring.settle_dead(id.0) {
+        let wiring = &self.runtime.control.wiring;
+        let lost = wiring.lost_with(id.0);
+        for task in &lost {
             log::warn!(
                 "task {} of worker {} was lost with task worker {}",
                 task.session,
                 self.worker_of(UnitId(task.source)),
                 self.worker_of(id)
             );
-            self.fail_task(id, &task);
+            self.fail_task(id, task);
         }
         self.fail_open_tasks(id);
+        if !lost.is_empty() {
+            self.tell_others();
+        }
+        wiring.settle_dead(id.0, lost.len() as u64);
     }
 }

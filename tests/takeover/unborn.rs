@@ -32,16 +32,24 @@ extern "C" fn fork() -> libc::pid_t {
     pid
 }
 
+/// Has the next fork of this process end at the gate that the test has noted, if it has.
+pub fn arm() {
+    let path = std::env::temp_dir().join(NOTE);
+    let port = std::fs::read_to_string(&path).ok().and_then(|port| port.parse().ok());
+    GATE.store(port.unwrap_or(0), Ordering::Relaxed);
+    let is_removed = std::fs::remove_file(path).is_ok();
+    report!("gate {port:?} {is_removed}");
+}
+
+/// Tells the program where its gate is.
+pub fn note(server: &Running, gate: &Gate) -> std::io::Result<()> {
+    std::fs::write(server.temporary().join(NOTE), gate.port()?.to_string())
+}
+
 /// The manager hears of the end of a worker right before it forks the next one.
 pub fn guest(setup: &Setup) -> Outcome {
     puppet::serve_with(setup, &[("worker_num", "1")], puppet::obey, |server| {
-        server.on("workerError", |_, _| {
-            let path = std::env::temp_dir().join(NOTE);
-            let port = std::fs::read_to_string(&path).ok().and_then(|port| port.parse().ok());
-            GATE.store(port.unwrap_or(0), Ordering::Relaxed);
-            let is_removed = std::fs::remove_file(path).is_ok();
-            report!("gate {port:?} {is_removed}");
-        })
+        server.on("workerError", |_, _| arm())
     })
 }
 
@@ -50,7 +58,7 @@ pub fn a_worker_that_no_manager_knows_of_never_begins(server: &Running) -> Outco
     let mut client = server.connect()?;
     client.echo(b"before")?;
     let gate = Gate::new()?;
-    std::fs::write(server.temporary().join(NOTE), gate.port()?.to_string())?;
+    note(server, &gate)?;
     kill(pid_of(server, 0, 1)?)?;
     let unborn = gate.wait()?;
     pid_of(server, 0, 2)?;
