@@ -127,6 +127,9 @@ fn talk(port: u16, pid: i32) -> Outcome {
     assert_eq!(first.receive_to_end()?, b"bye");
     second.send(b"echo still here")?;
     assert_eq!(second.receive(10)?, b"still here");
+    // Its close is printed before its end goes out, so the program may be told to end now.
+    second.send(b"bye ")?;
+    assert_eq!(second.receive_to_end()?, b"bye");
     Ok(())
 }
 
