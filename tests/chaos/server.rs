@@ -156,11 +156,16 @@ fn serve(server: Handle, event: &Event) {
             pipe_in(&message);
         }
         Way::Ask => {
-            let text = server.stats().map_or_else(|error| error.to_string(), |stats| {
-                let sw_stats_t { connection_num, accept_count, close_count, .. } = stats;
-                let sw_stats_t { request_count, tasking_num, .. } = stats;
-                format!("{connection_num} {accept_count} {close_count} {request_count} {tasking_num}")
-            });
+            let text = server.stats().map_or_else(
+                |error| error.to_string(),
+                |stats| {
+                    let sw_stats_t { connection_num, accept_count, close_count, .. } = stats;
+                    let sw_stats_t { request_count, tasking_num, .. } = stats;
+                    let counts =
+                        [connection_num, accept_count, close_count, request_count, tasking_num];
+                    counts.map(|count| count.to_string()).join(" ")
+                },
+            );
             let told = Stamp { verdict: Verdict::Answered, ..stamp };
             if let Err(error) = server.send(fd, &frame::sealed(told, text.as_bytes())) {
                 report!("the asking client is not answered: {error}");
