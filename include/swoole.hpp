@@ -476,6 +476,19 @@ public:
 
     bool start() { return sw_server_start(server_); }
 
+    // Events that are taken one by one, see sw_server_launch.
+    bool want(const std::string &event) { return sw_server_want(server_, event.c_str()); }
+    sw_role_t launch() { return sw_server_launch(server_); }
+    sw_role_t role() const { return sw_server_role(server_); }
+    sw_next_t next_event(sw_event_t &event, double timeout = -1) {
+        return sw_server_next_event(server_, timeout, &event);
+    }
+    bool event_done() { return sw_server_event_done(server_); }
+    process add_launched_process() {
+        sw_process_t *made = sw_process_new(sw_server_launch_process, nullptr);
+        return {made, made == nullptr ? -1 : sw_server_add_process(server_, made)};
+    }
+
     bool set(const std::string &name, const std::string &value) {
         return sw_server_set(server_, name.c_str(), value.c_str());
     }

@@ -143,7 +143,7 @@ fn the_face_in_cpp_has_every_function_of_the_header() {
         declared.iter().filter(|name| !words.contains(name.as_str())).collect();
     assert!(missing.is_empty(), "include/swoole.hpp has no {missing:?}");
     let lines = face.lines().count();
-    assert!(lines < 600 && declared.len() > 70, "{lines} lines for {} functions", declared.len());
+    assert!(lines < 620 && declared.len() > 70, "{lines} lines for {} functions", declared.len());
 }
 
 #[test]

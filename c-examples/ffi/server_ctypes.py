@@ -63,6 +63,11 @@ def check(is_done):
         sys.exit(library.sw_last_error_message().decode())
 
 
+def say(line):
+    """At once: several threads print, and print writes a line in pieces."""
+    os.write(1, line.encode() + b"\n")
+
+
 def read(told):
     """Copies the bytes of an event, which are the library's until the event is done."""
     return c.string_at(told.data, told.len) if told.len else b""
@@ -101,10 +106,10 @@ def take(server, event):
     elif event.kind == PIPE_MESSAGE:
         answer(server, b"told", event.message)
     elif event.kind == CLOSE:
-        print("close", flush=True)
+        say("close")
     elif event.kind in (WORKER_START, WORKER_STOP):
         what = "start" if event.kind == WORKER_START else "stop"
-        print(what, event.worker.worker_id, flush=True)
+        say(f"{what} {event.worker.worker_id}")
 
 
 def run_pulled(server, names):
@@ -144,7 +149,7 @@ def main():
     names = [b"workerStart", b"workerStop", b"receive", b"close", b"task", b"finish",
              b"pipeMessage"]
     (run_called if mode == THREAD else run_pulled)(server, names)
-    print("ended", flush=True)
+    say("ended")
     library.sw_server_free(server)
 
 
