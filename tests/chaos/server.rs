@@ -156,11 +156,14 @@ fn serve(server: Handle, event: &Event) {
             pipe_in(&message);
         }
         Way::Ask => {
-            let text = server.stats().map_or_else(|error| error.to_string(), |stats| {
-                let sw_stats_t { connection_num, accept_count, close_count, .. } = stats;
-                let sw_stats_t { request_count, tasking_num, .. } = stats;
-                format!("{connection_num} {accept_count} {close_count} {request_count} {tasking_num}")
-            });
+            let text = server.stats().map_or_else(
+                |error| error.to_string(),
+                |stats| {
+                    let connections = [stats.connection_num, stats.accept_count, stats.close_count];
+                    let numbers = [stats.request_count, stats.tasking_num];
+                    connections.iter().chain(&numbers).map(|n| format!("{n} ")).collect()
+                },
+            );
             let told = Stamp { verdict: Verdict::Answered, ..stamp };
             if let Err(error) = server.send(fd, &frame::sealed(told, text.as_bytes())) {
                 report!("the asking client is not answered: {error}");
