@@ -45,7 +45,7 @@ pub struct Auditor {
     name: &'static str,
     asking: Client,
     asked: u64,
-    journal: Journal,
+    pub journal: Journal,
     before: Belongings,
     /// How long what has ended may take to go.
     pub patience: Duration,
