@@ -4,6 +4,7 @@
 # make bench     how fast it is
 # make header    include/swoole.h anew, after a change in src/ffi
 # make reference docs/settings.md anew, after a change of the table of settings
+# make docs      the documentation as a web site, target/docs/index.html
 # make install   PREFIX=/usr/local DESTDIR=
 
 PREFIX ?= /usr/local
@@ -12,7 +13,7 @@ MODE ?= 2
 PORT ?= 9501
 MAKEFLAGS += --no-print-directory
 
-.PHONY: run test test-rust test-c chaos bench header reference install setup
+.PHONY: run test test-rust test-c chaos bench header reference docs install setup
 
 run: setup
 	@cmake -S . -B build/release >/dev/null
@@ -50,6 +51,10 @@ header:
 
 reference:
 	UPDATE_REFERENCE=1 $(CARGO) test --quiet --test reference
+
+docs:
+	@scripts/docs target/docs
+	@echo "target/docs/index.html"
 
 install: setup
 	@cmake -S . -B build/release -D CMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null

@@ -1,5 +1,5 @@
 # Installs the library into a folder of its own and builds a foreign project against it, by
-# find_package and by pkg-config, shared and static. Called by CTest with build, foreign, work, cc.
+# find_package and by pkg-config, shared and static. Called by CTest with build, foreign, work, cc, and cxx if there is one.
 
 set(prefix ${work}/prefix)
 
@@ -52,3 +52,11 @@ foreach(package swoole swoole-static)
     run(${cc} ${foreign}/main.c -o ${work}/by-${package} ${flags} -Wl,-rpath,${lib_dir})
     check(${work}/by-${package})
 endforeach()
+
+# In C++ it is one more header beside the same library.
+if(cxx)
+    run(${pkg_config} --cflags --libs swoole)
+    separate_arguments(flags UNIX_COMMAND "${output}")
+    run(${cxx} -std=c++17 ${foreign}/main.cpp -o ${work}/in-cpp ${flags} -Wl,-rpath,${lib_dir})
+    check(${work}/in-cpp)
+endif()

@@ -1,5 +1,6 @@
 //! `include/swoole.h` is what cbindgen makes of `src/ffi`, is clean C11 and C++17, keeps the
-//! contract in `contract.c`, and names exactly the functions that the library exports.
+//! contract in `contract.c`, and names exactly the functions that the library exports. Its face in
+//! C++, `swoole.hpp`, leaves none of them out.
 //!
 //! After a change in `src/ffi`: `make header` (`UPDATE_HEADER=1 cargo test --test header`).
 
@@ -118,6 +119,31 @@ fn the_header_is_clean_c11_and_cpp17_even_when_it_is_included_twice() {
     {
         assert_eq!(complaints(compiler, standard, language, &path), "", "{compiler} {standard}");
     }
+}
+
+#[test]
+fn the_face_in_cpp_is_clean_even_when_it_is_included_twice_and_without_exceptions() {
+    let path = source("face_twice.cpp", "#include \"swoole.hpp\"\n#include \"swoole.hpp\"\n");
+    for standard in ["-std=c++17", "-std=c++20"] {
+        assert_eq!(complaints("c++", standard, "c++", &path), "", "{standard}");
+    }
+    let unit = "#include \"swoole.hpp\"\nint main() { swoole::server s(\"::1\", 0, SW_BASE);\n\
+                return s.on_start([](swoole::server_ref) {}); }\n";
+    let path = source("face_without_exceptions.cpp", unit);
+    assert_eq!(complaints("c++", "-fno-exceptions", "c++", &path), "");
+}
+
+#[test]
+fn the_face_in_cpp_has_every_function_of_the_header() {
+    let face = fs::read_to_string(root().join("include/swoole.hpp")).expect("the face is there");
+    let words: BTreeSet<&str> =
+        face.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
+    let declared = declared(&committed());
+    let missing: Vec<&String> =
+        declared.iter().filter(|name| !words.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "include/swoole.hpp has no {missing:?}");
+    let lines = face.lines().count();
+    assert!(lines < 600 && declared.len() > 70, "{lines} lines for {} functions", declared.len());
 }
 
 #[test]

@@ -4,10 +4,10 @@
 mod common;
 
 use common::process::{self, Port};
-use common::{Client, STEP};
+use common::{cc, Client, STEP};
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 
 fn root() -> &'static Path {
@@ -25,39 +25,6 @@ fn block(language: &str) -> String {
     let (_, rest) = readme.split_once(&opening).expect("the README shows such a block");
     let (block, _) = rest.split_once("```").expect("the block ends");
     block.to_owned()
-}
-
-/// A folder with the library under the name that programs ask for.
-fn library_folder() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
-    let library = std::env::current_exe()
-        .expect("the test has a path")
-        .ancestors()
-        .map(|folder| folder.join("libswoole.so"))
-        .find(|path| path.exists())
-        .expect("libswoole.so stands beside or above the test");
-    fs::create_dir_all(&folder).expect("a folder can be made");
-    fs::copy(library, folder.join("libswoole.so.0")).expect("the library can be copied");
-    folder
-}
-
-/// Compiles C text against the library and returns the program.
-fn compile(name: &str, text: &str) -> PathBuf {
-    let folder = library_folder();
-    let (source, program) = (folder.join(format!("{name}.c")), folder.join(name));
-    fs::write(&source, text).expect("the source can be written");
-    let output = Command::new("cc")
-        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
-        .arg(root().join("include"))
-        .arg(&source)
-        .arg("-o")
-        .arg(&program)
-        .arg(folder.join("libswoole.so.0"))
-        .arg(format!("-Wl,-rpath,{}", folder.display()))
-        .output()
-        .expect("cc runs, see scripts/setup");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    program
 }
 
 /// A program in a process group of its own, killed with the group when it is dropped.
@@ -95,7 +62,9 @@ fn the_server_of_the_readme_is_the_example() {
 
 #[test]
 fn the_server_of_the_readme_compiles_serves_and_ends_in_order() {
-    let program = compile("echo", &block("c"));
+    let folder = cc::library_folder("readme");
+    let program = cc::build(cc::Language::C, &folder, "echo", &block("c"));
+    let program = program.unwrap_or_else(|complaints| panic!("{complaints}"));
     let port = Port::reserve().expect("a port is free");
     for mode in ["1", "2", "3"] {
         let mut server = Program::start(&program, &[mode.to_owned(), port.number.to_string()]);

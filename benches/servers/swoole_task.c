@@ -1,7 +1,7 @@
 /*
- * A worker and a task worker. Prints the nanoseconds of one task: without an answer, or with a
- * callback that takes it while others are under way.
- * Usage: swoole_task MODE oneway|finish ROUNDS [BYTES]
+ * A worker and a task worker. Prints the nanoseconds of one task: without an answer, with a
+ * callback that takes it while others are under way, or with an answer that is waited for.
+ * Usage: swoole_task MODE oneway|finish|wait ROUNDS [BYTES]
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 enum { UNDER_WAY = 64, BATCH = 20000, MOST = 1 << 20 };
 
-static bool is_oneway;
+static bool is_oneway, is_wait;
 static int rounds, bytes, given, done;
 static double begin;
 static char message[MOST];
@@ -68,6 +68,20 @@ static void go_on(void *user_data)
         sw_server_defer(server, go_on, server);
 }
 
+static void wait_for_all(sw_server_t *server)
+{
+    for (done = 0; done < rounds; done++) {
+        sw_buffer_t result = { 0 };
+        if (!sw_server_taskwait(server, message, (size_t)bytes, 5.0, 0, &result)) {
+            fprintf(stderr, "%s\n", sw_last_error_message());
+            sw_server_shutdown(server);
+            return;
+        }
+        sw_buffer_free(&result);
+    }
+    tell(server);
+}
+
 static void begin_all(int64_t timer_id, void *user_data)
 {
     sw_server_t *server = user_data;
@@ -75,8 +89,11 @@ static void begin_all(int64_t timer_id, void *user_data)
     begin = now();
     if (is_oneway)
         go_on(server);
-    for (int i = 0; !is_oneway && i < UNDER_WAY; i++)
-        give(server, on_finish);
+    else if (is_wait)
+        wait_for_all(server);
+    else
+        for (int i = 0; i < UNDER_WAY; i++)
+            give(server, on_finish);
 }
 
 static void on_start(sw_server_t *server, const sw_event_t *event, void *user_data)
@@ -95,6 +112,7 @@ int main(int argc, char **argv)
 {
     int mode = argc > 1 ? atoi(argv[1]) : SW_PROCESS;
     is_oneway = argc > 2 && strcmp(argv[2], "oneway") == 0;
+    is_wait = argc > 2 && strcmp(argv[2], "wait") == 0;
     rounds = argc > 3 ? atoi(argv[3]) : 200000;
     bytes = argc > 4 ? atoi(argv[4]) : 64;
     if (rounds < UNDER_WAY || bytes < 0 || bytes > MOST)

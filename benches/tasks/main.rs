@@ -1,5 +1,5 @@
-//! One command, one table: tasks beside messages through a pair of unix datagram sockets in C, all
-//! on one core, in the same run.
+//! One command, one table: tasks, and messages of workers, beside messages through a pair of unix
+//! datagram sockets in C, all on one core, in the same run.
 //!
 //! `cargo bench --bench tasks`. Ratios are made of the times of one round, and the table shows
 //! their medians. `SW_BENCH_ROUNDS` sets the number of rounds. Without `--bench`, as `cargo test`
@@ -15,8 +15,13 @@ use std::process::{Command, ExitCode};
 const LOADED_NAME: &str = concat!("libswoole.so.", env!("CARGO_PKG_VERSION_MAJOR"));
 const MESSAGES: &str = "100000";
 const ROUNDS: usize = 7;
-/// The kind of task, what it is compared with, and what the ratio should be at most.
-const ROWS: [(&str, &str, f64); 2] = [("oneway", "oneway", 0.25), ("finish", "pingpong", 0.40)];
+/// What is measured, by which program, beside what, and what the ratio should be at most.
+const ROWS: [(&str, &str, &str, f64); 4] = [
+    ("oneway", "swoole_task", "oneway", 0.25),
+    ("finish", "swoole_task", "pingpong", 0.40),
+    ("wait", "swoole_task", "pingpong", 0.70),
+    ("message", "swoole_message", "pingpong", 0.65),
+];
 const MODES: [(&str, &str); 3] = [("process", "2"), ("base", "1"), ("thread", "3")];
 
 fn main() -> ExitCode {
@@ -49,12 +54,17 @@ fn measure() -> io::Result<()> {
     let library = installed_library()?;
     let include = format!("-I{}", source_directory().join("include").display());
     let path = format!("-Wl,-rpath,{}", directory()?.display());
-    let own = compile("swoole_task", &[include, path, library.display().to_string()])?;
-    for (kind, beside, target) in ROWS {
+    let flags = [include, path, library.display().to_string()];
+    for (kind, program, beside, target) in ROWS {
+        let own = compile(program, &flags)?;
         for (mode, number) in MODES {
+            let arguments: Vec<&str> = match kind {
+                "message" => vec![number, MESSAGES],
+                _ => vec![number, kind, MESSAGES],
+            };
             let (mut times, mut ratios) = (Vec::new(), Vec::new());
             for _ in 0..rounds {
-                let time = run(&own, &[number, kind, MESSAGES])?;
+                let time = run(&own, &arguments)?;
                 times.push(time);
                 ratios.push(time / run(&raw, &[beside, MESSAGES])?);
             }
@@ -70,7 +80,10 @@ fn measure() -> io::Result<()> {
 
 /// The nanoseconds that the program prints; it runs on one core.
 fn run(program: &Path, arguments: &[&str]) -> io::Result<f64> {
-    let output = Command::new("taskset").args(["-c", "0"]).arg(program).args(arguments).output()?;
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(program).args(arguments);
+    // cargo names its folders here, where an older library may lie; it would come first.
+    let output = command.env_remove("LD_LIBRARY_PATH").output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().map_err(|_| {
         let written = String::from_utf8_lossy(&output.stderr);

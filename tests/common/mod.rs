@@ -39,6 +39,7 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 
 pub mod api;
+pub mod cc;
 pub mod client;
 pub mod hidden;
 pub mod process;
