@@ -23,6 +23,10 @@
  * SW_ERROR_SERVER_UNRELATED_THREAD, in a process that a callback has forked with
  * SW_ERROR_WRONG_OPERATION.
  *
+ * Events.  A program is called back (sw_server_on, sw_server_start), or takes events one by one
+ * (sw_server_want, sw_server_launch, sw_server_next_event): then what is said here of a callback
+ * holds from the call that has given an event until the next one.
+ *
  * fd in this interface is a session id: 64 bits, above 0, never used again while the server runs.
  * It is not a descriptor of the operating system.  Each function documents in this order: what it
  * does, its parameters, what it returns, which errors, where it may be called, and memory.
@@ -445,6 +449,40 @@ typedef enum {
     // Another process of the server sent a message; member `pipe_message`. In the one addressed.
     SW_EVENT_PIPE_MESSAGE = 20,
 } sw_event_kind_t;
+
+// What has come out of `sw_server_next_event`.
+typedef enum {
+    // The call was wrong, or the server could not start: see `sw_last_error`.
+    SW_NEXT_FAILED = -1,
+    // No event came in time.
+    SW_NEXT_TIMEOUT = 0,
+    // An event.
+    SW_NEXT_EVENT = 1,
+    // This is a new process: its parent was in this call when it was forked. Ask `sw_server_role`
+    // which. It happens only where the master or the manager takes events, as those fork.
+    SW_NEXT_FORKED = 2,
+    // There will be no more. In the caller the server has ended; any other process has to exit,
+    // with 0, and does so in the next call if it has not.
+    SW_NEXT_ENDED = 3,
+} sw_next_t;
+
+// What a process does that has come out of `sw_server_launch`.
+typedef enum {
+    // The server could not start.
+    SW_ROLE_FAILED = -1,
+    // The caller, and the server has ended.
+    SW_ROLE_ENDED = 0,
+    // The caller in SW_PROCESS mode: it has the events of the server.
+    SW_ROLE_MASTER = 1,
+    // It has the events of reloads and of workers that fail. SW_BASE: the caller.
+    SW_ROLE_MANAGER = 2,
+    // It has the events of connections.
+    SW_ROLE_WORKER = 3,
+    // It has the tasks.
+    SW_ROLE_TASK_WORKER = 4,
+    // It runs the function of a user process, see `sw_server_launch_process`.
+    SW_ROLE_USER_PROCESS = 5,
+} sw_role_t;
 
 // A port of a server. It belongs to its server and is valid until that is freed.
 typedef struct sw_port_t sw_port_t;
@@ -1308,8 +1346,9 @@ int sw_port_get_client_list(const sw_port_t *port, int64_t start_fd, int64_t *fd
 // Memory: `out` is a copy.
 bool sw_port_stats(const sw_port_t *port, sw_stats_t *out);
 
-// Closes a connection. In the worker of the connection its close callback runs inside this call;
-// from elsewhere the request is forwarded and runs there.
+// Closes a connection. In the worker of the connection its close callback runs inside this call,
+// but behind sw_server_launch as soon as the event in hand is done; from elsewhere the request is
+// forwarded and runs there.
 //
 // - `server`: the server.
 // - `fd`: the session id.
@@ -2247,6 +2286,105 @@ int sw_process_socket(const sw_process_t *process);
 //
 // Where: any process, phase and thread.
 pid_t sw_process_pid(const sw_process_t *process);
+
+// Has the program take an event by sw_server_next_event, in the place of a callback. Events of
+// ports that have a callback of their own stay with that.
+//
+// - `server`: the server.
+// - `event`: the name in any case, as for sw_server_on.
+//
+// Returns: true if it will be given.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or no such event), SW_ERROR_WRONG_OPERATION (after
+// start).
+//
+// Where: before start, any thread.
+//
+// Memory: the name is copied.
+bool sw_server_want(sw_server_t *server, const char *event);
+
+// Starts the server and returns in each process that has events for the program: in every worker
+// and task worker, in a user process that was made with sw_server_launch_process, and in master
+// and manager if one of their events is wanted. Each then calls sw_server_next_event until nothing
+// comes any more. Where no event is wanted, in the caller, it returns when the server has ended.
+//
+// A process is there when the function has returned; "workerStart" is the first event of a worker,
+// if it is wanted. Callbacks that were registered are called as ever, by sw_server_next_event, on
+// a stack of 8 MiB of the library's, so leave them to languages that look at no stack.
+//
+// - `server`: a server for which "receive" is wanted, or has a callback.
+//
+// Returns: the role of the process, SW_ROLE_ENDED or SW_ROLE_FAILED.
+//
+// Errors: as for sw_server_start, SW_ERROR_OPERATION_NOT_SUPPORT (SW_THREAD mode).
+//
+// Where: before start, from the only thread of the program.
+//
+// Memory: nothing changes hands. The stack belongs to the library. Processes that were forked must
+// not free the server.
+sw_role_t sw_server_launch(sw_server_t *server);
+
+// Gives the next event, with the same contents and in the same order as the callbacks get them.
+// The call is also what turns the loop of this process, so nothing else happens there as long as
+// the program does not make it: what was sent leaves, timers fire, and signals are heard inside.
+//
+// The event before is done with this, see sw_server_event_done. A connection that the program has
+// closed meanwhile is closed now, and its close event comes next.
+//
+// - `server`: the server.
+// - `timeout`: seconds; below 0 waits for ever, 0 looks once.
+// - `event`: is filled if the result is SW_NEXT_EVENT; not NULL.
+//
+// Returns: what has come.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL, or not a number),
+// SW_ERROR_WRONG_OPERATION (not launched by this thread, has ended, inside a callback, or in a
+// process that the program has forked). In the caller: what sw_server_start fails with.
+//
+// Where: in each process that has come out of sw_server_launch, in the thread that has called it.
+//
+// Memory: what the event points to is borrowed until this is called again, or until
+// sw_server_event_done.
+sw_next_t sw_server_next_event(sw_server_t *server, double timeout, sw_event_t *event);
+
+// Releases the event that was given last: what it points to is not looked at any more. The next
+// call of sw_server_next_event does the same.
+//
+// - `server`: the server.
+//
+// Returns: true if there was one.
+//
+// Errors: SW_ERROR_WRONG_OPERATION (none was given, or it is done already; or as for
+// sw_server_next_event).
+//
+// Where: as for sw_server_next_event.
+bool sw_server_event_done(sw_server_t *server);
+
+// Tells what this process does.
+//
+// - `server`: the server.
+//
+// Returns: its role; SW_ROLE_MASTER also while nothing runs; SW_ROLE_FAILED if the server is none.
+//
+// Errors: SW_ERROR_INVALID_PARAMS (NULL).
+//
+// Where: in each process that has come out of sw_server_launch, in the thread that has called it.
+sw_role_t sw_server_role(const sw_server_t *server);
+
+// The function for sw_process_new with which a user process comes out of sw_server_launch, with
+// SW_ROLE_USER_PROCESS. What the program does until it calls sw_server_next_event is what the
+// function of the process would do; that call is its return.
+//
+// - `server`: the server.
+// - `process`: the user process.
+// - `user_data`: not looked at; may be NULL.
+//
+// Errors: none.
+//
+// Where: never called by a program, only given to sw_process_new.
+//
+// Memory: nothing changes hands.
+void sw_server_launch_process(sw_server_t *server, sw_process_t *process, void *user_data);
 
 #ifdef __cplusplus
 }  // extern "C"

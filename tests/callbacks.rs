@@ -61,5 +61,5 @@ fn main() -> std::process::ExitCode {
         dying::OF_A_WORKER,
         dying::OF_THE_FIRST_WORKER,
     ];
-    common::run(&cases.concat(), &[])
+    common::run(&cases.concat(), &[], None)
 }

@@ -10,6 +10,8 @@ mod control;
 mod datagrams;
 #[path = "calls/dispatching.rs"]
 mod dispatching;
+#[path = "calls/launch.rs"]
+mod launch;
 #[path = "calls/messages.rs"]
 mod messages;
 #[path = "calls/ports.rs"]
@@ -63,7 +65,7 @@ impl Function {
 fn functions() -> impl Iterator<Item = &'static Function> {
     let more = ports::PORTS.iter().chain(control::CONTROL).chain(datagrams::DATAGRAMS);
     let more = more.chain(tasks::TASKS).chain(messages::MESSAGES);
-    let more = more.chain(dispatching::DISPATCHING);
+    let more = more.chain(dispatching::DISPATCHING).chain(launch::LAUNCH);
     TABLE.iter().chain(more)
 }
 

@@ -392,6 +392,8 @@ fn a_process_that_is_stopped_goes_on_where_it_was(server: &Running) -> Outcome {
 }
 
 server_tests! {
+    // A panic of what was not called back is the program's own.
+    [both_faces but the_program_is_told_how_a_worker_ended];
     // A worker that is a thread cannot be killed alone.
     a_killed_worker_is_back_in_milliseconds: puppet, in [Mode::Process, Mode::Base];
     the_program_is_told_how_a_worker_ended: puppet, in [Mode::Process, Mode::Base];

@@ -312,6 +312,7 @@ fn a_port_can_join_a_multicast_group(server: &Running) -> Outcome {
 }
 
 server_tests! {
+    [both_faces];
     a_datagram_of_every_size_comes_back_over_every_family: plain;
     the_callback_is_told_where_a_datagram_comes_from_and_where_it_came_to: plain;
     empty_and_oversized_datagrams_are_dropped_and_told: plain;

@@ -245,6 +245,9 @@ fn events_come_in_order_in_one_worker_with_all_they_tell(server: &Running) -> Ou
 }
 
 server_tests! {
+    // These look at what holds when the call that closes has returned: there, not yet.
+    [both_faces but a_close_runs_its_callback_inside_and_only_then_is_over,
+        a_close_delivers_what_was_queued];
     bytes_of_every_size_come_back_as_they_were_sent: echo;
     a_client_that_has_finished_sending_gets_its_whole_echo: echo;
     many_clients_at_once_get_each_their_own: echo;

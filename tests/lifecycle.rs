@@ -280,6 +280,7 @@ fn connections_wait_until_the_start_event_is_over(server: &Running) -> Outcome {
 }
 
 server_tests! {
+    [both_faces];
     events_come_once_where_they_belong_and_in_order: live;
     a_single_process_has_no_manager_and_raises_all_else_itself: live_alone, in [Mode::Base];
     // Threads cannot be killed.

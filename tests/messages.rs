@@ -309,6 +309,7 @@ fn nothing_is_sent_where_nobody_takes_messages(server: &Running) -> Outcome {
 }
 
 server_tests! {
+    [both_faces];
     every_process_reaches_every_worker: serve;
     the_master_and_the_manager_send_as_nobody: serve_announcers;
     a_message_of_any_length_arrives_whole: serve_counting;

@@ -156,6 +156,7 @@ fn as_many_workers_start_as_rounds_replace(server: &Running) -> Outcome {
 }
 
 server_tests! {
+    [both_faces];
     a_reload_replaces_every_worker_and_nobody_else: plain;
     a_stuck_worker_is_killed_by_a_reload_and_nobody_waits_for_it: impatient,
         in [Mode::Process, Mode::Base];

@@ -18,5 +18,5 @@ fn main() -> std::process::ExitCode {
         staying::OF_A_WORKER,
         staying::OF_A_THREAD,
     ];
-    common::run(&cases.concat(), &[])
+    common::run(&cases.concat(), &[], None)
 }

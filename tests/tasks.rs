@@ -25,6 +25,7 @@ use results::*;
 use storm::*;
 
 server_tests! {
+    [both_faces];
     task_workers_start_and_stop_like_workers: lived;
     a_reload_replaces_task_workers_too: lived;
     task_workers_are_reloaded_alone: lived;

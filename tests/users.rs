@@ -172,6 +172,7 @@ fn one_worker_and_a_user_process_have_a_manager(server: &Running) -> Outcome {
 }
 
 server_tests! {
+    [both_faces];
     messages_go_through_its_pipe_and_answers_to_the_clients: serve_obedient;
     a_long_message_of_it_arrives_whole_many_times_at_once: serve_obedient;
     it_sends_to_all_connections_of_all_workers: serve_obedient;

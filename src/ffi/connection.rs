@@ -11,8 +11,9 @@ use crate::server::connection::{ClientInfo, LARGEST_PAGE};
 
 const NS_PER_S: u64 = 1_000_000_000;
 
-/// Closes a connection. In the worker of the connection its close callback runs inside this call;
-/// from elsewhere the request is forwarded and runs there.
+/// Closes a connection. In the worker of the connection its close callback runs inside this call,
+/// but behind sw_server_launch as soon as the event in hand is done; from elsewhere the request is
+/// forwarded and runs there.
 ///
 /// - `server`: the server.
 /// - `fd`: the session id.

@@ -57,4 +57,6 @@ pub mod timer;
 
 pub mod process;
 
+pub mod launch;
+
 pub mod error_codes;

@@ -22,8 +22,8 @@ pub const BY_SERVER: u32 = 4;
 /// A bit of `closed`: the handshake of TLS is not finished, nobody sees the connection yet. Set
 /// before the record is published, cleared by the reactor.
 pub const UNFINISHED: u32 = 8;
-/// A bit of `closed`: what waits for the peer is not wanted any more. Set by another worker than the
-/// one that runs the close callback, which sees it when that has returned.
+/// A bit of `closed`: what waits for the peer is not wanted any more. Set by another worker than
+/// the one that runs the close callback, which sees it when that has returned.
 const CUT: u32 = 16;
 /// Above these bits of `closed` stands the unit that has begun the close callback.
 const CLOSER_SHIFT: u32 = 16;

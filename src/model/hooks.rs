@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
+use crate::error::Result;
 use crate::model::dispatch::Chooser;
 use crate::model::SessionId;
 
@@ -236,12 +237,31 @@ impl Event<'_> {
 /// A callback of the program.
 pub type Hook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
+/// Where the program turns the loops of its processes itself and takes events one by one: what a
+/// process tells the part that stands between.
+#[derive(Clone, Copy, Debug)]
+pub struct Pull {
+    /// Until when the loop of this thread may wait, monotonic; `None`: for ever.
+    pub until_ns: fn() -> Option<u64>,
+    /// That time is over. Returns when the loop shall turn again.
+    pub pause: fn(),
+    /// This process was just forked.
+    pub begin: fn(),
+    /// The unit of this forked process has ended. Returns when the process shall, too.
+    pub end: fn(),
+    /// Takes over a close, at once or not, whose event the program could not have before the call
+    /// returns.
+    pub takes_close: fn(SessionId, bool) -> Result<bool>,
+}
+
 /// All callbacks of a server.
 #[derive(Clone, Default)]
 pub struct Hooks {
     hooks: [Option<Hook>; EventKind::COUNT],
     /// Chooses workers; a server has at most one.
     pub chooser: Option<Chooser>,
+    /// The program takes events itself.
+    pub pull: Option<Pull>,
 }
 
 impl Hooks {

@@ -43,6 +43,11 @@ impl Mode {
         self != Mode::Base
     }
 
+    /// Whether workers are threads of the caller's process.
+    pub fn has_worker_threads(self) -> bool {
+        self == Mode::Thread
+    }
+
     /// Whether reactors are units of their own.
     pub fn has_reactor_threads(self) -> bool {
         self == Mode::Process

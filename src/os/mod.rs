@@ -20,6 +20,7 @@ pub mod memory;
 pub mod notify;
 pub mod process;
 pub mod queue;
+pub mod second_stack;
 pub mod signal;
 pub mod socket;
 

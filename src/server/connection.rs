@@ -121,6 +121,7 @@ impl Server {
 
 pub(super) fn close(unit: &Unit, session: SessionId, is_reset: bool) -> Result<()> {
     match route::find(&unit.runtime().control.connections, session) {
+        Session::Open(record) if unit.closes_later(record, session, is_reset)? => {}
         Session::Open(record) => unit.close(record, session, is_reset),
         // Its output is still on the way, and is not wanted any more.
         Session::Closed(_, Some(record)) if is_reset => unit.cut(record, session),

@@ -26,7 +26,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::error::{code, Error, Result};
 use crate::model::command::ProgramCommand;
-use crate::model::hooks::{EventKind, Hook, Hooks};
+use crate::model::hooks::{EventKind, Hook, Hooks, Pull};
 use crate::model::plan::Mode;
 use crate::model::settings::{Machine, Settings, Value};
 use crate::net::listener::{Listener, Manner};
@@ -203,6 +203,24 @@ impl Server {
             };
             hooks.set(kind, hook);
             Ok(kind)
+        })
+    }
+
+    /// The program takes events itself, in every process that has any. The first one of each
+    /// worker is its start, so that is raised in any case, for `started` if for nothing else.
+    pub fn pull(&self, pull: Pull, started: Hook) -> Result<()> {
+        self.configure(|setup| {
+            if self.mode.has_worker_threads() {
+                return Err(Error::new(
+                    code::OPERATION_NOT_SUPPORT,
+                    "workers are threads of the library in SW_THREAD mode, use sw_server_start",
+                ));
+            }
+            setup.hooks.pull = Some(pull);
+            if !setup.hooks.has(EventKind::WorkerStart) {
+                setup.hooks.set(EventKind::WorkerStart, started);
+            }
+            Ok(())
         })
     }
 

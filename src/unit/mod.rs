@@ -20,6 +20,7 @@ mod message;
 pub mod notify;
 mod outgoing;
 mod parking;
+mod pulled;
 mod reactor;
 mod receiver;
 mod reload;

@@ -49,6 +49,7 @@ fn fork(parent: &Rc<Unit>, plan: &UnitPlan, parked: usize) -> Result<Child> {
                 process::exit_at_once(FAILED);
             }
             leave(parent);
+            parent.runtime.note_birth();
             run_child(Arc::clone(&parent.runtime), plan, held)
         }
         Err(error) if error.raw_os_error() == Some(process::HAS_THREADS) => {
@@ -108,7 +109,10 @@ fn run_child(runtime: Arc<Runtime>, plan: &UnitPlan, held: MaskGuard) -> ! {
     };
     // Nothing may return into the stack of the parent, a panic neither.
     match catch_unwind(AssertUnwindSafe(live)) {
-        Ok(Ok(())) => process::exit(0),
+        Ok(Ok(())) => {
+            runtime.note_death();
+            process::exit(0)
+        }
         Ok(Err(error)) => log::error!("unit {} could not run: {error}", plan.id.0),
         Err(_) => log::error!("unit {} ended by a panic", plan.id.0),
     }

@@ -55,6 +55,7 @@ impl Unit {
             self.run_user();
             while self.stage.get() < Stage::Ended {
                 self.turn(&mut events, &mut inbox);
+                self.give_way();
             }
         } else {
             // What was started already has nobody left to watch it.
@@ -98,7 +99,7 @@ impl Unit {
     }
 
     fn turn(self: &Rc<Self>, events: &mut Loop, inbox: &mut Inbox) {
-        let timeout = self.patience(inbox);
+        let timeout = self.wait_of(self.patience(inbox));
         if let Err(error) = events.wait(timeout) {
             log::error!("the event loop failed: {error}");
         }

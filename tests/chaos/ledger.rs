@@ -186,7 +186,7 @@ impl Account {
         Ok(())
     }
 
-    /// Sends one more, and waits until it has come back: so has all before it that ever will.
+    /// Sends one more, and waits until it has come back: so has everything before it that will.
     fn finish(&mut self, port: u16) -> Outcome {
         let end = Instant::now() + PATIENCE;
         self.send(port)?;

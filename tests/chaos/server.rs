@@ -159,9 +159,11 @@ fn serve(server: Handle, event: &Event) {
             let text = server.stats().map_or_else(
                 |error| error.to_string(),
                 |stats| {
-                    let connections = [stats.connection_num, stats.accept_count, stats.close_count];
-                    let numbers = [stats.request_count, stats.tasking_num];
-                    connections.iter().chain(&numbers).map(|n| format!("{n} ")).collect()
+                    let sw_stats_t { connection_num, accept_count, close_count, .. } = stats;
+                    let sw_stats_t { request_count, tasking_num, .. } = stats;
+                    let counts =
+                        [connection_num, accept_count, close_count, request_count, tasking_num];
+                    counts.map(|count| count.to_string()).join(" ")
                 },
             );
             let told = Stamp { verdict: Verdict::Answered, ..stamp };

@@ -2,6 +2,7 @@
 //!
 //! Nothing is added and nothing is checked here: what is tested is what a C program would get.
 
+use super::pull;
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::fmt;
 use std::ops::Deref;
@@ -260,11 +261,8 @@ impl Handle {
 
     /// A callback for `start` also makes the harness report "ready" when it has returned.
     pub fn on(self, event: &str, callback: Callback) -> Result<()> {
-        let user_data = callback as *mut c_void;
-        // SAFETY: see the head of this block; `call_back` knows what the user data is.
-        checked(unsafe {
-            sw_server_on(self.raw, c_text(event).as_ptr(), Some(call_back), user_data)
-        })
+        // `call_back` knows what the user data is.
+        self.on_raw(event, Some(call_back), callback as *mut c_void)
     }
 
     /// Registers a callback as C has it.
@@ -274,6 +272,9 @@ impl Handle {
         callback: sw_callback_t,
         user_data: *mut c_void,
     ) -> Result<()> {
+        if pull::is_chosen(self) {
+            return checked(pull::on(self, event, callback, user_data));
+        }
         // SAFETY: see the head of this block; the callback gets what it was registered with.
         checked(unsafe { sw_server_on(self.raw, c_text(event).as_ptr(), callback, user_data) })
     }
@@ -284,6 +285,9 @@ impl Handle {
     }
 
     pub fn start(self) -> Result<()> {
+        if pull::is_chosen(self) {
+            return pull::start(self);
+        }
         // SAFETY: see the head of this block.
         checked(unsafe { sw_server_start(self.raw) })
     }

@@ -43,6 +43,7 @@ pub mod cc;
 pub mod client;
 pub mod hidden;
 pub mod process;
+pub mod pull;
 pub mod report;
 pub mod running;
 
@@ -74,6 +75,9 @@ pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// The name and body of a test that needs no server.
 pub type Plain = (&'static str, fn() -> Outcome);
+
+/// Which cases run also with a server that takes its events one by one: none, or all but these.
+pub type Pulled = Option<&'static [&'static str]>;
 
 /// The mode that a server under test runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,10 +150,13 @@ impl Setup {
 }
 
 /// Declares the cases of a file and its `main`. A line without modes means every mode; `in []`
-/// makes no trial, for a case that another test runs. A `[plain]` test needs no server.
+/// makes no trial, for a case that another test runs. A `[plain]` test needs no server. With
+/// `[both_faces];` in front each case runs also with a server that takes its events one by one, but
+/// for those that are named there.
 #[macro_export]
 macro_rules! server_tests {
     (
+        $([both_faces $(but $($single:ident),+)?];)?
         $($name:ident: $server:expr $(, in $modes:tt)?;)*
         $([plain] $plain:ident;)*
     ) => {
@@ -161,21 +168,31 @@ macro_rules! server_tests {
         }),*];
 
         fn main() -> std::process::ExitCode {
-            $crate::common::run(CASES, &[$((stringify!($plain), $plain)),*])
+            let pulled: $crate::common::Pulled =
+                $crate::server_tests!(@pulled $([$($(stringify!($single)),+)?])?);
+            $crate::common::run(CASES, &[$((stringify!($plain), $plain)),*], pulled)
         }
     };
+    (@pulled) => { None };
+    (@pulled $single:tt) => { Some(&$single) };
     (@modes) => { $crate::common::Mode::ALL };
     (@modes $modes:tt) => { &$modes };
 }
 
 const CASE_VARIABLE: &str = "SW_TEST_SERVER";
 const PORT_VARIABLE: &str = "SW_TEST_PORT";
+/// Begins the names of cases whose server takes its events one by one.
+const PULLED: &str = "pull::";
+/// If this is set, the cases of every file run with both faces; `launch.rs` is about one of them.
+const FACES_VARIABLE: &str = "SW_TEST_BOTH_FACES";
 
 /// The `main` of a test binary: the server of one case, or all trials.
-pub fn run(cases: &[Case], plain: &[Plain]) -> ExitCode {
+pub fn run(cases: &[Case], plain: &[Plain], pulled: Pulled) -> ExitCode {
     if let Some(name) = std::env::var_os(CASE_VARIABLE) {
         return serve(cases, &name.to_string_lossy());
     }
+    let has_both = std::env::var_os(FACES_VARIABLE).is_some();
+    let pulled = pulled.or(has_both.then_some(&[]));
     let mut trials: Vec<Trial> = plain
         .iter()
         .map(|(name, body)| {
@@ -187,6 +204,12 @@ pub fn run(cases: &[Case], plain: &[Plain]) -> ExitCode {
         for mode in case.modes.iter().copied() {
             let body = move || try_case(&case, mode).map_err(Failed::from);
             trials.push(Trial::test(case.full_name(mode), body));
+            if mode != Mode::Thread && pulled.is_some_and(|single| !single.contains(&case.name)) {
+                let name = format!("{PULLED}{}", case.full_name(mode));
+                let other = name.clone();
+                let body = move || try_case_as(&case, mode, &other).map_err(Failed::from);
+                trials.push(Trial::test(name, body));
+            }
         }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -194,6 +217,10 @@ pub fn run(cases: &[Case], plain: &[Plain]) -> ExitCode {
 
 /// Runs the body of the server called `name`, in the process that was started for it.
 fn serve(cases: &[Case], name: &str) -> ExitCode {
+    if name.starts_with(PULLED) {
+        pull::choose();
+    }
+    let name = name.trim_start_matches(PULLED);
     let found = cases.iter().find_map(|case| {
         let mode = Mode::ALL.iter().find(|mode| case.full_name(**mode) == name);
         mode.map(|mode| (case, *mode))
@@ -215,7 +242,11 @@ fn serve(cases: &[Case], name: &str) -> ExitCode {
 /// Starts the server of a case, runs its client and judges the end. The text of a failure holds
 /// what the server reported and wrote.
 pub fn try_case(case: &Case, mode: Mode) -> Result<(), String> {
-    let running = Running::spawn(&case.full_name(mode), mode).map_err(|e| e.to_string())?;
+    try_case_as(case, mode, &case.full_name(mode))
+}
+
+fn try_case_as(case: &Case, mode: Mode, name: &str) -> Result<(), String> {
+    let running = Running::spawn(name, mode).map_err(|e| e.to_string())?;
     let client = catch_unwind(AssertUnwindSafe(|| (case.client)(&running)));
     let verdict = match client {
         Ok(Ok(())) => running.end_in_order().map_err(|error| error.to_string()),

@@ -213,6 +213,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("mio", &["event/"]),
     ("memmap2", &["shm/region.rs"]),
     ("nix", &["os/"]),
+    ("corosensei", &["os/second_stack.rs"]),
     ("libc", &["os/", "shm/", "net/", "ipc/", "ffi/"]),
     ("crossbeam_queue", &["event/post.rs"]),
     ("rustls", &["net/tls/"]),

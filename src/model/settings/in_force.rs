@@ -124,12 +124,7 @@ impl Settings {
         let worker_count = self.worker_count(&mut warnings);
         let task_worker_count = self.task_worker_count(worker_count, &mut warnings);
         let reactor_count = self.reactor_count(worker_count, &mut warnings);
-        if !self.text(Name::AdminServer).is_empty() {
-            warnings.push("admin_server is not offered, the setting is ignored".to_owned());
-        }
-        if self.int(Name::SslMethod) != 0 {
-            warnings.push("ssl_method has no meaning any more, see ssl_protocols".to_owned());
-        }
+        self.warn_of_the_past(&mut warnings);
         InForce {
             worker_count,
             task_worker_count,
@@ -188,6 +183,15 @@ impl Settings {
             task_max_request_grace: self.int(Name::TaskMaxRequestGrace) as u64,
             is_reload_async: self.int(Name::ReloadAsync) != 0,
             warnings,
+        }
+    }
+
+    fn warn_of_the_past(&self, warnings: &mut Vec<String>) {
+        if !self.text(Name::AdminServer).is_empty() {
+            warnings.push("admin_server is not offered, the setting is ignored".to_owned());
+        }
+        if self.int(Name::SslMethod) != 0 {
+            warnings.push("ssl_method has no meaning any more, see ssl_protocols".to_owned());
         }
     }
 
