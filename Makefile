@@ -41,7 +41,7 @@ test-c: setup
 	fi
 
 chaos: setup
-	SWOOLE_CHAOS=$${SWOOLE_CHAOS:-20} $(CARGO) test --test chaos -- --test-threads 1
+	SWOOLE_CHAOS=$${SWOOLE_CHAOS:-40} $(CARGO) test --test chaos -- --test-threads 1
 
 bench: setup
 	$(CARGO) bench

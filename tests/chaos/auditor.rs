@@ -45,7 +45,7 @@ pub struct Auditor {
     name: &'static str,
     asking: Client,
     asked: u64,
-    journal: Journal,
+    pub journal: Journal,
     before: Belongings,
     /// How long what has ended may take to go.
     pub patience: Duration,
@@ -116,7 +116,7 @@ impl Auditor {
             return self.counts(server);
         };
         let text = String::from_utf8(answer[frame::HEAD..].to_vec())?;
-        let numbers: Vec<u64> = text.split(' ').map(number).collect();
+        let numbers: Vec<u64> = text.split_whitespace().map(number).collect();
         let [open, accepted, closed, requests, tasks] = numbers[..] else {
             return Err(format!("counts that are none: {text}").into());
         };

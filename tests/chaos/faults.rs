@@ -47,7 +47,7 @@ const FAULTS: &[Fault] = &[
 const FIRST: u64 = 5;
 const LAST: u64 = 11;
 /// How long one of them lasts.
-const SPELL: Duration = Duration::from_millis(150);
+const SPELL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether there is an strace that can do this here.

@@ -102,6 +102,11 @@ impl Journal {
         self.entry(client, number).answered.store(1, Ordering::Relaxed);
     }
 
+    /// The greatest number of a client that was begun.
+    pub fn last(&self, client: u16) -> u64 {
+        self.summaries[usize::from(client)].last.load(Ordering::Relaxed)
+    }
+
     /// Requests of a client that were begun after a later one.
     pub fn late(&self, client: u16) -> u64 {
         self.summaries[usize::from(client)].late.load(Ordering::Relaxed)

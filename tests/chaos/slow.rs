@@ -15,7 +15,7 @@ const HEALTHY: usize = 100;
 const DRIP: Duration = Duration::from_secs(2);
 const PACE: Pace = Pace::Every(Duration::from_millis(50));
 /// With the crowd and without it, so long each time.
-const PHASE: Duration = Duration::from_millis(400);
+const PHASE: Duration = Duration::from_millis(300);
 /// Answers may take so many times as long as without the crowd.
 const MOST: u32 = 3;
 /// On a machine that is busy with other things, the best of so many rounds counts.
