@@ -1,7 +1,8 @@
 //! Memory for large messages, which a thread uses again and again.
 //!
 //! The system takes several times as long to hand out pages of zeroes as it takes to copy a message
-//! into them. So what a thread has used for one message is kept for the next, up to a bound.
+//! into them. So what a thread has used for one message is kept for the next, up to a bound, as long
+//! as there are such messages.
 
 use std::cell::RefCell;
 use std::io;
@@ -18,6 +19,10 @@ const UNIT_BYTES: usize = 256 << 10;
 struct Spare {
     pages: Vec<Pages>,
     bytes: usize,
+    /// Something was taken or kept since this was last asked.
+    is_used: bool,
+    /// When that was.
+    used_ns: u64,
 }
 
 thread_local! {
@@ -30,6 +35,7 @@ impl Spare {
         let fits = |pages: &Pages| (len..=len.saturating_mul(2)).contains(&pages.len());
         let pages = self.pages.swap_remove(self.pages.iter().rposition(fits)?);
         self.bytes -= pages.len();
+        self.is_used = true;
         Some(pages)
     }
 
@@ -37,8 +43,25 @@ impl Spare {
         if self.bytes.saturating_add(pages.len()) <= SPARE_BYTES {
             self.bytes += pages.len();
             self.pages.push(pages);
+            self.is_used = true;
         }
     }
+}
+
+/// Gives back to the system what this thread keeps, if no message has needed it for `after_ns`.
+/// Whether there is something left to give back later.
+pub fn give_back_unused(now_ns: u64, after_ns: u64) -> bool {
+    let look = |spare: &mut Spare| {
+        if std::mem::take(&mut spare.is_used) {
+            spare.used_ns = now_ns;
+        } else if now_ns.saturating_sub(spare.used_ns) >= after_ns {
+            *spare = Spare::default();
+        }
+        spare.bytes > 0
+    };
+    SPARE.with(|spare| {
+        spare.try_borrow_mut().is_ok_and(|mut spare| spare.bytes > 0 && look(&mut spare))
+    })
 }
 
 /// Bytes that whoever takes them writes before he reads them: at first they are zero, or what an
@@ -128,6 +151,18 @@ mod tests {
         assert_eq!(spare_bytes(), SPARE_BYTES);
         drop(Draft::new(SPARE_BYTES + 1).unwrap());
         assert_eq!(spare_bytes(), SPARE_BYTES);
+    }
+
+    #[test]
+    fn what_is_not_used_any_more_goes_back() {
+        assert!(!give_back_unused(5, 10));
+        drop(Draft::new(1).unwrap());
+        assert!(give_back_unused(100, 10) && give_back_unused(109, 10));
+        drop(Draft::new(1).unwrap());
+        assert!(give_back_unused(111, 10) && give_back_unused(120, 10));
+        assert_eq!(spare_bytes(), UNIT_BYTES);
+        assert!(!give_back_unused(121, 10));
+        assert_eq!(spare_bytes(), 0);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::model::plan::Start;
 use crate::model::worker::Stage;
 use crate::model::{SessionId, UnitId};
 use crate::net::file_part::FilePart;
-use crate::os::{clock, process, signal};
+use crate::os::{clock, draft, process, signal};
 
 use super::{Unit, CURRENT};
 
@@ -33,6 +33,8 @@ const TELL_NS: u64 = 100_000;
 const EVENTS_PER_TELL: u32 = 8;
 /// See [`EVENTS_PER_TELL`].
 const TELL_EVENTS_NS: u64 = 1_000_000;
+/// How long the memory of large messages is kept for the next one.
+const SPARE_NS: u64 = 1_000_000_000;
 /// A callback that takes longer than this is slow.
 const SLOW_NS: u64 = 5_000_000;
 /// So many callbacks after a slow one, and after the start, nothing that is sent is held back.
@@ -134,6 +136,9 @@ impl Unit {
         }
         self.advance(inbox);
         self.tell_others();
+        if draft::give_back_unused(self.last_look_ns.get(), SPARE_NS) {
+            self.wake_within(SPARE_NS);
+        }
         if self.plan.start == Start::Thread && self.plan.parent == UnitId::ROOT {
             self.runtime.parking.pass();
         }
