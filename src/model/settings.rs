@@ -261,6 +261,7 @@ impl Settings {
             Name::Backlog => Value::Int(i64::from(port.socket.backlog)),
             Name::BufferHighWatermark => Value::Int(port.high_watermark as i64),
             Name::PackageMaxLength => Value::Int(self.package_max_length()),
+            Name::TaskTmpdir => Value::Text(in_force.task_folder),
             Name::OpenEofCheck => {
                 Value::Bool(port.framing.open_eof_check || self.int(Name::OpenEofSplit) != 0)
             }
@@ -343,6 +344,14 @@ mod tests {
         let spellings: Vec<&str> = rows().flat_map(|row| row.spellings).copied().collect();
         assert_eq!(spellings.iter().collect::<HashSet<_>>().len(), spellings.len());
         assert!(rows().all(|row| !row.spellings.is_empty() && !row.text.is_empty()));
+    }
+
+    #[test]
+    fn a_folder_for_tasks_is_told_also_where_none_was_set() {
+        let mut settings = settings(Mode::Process);
+        assert_eq!(text(&settings, "task_tmpdir"), std::env::temp_dir().to_string_lossy());
+        settings.set_text("task_tmpdir", "/").unwrap();
+        assert_eq!(text(&settings, "task_tmpdir"), "/");
     }
 
     #[test]

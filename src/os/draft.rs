@@ -11,7 +11,7 @@ use std::ops::{Deref, DerefMut};
 use super::memory::Pages;
 
 /// How much a thread keeps for later.
-const SPARE_BYTES: usize = 8 << 20;
+const SPARE_BYTES: usize = 4 << 20;
 /// Sizes are multiples of this, so that one use fits another.
 const UNIT_BYTES: usize = 256 << 10;
 

@@ -176,7 +176,7 @@ impl Settings {
             package_max_length: self.package_max_length() as u64,
             task_queue_key: self.task_queue_key(),
             keeps_task_target: self.int(Name::TaskIpcMode) < 3,
-            task_folder: self.text(Name::TaskTmpdir),
+            task_folder: self.task_folder(),
             is_task_async: self.int(Name::TaskEnableCoroutine) != 0
                 || self.int(Name::TaskUseObject) != 0,
             task_max_request: self.int(Name::TaskMaxRequest) as u64,
@@ -192,6 +192,13 @@ impl Settings {
         }
         if self.int(Name::SslMethod) != 0 {
             warnings.push("ssl_method has no meaning any more, see ssl_protocols".to_owned());
+        }
+    }
+
+    fn task_folder(&self) -> String {
+        match self.text(Name::TaskTmpdir) {
+            path if path.is_empty() => std::env::temp_dir().to_string_lossy().into_owned(),
+            path => path,
         }
     }
 

@@ -6,6 +6,7 @@ use crate::model::value::{Kind, Value};
 pub(super) const U32_MAX: i64 = u32::MAX as i64;
 pub(super) const I32_MAX: i64 = i32::MAX as i64;
 pub(super) const ANY_COUNT: Kind = Kind::Int { min: 0, max: U32_MAX };
+pub(super) const AT_LEAST_ONE: Kind = Kind::Int { min: 1, max: U32_MAX };
 pub(super) const SHORT_COUNT: Kind = Kind::Int { min: 0, max: 65_535 };
 pub(super) const ANY_SIZE: Kind = Kind::Size { max: U32_MAX, unlimited: None };
 pub(super) const BUFFER_SIZE: Kind = Kind::Size { max: I32_MAX, unlimited: Some(I32_MAX) };

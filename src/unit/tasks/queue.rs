@@ -47,12 +47,8 @@ impl TaskQueue {
     pub fn open(key: i64, is_shared: bool, folder: &str) -> Result<Self> {
         let queue = MessageQueue::open(key)
             .map_err(|cause| Error::system(&format!("open message queue {key}"), &cause))?;
-        let folder = match folder.is_empty() {
-            true => std::env::temp_dir().to_string_lossy().into_owned(),
-            false => folder.to_owned(),
-        };
         let server = clock::wall_ns() ^ (process::pid() as u64) << 40;
-        Ok(Self { queue, is_private: key == 0, is_shared, folder, server })
+        Ok(Self { queue, is_private: key == 0, is_shared, folder: folder.to_owned(), server })
     }
 
     /// The server has ended.

@@ -1,6 +1,6 @@
 //! The embedded runtime of other builds.
 
-use crate::model::settings::table::{row, Default, Name, Row, ANY_COUNT, ANY_SIZE};
+use crate::model::settings::table::{row, Default, Name, Row, ANY_COUNT, ANY_SIZE, AT_LEAST_ONE};
 use crate::model::value::Kind;
 
 pub(super) const ROWS: &[Row] = &[
@@ -119,7 +119,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Name::AioCoreWorkerNum,
         &["aio_core_worker_num", "thread_num", "min_thread_num"],
-        ANY_COUNT,
+        AT_LEAST_ONE,
         Default::Derived("the number of processors"),
         "Taken and told back; there is nothing here that it could change.",
     )
@@ -127,7 +127,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Name::AioWorkerNum,
         &["aio_worker_num", "max_thread_num"],
-        ANY_COUNT,
+        AT_LEAST_ONE,
         Default::Derived("eight times the number of processors"),
         "Taken and told back; there is nothing here that it could change.",
     )
