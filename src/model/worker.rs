@@ -244,9 +244,13 @@ impl UnitRecord {
     }
 
     /// The worker has found nothing in its inbox after it was given so many: whatever its
-    /// predecessor did not come to count is done.
+    /// predecessor did not come to count is done. What is done before its reactor has counted it
+    /// stays done.
     pub fn finish_all(&self, given: u64) {
-        self.finished.store(given, Ordering::Relaxed);
+        let is_more = given.wrapping_sub(self.finished.load(Ordering::Relaxed)) as i64 > 0;
+        if is_more {
+            self.finished.store(given, Ordering::Relaxed);
+        }
     }
 
     /// The worker says how many requests its program has begun and not ended.
@@ -453,6 +457,11 @@ mod tests {
         assert_eq!((record.load(), record.progress(), record.has_nothing()), (1, 0, false));
         record.finish_one();
         assert_eq!(record.load(), 1, "done before it was counted as given");
+        record.set_in_hand(Status::Idle, hand);
+        // Its inbox is found empty before that is counted, too.
+        record.finish_all(record.given());
+        record.give();
+        assert!(record.has_nothing(), "{}", record.load());
     }
 
     #[test]
