@@ -23,8 +23,8 @@ const PAGE: usize = 4096;
 /// `socket_buffer_size` of these servers.
 const SOCKET_BUFFER: usize = 2 * MIB;
 const SOCKET_BUFFER_SETTING: &str = "2M";
-/// What a server may take beyond that: its lanes, the message on its way, the allocator's slack, and
-/// what a worker and a reactor keep for a second for the next large message, 4 MiB each.
+/// What a server may take beyond that: its lanes, the message on its way, the allocator's slack,
+/// and what a worker and a reactor keep for a second for the next large message, 4 MiB each.
 const SLACK: usize = 3 * MIB + 2 * 4 * MIB;
 /// A socket that takes nothing for so long is stuck.
 const STUCK_MS: i32 = 300;

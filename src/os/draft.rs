@@ -1,8 +1,8 @@
 //! Memory for large messages, which a thread uses again and again.
 //!
 //! The system takes several times as long to hand out pages of zeroes as it takes to copy a message
-//! into them. So what a thread has used for one message is kept for the next, up to a bound, as long
-//! as there are such messages.
+//! into them. So what a thread has used for one message is kept for the next, up to a bound, as
+//! long as there are such messages.
 
 use std::cell::RefCell;
 use std::io;
