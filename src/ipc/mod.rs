@@ -29,4 +29,6 @@ pub use tally::Tally;
 pub use wiring::{Wiring, WiringPlan};
 
 #[cfg(test)]
+mod tally_tests;
+#[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use super::message::{Header, Mark, TALLIED};
 use super::sync::{step, AtomicU64, Ordering};
 
 /// In the place of a position: the row does not hold.
-const VOID: u64 = u64::MAX;
+pub(super) const VOID: u64 = u64::MAX;
 
 /// What goes into a lane. Written under its lock.
 #[repr(C)]
@@ -86,16 +86,16 @@ pub struct Account {
 #[repr(C)]
 #[derive(Default)]
 pub struct Departures {
-    rows: [Departure; 2],
+    pub(super) rows: [Departure; 2],
     /// Messages that were begun, for whoever wants to know now.
     begun: AtomicU64,
 }
 
 #[repr(C)]
 #[derive(Default)]
-struct Departure {
-    position: AtomicU64,
-    handled: AtomicU64,
+pub(super) struct Departure {
+    pub(super) position: AtomicU64,
+    pub(super) handled: AtomicU64,
     failed: AtomicU64,
 }
 
@@ -152,56 +152,4 @@ pub struct Tally {
     pub handled: u64,
     /// Those of them that nobody has handled to the end.
     pub failed: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arrivals_count_from_the_moment_in_which_the_tail_moves() {
-        let arrivals = Arrivals::default();
-        assert_eq!(arrivals.count(0), 0);
-        let mut tail = 0;
-        for count in 0..10 {
-            arrivals.prepare(tail, true);
-            assert_eq!(arrivals.count(tail), count, "not published yet");
-            tail += 32;
-            assert_eq!(arrivals.count(tail), count + 1);
-            arrivals.prepare(tail, false);
-            tail += 64;
-            assert_eq!(arrivals.count(tail), count + 1, "of another kind");
-        }
-    }
-
-    #[test]
-    fn what_a_dead_writer_was_about_to_publish_is_not_counted() {
-        let arrivals = Arrivals::default();
-        arrivals.prepare(0, true);
-        arrivals.prepare(32, true);
-        // It died before the tail moved: what comes next is the second message.
-        arrivals.prepare(32, false);
-        assert_eq!(arrivals.count(96), 1);
-        arrivals.prepare(96, true);
-        arrivals.prepare(96, true);
-        assert_eq!((arrivals.count(96), arrivals.count(128)), (1, 2));
-    }
-
-    #[test]
-    fn an_account_is_the_last_one_or_the_one_before() {
-        let departures = Departures::default();
-        assert_eq!(departures.account(), Account::default());
-        for step in 1..10 {
-            let account = Account { position: step * 32, handled: step, failed: step / 2 };
-            departures.settle(account);
-            assert_eq!(departures.account(), account);
-        }
-        // Half written.
-        let row = if departures.rows[0].handled.load(Ordering::Relaxed) == 8 { 0 } else { 1 };
-        departures.rows[row].position.store(VOID, Ordering::Relaxed);
-        departures.rows[row].handled.store(10, Ordering::Relaxed);
-        assert_eq!(departures.account().handled, 9);
-        departures.settle(Account { position: 400, handled: 11, failed: 0 });
-        assert_eq!(departures.account().handled, 11);
-    }
 }

@@ -18,7 +18,6 @@ use crate::model::control::Control;
 use crate::model::hooks::EventKind;
 use crate::model::plan::Plan;
 use crate::model::settings::InForce;
-use crate::model::worker::UnitRecord;
 use crate::model::{SessionId, UnitId};
 use crate::os::address::Address;
 use crate::os::address_text::AddressText;
@@ -160,6 +159,12 @@ impl Dispatch {
         self.own.is_none() && self.rule == Rule::LeastLoadedForLife
     }
 
+    /// Whether a worker is chosen for each message, by what the workers have to do. [`Self::next`]
+    /// has counted the message then as one for the worker.
+    pub fn chooses_each(&self) -> bool {
+        self.own.is_none() && matches!(self.rule, Rule::Idle | Rule::LeastLoaded)
+    }
+
     /// Whether the rule keeps the program from being told of the end of connections.
     pub fn drops_close(&self) -> bool {
         self.own.is_none() && self.rule.unsafe_events().contains(&EventKind::Close)
@@ -260,40 +265,63 @@ impl Dispatch {
 
     /// The worker that has its turn, or has the least to do. One that is shut, or stuck in a
     /// callback, is taken only if all are, and a stuck one before one that is shut; but turns are
-    /// strict.
+    /// strict. Of two reactors that find the same worker idle at the same time, one looks again.
     pub fn next(&self, control: &Control, now_ns: u64, is_shut: impl Fn(UnitId) -> bool) -> UnitId {
-        let turn = || control.root().dispatch_round.fetch_add(1, Ordering::Relaxed);
         match self.rule {
-            Rule::LeastLoaded | Rule::LeastLoadedForLife => {
-                let load = |id: &&UnitId| {
-                    let record = control.unit(**id);
-                    let is_stuck = record.is_some_and(|record| record.is_stuck(now_ns));
-                    (is_shut(**id), is_stuck, record.map_or(u64::MAX, UnitRecord::load))
-                };
-                self.workers.iter().min_by_key(load).copied().unwrap_or(UnitId::ROOT)
-            }
-            Rule::Idle => {
-                let mut last = None;
-                for _ in 0..=self.workers.len() {
-                    let worker = nth(&self.workers, turn());
-                    let Some(record) = control.unit(worker) else { continue };
-                    let is_shut = is_shut(worker);
-                    if !is_shut && record.has_nothing() {
+            Rule::LeastLoadedForLife => self.least_loaded(control, now_ns, is_shut).0,
+            Rule::LeastLoaded => {
+                for _ in 0..self.workers.len() {
+                    let (worker, seen) = self.least_loaded(control, now_ns, &is_shut);
+                    if control.unit(worker).is_some_and(|record| record.claim_if(seen)) {
                         return worker;
                     }
-                    let rank = (is_shut, record.is_stuck(now_ns));
-                    if last.map_or(true, |(before, _)| rank <= before) {
-                        last = Some((rank, worker));
-                    }
                 }
-                let number = code::SERVER_NO_IDLE_WORKER;
-                crate::warn_limited!("No idle worker is available (error {number})");
-                last.map_or(UnitId::ROOT, |(_, worker)| worker)
+                claimed(control, self.least_loaded(control, now_ns, &is_shut).0)
             }
-            Rule::InTurn | Rule::BySession | Rule::ByAddress | Rule::ByUid => {
-                nth(&self.workers, turn())
+            Rule::Idle => self.idle(control, now_ns, is_shut),
+            Rule::InTurn | Rule::BySession | Rule::ByAddress | Rule::ByUid => self.turn(control),
+        }
+    }
+
+    fn turn(&self, control: &Control) -> UnitId {
+        nth(&self.workers, control.root().dispatch_round.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Also how many messages it had been chosen for before it was looked at.
+    fn least_loaded(
+        &self,
+        control: &Control,
+        now_ns: u64,
+        is_shut: impl Fn(UnitId) -> bool,
+    ) -> (UnitId, u64) {
+        let look = |id: &UnitId| {
+            let record = control.unit(*id)?;
+            let seen = record.claimed();
+            let load = (is_shut(*id), record.is_stuck(now_ns), record.load());
+            Some((load, *id, seen))
+        };
+        let least = self.workers.iter().filter_map(look).min_by_key(|(load, ..)| *load);
+        least.map_or((UnitId::ROOT, 0), |(_, worker, seen)| (worker, seen))
+    }
+
+    fn idle(&self, control: &Control, now_ns: u64, is_shut: impl Fn(UnitId) -> bool) -> UnitId {
+        let mut last = None;
+        for _ in 0..=self.workers.len() {
+            let worker = self.turn(control);
+            let Some(record) = control.unit(worker) else { continue };
+            let seen = record.claimed();
+            let is_shut = is_shut(worker);
+            if !is_shut && record.has_nothing() && record.claim_if(seen) {
+                return worker;
+            }
+            let rank = (is_shut, record.is_stuck(now_ns));
+            if last.map_or(true, |(before, _)| rank <= before) {
+                last = Some((rank, worker));
             }
         }
+        let number = code::SERVER_NO_IDLE_WORKER;
+        crate::warn_limited!("No idle worker is available (error {number})");
+        claimed(control, last.map_or(UnitId::ROOT, |(_, worker)| worker))
     }
 
     /// Whether turns are taken strictly, so that a worker whose turn it is is waited for.
@@ -314,6 +342,13 @@ impl Dispatch {
             false => self.workers.contains(&unit),
         }
     }
+}
+
+fn claimed(control: &Control, worker: UnitId) -> UnitId {
+    if let Some(record) = control.unit(worker) {
+        record.claim();
+    }
+    worker
 }
 
 #[inline]
@@ -356,6 +391,8 @@ fn crc_32(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
     use crate::model::connection::Wish;
     use crate::model::plan::Mode;
@@ -426,16 +463,29 @@ mod tests {
                 control.unit(*id).unwrap().prepare_life();
             }
         };
+        // Gives the worker and says at once that what it was chosen for is done.
+        let next = |dispatch: &Dispatch, control: &Control, now_ns, is_shut: &dyn Fn(_) -> bool| {
+            let worker = dispatch.next(control, now_ns, is_shut);
+            let record = control.unit(worker).unwrap();
+            let is_claimed = dispatch.chooses_each();
+            assert_eq!(is_claimed, !matches!(dispatch.rule, Rule::LeastLoadedForLife));
+            if is_claimed {
+                record.finish_one();
+            }
+            index(dispatch, worker)
+        };
         for mode in [3, 7, 0] {
             let (dispatch, control) = made(mode, 3, None);
             begin(&dispatch, &control);
-            let next = || index(&dispatch, dispatch.next(&control, 0, nobody));
-            control.unit(dispatch.workers()[1]).unwrap().give();
-            assert_eq!([next(), next(), next(), next()], [0, 2, 0, 2], "mode {mode}");
-            control.unit(dispatch.workers()[0]).unwrap().give();
-            control.unit(dispatch.workers()[2]).unwrap().give();
+            let of = |worker: usize| control.unit(dispatch.workers()[worker]).unwrap();
+            of(1).claim();
+            let turns = [(); 4].map(|()| next(&dispatch, &control, 0, &nobody));
+            assert_eq!(turns, [0, 2, 0, 2], "mode {mode}");
+            of(0).claim();
+            of(2).claim();
             // Four candidates from where the turns are, which is at worker 0: the last one is 0.
-            assert_eq!(next(), 0, "mode {mode}: the last candidate is taken");
+            let last = next(&dispatch, &control, 0, &nobody);
+            assert_eq!(last, 0, "mode {mode}: the last candidate is taken");
             // One that is stuck takes it some time, one that is shut takes nothing.
             let hand = InHand { event: None, session: SessionId(0), since_ns: 0 };
             for id in dispatch.workers() {
@@ -443,8 +493,8 @@ mod tests {
             }
             let is_shut = |id: UnitId| id != dispatch.workers()[1];
             for _ in 0..3 {
-                let next = dispatch.next(&control, 1_000_000_000, is_shut);
-                assert_eq!(index(&dispatch, next), 1, "mode {mode}: the only one with room");
+                let next = next(&dispatch, &control, 1_000_000_000, &is_shut);
+                assert_eq!(next, 1, "mode {mode}: the only one with room");
             }
         }
 
@@ -452,25 +502,60 @@ mod tests {
             let (dispatch, control) = made(mode, 3, None);
             begin(&dispatch, &control);
             let of = |worker: usize| control.unit(dispatch.workers()[worker]).unwrap();
-            let next = || index(&dispatch, dispatch.next(&control, 0, nobody));
-            assert_eq!(next(), 0, "mode {mode}: the lowest of equals");
-            of(0).give();
+            let next_at = |now_ns| next(&dispatch, &control, now_ns, &nobody);
+            assert_eq!(next_at(0), 0, "mode {mode}: the lowest of equals");
+            of(0).claim();
             of(1).set_declared(2);
-            of(2).give();
-            assert_eq!(next(), 0, "mode {mode}");
-            of(0).give();
-            assert_eq!(next(), 2, "mode {mode}");
+            of(2).claim();
+            assert_eq!(next_at(0), 0, "mode {mode}");
+            of(0).claim();
+            assert_eq!(next_at(0), 2, "mode {mode}");
             of(2).finish_one();
-            assert_eq!(next(), 2, "mode {mode}");
+            assert_eq!(next_at(0), 2, "mode {mode}");
             let is_shut = |id: UnitId| id == dispatch.workers()[2];
-            assert_eq!(index(&dispatch, dispatch.next(&control, 0, is_shut)), 0, "mode {mode}");
+            assert_eq!(next(&dispatch, &control, 0, &is_shut), 0, "mode {mode}");
             let hand =
                 InHand { event: Some(EventKind::Receive), session: SessionId(1), since_ns: 9 };
             of(2).set_in_hand(Status::Busy, hand);
-            assert_eq!(next(), 2, "mode {mode}");
+            assert_eq!(next_at(0), 2, "mode {mode}");
             let much_later = 1_000_000_000;
-            let next = dispatch.next(&control, much_later, nobody);
-            assert_eq!(index(&dispatch, next), 0, "mode {mode}: it has been busy for too long");
+            assert_eq!(next_at(much_later), 0, "mode {mode}: it has been busy for too long");
+        }
+    }
+
+    #[test]
+    fn reactors_that_choose_at_the_same_time_choose_different_workers() {
+        for mode in [3, 9] {
+            let (dispatch, control) = made(mode, 4, None);
+            for id in dispatch.workers() {
+                control.unit(*id).unwrap().prepare_life();
+            }
+            let (steps, twice) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let meet = |step: usize| {
+                steps.fetch_add(1, Ordering::AcqRel);
+                while steps.load(Ordering::Acquire) < 2 * step {
+                    std::hint::spin_loop();
+                }
+            };
+            let choose = |is_first: bool| {
+                for round in 0..2000 {
+                    meet(2 * round + 1);
+                    for _ in 0..2 {
+                        dispatch.next(&control, 0, |_| false);
+                    }
+                    meet(2 * round + 2);
+                    for id in dispatch.workers().iter().filter(|_| is_first) {
+                        let record = control.unit(*id).unwrap();
+                        twice.fetch_add(usize::from(record.progress() > 1), Ordering::Relaxed);
+                        record.finish_one();
+                    }
+                }
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(|| choose(false));
+                choose(true);
+            });
+            assert_eq!(twice.into_inner(), 0, "mode {mode}");
         }
     }
 

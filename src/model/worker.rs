@@ -99,7 +99,9 @@ shared_record! {
         request_in_hand: AtomicU64,
 
         // What a worker has to do, see `load`; only counted where somebody asks.
-        /// Messages that reactors have given it. They all write it.
+        /// Messages that reactors have chosen it for. They all write it.
+        claimed: AtomicU64,
+        /// Those of them that they have posted.
         given: AtomicU64,
         /// Those of them that it is done with.
         finished: AtomicU64,
@@ -225,6 +227,25 @@ impl UnitRecord {
         self.reach(Stage::Down);
     }
 
+    /// How many messages it was chosen for.
+    pub fn claimed(&self) -> u64 {
+        self.claimed.load(Ordering::Relaxed)
+    }
+
+    /// A reactor is about to give it a message.
+    #[inline]
+    pub fn claim(&self) {
+        self.claimed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The same, if it was chosen for no other message since `seen` was looked at.
+    pub fn claim_if(&self, seen: u64) -> bool {
+        let next = seen.wrapping_add(1);
+        let result =
+            self.claimed.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed);
+        result.is_ok()
+    }
+
     /// A reactor has given it a message. Said behind the message: who sees the number sees that.
     #[inline]
     pub fn give(&self) {
@@ -239,13 +260,16 @@ impl UnitRecord {
     /// The worker is done with one of them. Only it writes this.
     #[inline]
     pub fn finish_one(&self) {
-        let finished = self.finished.load(Ordering::Relaxed).wrapping_add(1);
-        self.finished.store(finished, Ordering::Relaxed);
+        // None is left if it was taken for done before it had come, see `finish_all`.
+        if self.unfinished() > 0 {
+            let finished = self.finished.load(Ordering::Relaxed).wrapping_add(1);
+            self.finished.store(finished, Ordering::Relaxed);
+        }
     }
 
     /// The worker has found nothing in its inbox after it was given so many: whatever its
     /// predecessor did not come to count is done. What is done before its reactor has counted it
-    /// stays done.
+    /// stays done. What waits at its reactor for room is taken for done, too.
     pub fn finish_all(&self, given: u64) {
         let is_more = given.wrapping_sub(self.finished.load(Ordering::Relaxed)) as i64 > 0;
         if is_more {
@@ -264,9 +288,7 @@ impl UnitRecord {
     }
 
     fn unfinished(&self) -> u64 {
-        let given = self.given.load(Ordering::Relaxed);
-        // A worker may be done with a message before its reactor has counted it.
-        let left = given.wrapping_sub(self.finished.load(Ordering::Relaxed)) as i64;
+        let left = self.claimed().wrapping_sub(self.finished.load(Ordering::Relaxed)) as i64;
         left.max(0) as u64
     }
 
@@ -440,6 +462,8 @@ mod tests {
         let (record, counters) = (UnitRecord::default(), UnitCounters::default());
         record.begin_life(10, &counters);
         assert!(record.has_nothing());
+        record.claim();
+        assert!(!record.claim_if(0) && record.claim_if(1), "somebody was faster");
         record.give();
         record.give();
         record.set_declared(3);
@@ -455,6 +479,7 @@ mod tests {
         let hand = InHand { event: None, session: SessionId(0), since_ns: 0 };
         record.set_in_hand(Status::Busy, hand);
         assert_eq!((record.load(), record.progress(), record.has_nothing()), (1, 0, false));
+        record.claim();
         record.finish_one();
         assert_eq!(record.load(), 1, "done before it was counted as given");
         record.set_in_hand(Status::Idle, hand);
@@ -462,6 +487,13 @@ mod tests {
         record.finish_all(record.given());
         record.give();
         assert!(record.has_nothing(), "{}", record.load());
+        // One waits for room and is taken for done; it is not done twice when it has come.
+        record.claim();
+        record.give();
+        record.finish_all(record.given());
+        record.finish_one();
+        record.claim();
+        assert_eq!(record.load(), 1);
     }
 
     #[test]

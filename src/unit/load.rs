@@ -1,8 +1,9 @@
 //! What workers have to do, as they and the reactors count it for each other. It is counted only
 //! where a rule of dispatching looks at it, or where requests in progress are limited.
 //!
-//! Reactors count what they give a worker, the worker what it is done with. A process that dies in
-//! between leaves a difference, which is gone as soon as its successor finds its inbox empty.
+//! Reactors count what they give a worker, when they have chosen it and again when the message is
+//! posted; the worker counts what it is done with. A process that dies in between leaves a
+//! difference, which is gone as soon as its successor finds its inbox empty.
 
 use crate::error::{code, Error, Result};
 use crate::ipc::Inbox;
@@ -49,7 +50,14 @@ impl Runtime {
 }
 
 impl Unit {
-    /// This unit, a reactor, has given a worker a message.
+    /// This unit, a reactor, is about to give a worker a message.
+    pub(super) fn claim(&self, worker: UnitId) {
+        if let Some(record) = self.runtime.control.unit(worker) {
+            record.claim();
+        }
+    }
+
+    /// It has given it the message.
     pub(super) fn count_given(&self, worker: UnitId) {
         if let Some(record) = self.runtime.control.unit(worker) {
             record.give();

@@ -175,13 +175,17 @@ impl Receiver {
         address: &Address,
         datagram: &Datagram<'_>,
     ) -> Option<UnitId> {
-        let worker = self.worker_for(unit, address, datagram.data)?;
+        let (worker, is_claimed) = self.worker_for(unit, address, datagram.data)?;
         let port = SessionId(number as i64);
         let header = unit.header(MessageKind::Packet, port, datagram.sender.len() as u64);
+        let counts_load = self.dispatch.counts_load();
+        if counts_load && !is_claimed {
+            unit.claim(worker);
+        }
         if !unit.outbox.borrow_mut().post(worker.0, &header, &[datagram.sender, datagram.data]) {
             crate::warn_limited!("a datagram is lost: there is no memory to keep it");
         }
-        if self.dispatch.counts_load() {
+        if counts_load {
             unit.count_given(worker);
         }
         self.must_wait(unit, worker).then_some(worker)
@@ -196,11 +200,12 @@ impl Receiver {
         }
     }
 
-    /// The worker of a datagram; `None` if it is thrown away.
-    fn worker_for(&self, unit: &Unit, address: &Address, data: &[u8]) -> Option<UnitId> {
+    /// The worker of a datagram, and whether the datagram is counted as one for it; `None` if it is
+    /// thrown away.
+    fn worker_for(&self, unit: &Unit, address: &Address, data: &[u8]) -> Option<(UnitId, bool)> {
         if self.dispatch.has_chooser() {
             match self.dispatch.ask(i64::from(number_of(address)), Subject::Datagram, data) {
-                Answer::Worker(worker) => return Some(worker),
+                Answer::Worker(worker) => return Some((worker, false)),
                 Answer::Discard | Answer::Close => return None,
                 Answer::Rule => {}
             }
@@ -209,7 +214,10 @@ impl Receiver {
             let (control, now_ns) = (&unit.runtime.control, unit.now.get().monotonic_ns);
             self.dispatch.next(control, now_ns, |worker| self.is_shut(unit, worker))
         };
-        Some(self.dispatch.of_sender(address).unwrap_or_else(next))
+        match self.dispatch.of_sender(address) {
+            Some(worker) => Some((worker, false)),
+            None => Some((next(), self.dispatch.chooses_each())),
+        }
     }
 
     /// Whether a worker takes no datagram now.

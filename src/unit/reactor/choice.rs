@@ -109,12 +109,17 @@ impl Reactor {
 
     /// Hands a message to the worker that it is for. False: the connection has to be closed.
     pub(super) fn give(&self, unit: &Unit, session: SessionId, message: &[u8]) -> bool {
-        let worker = match self.dispatch.ask(session.0, Subject::Data, message) {
-            Answer::Worker(worker) => worker,
-            Answer::Rule => self.by_rule(unit, session, Subject::Data),
+        let (worker, is_claimed) = match self.dispatch.ask(session.0, Subject::Data, message) {
+            Answer::Worker(worker) => (worker, false),
+            Answer::Rule => {
+                (self.by_rule(unit, session, Subject::Data), self.dispatch.chooses_each())
+            }
             Answer::Discard => return self.outlives_a_loss(session),
             Answer::Close => return false,
         };
+        if !is_claimed {
+            self.claim(unit, worker);
+        }
         // Who has heard last of it, or has it for life: its successor is asked about it.
         if self.dispatch.has_chooser() || self.dispatch.chooses_once() {
             if let Some(peer) = self.state.borrow_mut().peers.get_mut(session) {
@@ -136,6 +141,14 @@ impl Reactor {
         let mut state = self.state.borrow_mut();
         let peer = state.peers.get_mut(session);
         peer.is_some_and(|peer| matches!(peer.framer, Choice::Raw(_) | Choice::WebSocket(_)))
+    }
+
+    /// A worker is about to be given something, if anybody counts that.
+    #[inline]
+    pub(super) fn claim(&self, unit: &Unit, worker: UnitId) {
+        if self.counts_load {
+            unit.claim(worker);
+        }
     }
 
     /// A worker has been given something, if anybody counts that.

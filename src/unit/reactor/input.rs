@@ -203,6 +203,7 @@ impl Reactor {
                         look_for_tls(unit, peer.session, grant.get(..count).unwrap_or_default());
                     }
                     count_given(unit, peer.session, count);
+                    self.claim(unit, peer.worker);
                     grant.publish(&unit.header(MessageKind::Receive, peer.session, 0), count);
                     self.count_load(unit, peer.worker);
                     peer.traffic.heard_ns = unit.now.get().monotonic_ns;

@@ -268,6 +268,7 @@ impl Reactor {
                 Some(_) | None => {
                     if let Some(worker) = self.worker_for(unit, session, Subject::Connect) {
                         let certificate = certificate.as_bytes();
+                        self.claim(unit, worker);
                         unit.post(worker, MessageKind::Connect, session, 0, certificate);
                         self.count_load(unit, worker);
                     }
