@@ -126,6 +126,22 @@
 // Task flag: does not come from a worker, so it cannot be answered.
 #define SW_TASK_NOREPLY 128
 
+// WebSocket flag: the message is whole, which it always is.
+#define SW_WEBSOCKET_FLAG_FIN 1
+
+// WebSocket flag: the first bit of an extension; with permessage-deflate the payload is
+// compressed.
+#define SW_WEBSOCKET_FLAG_RSV1 4
+
+// WebSocket flag: the second bit of an extension.
+#define SW_WEBSOCKET_FLAG_RSV2 8
+
+// WebSocket flag: the third bit of an extension.
+#define SW_WEBSOCKET_FLAG_RSV3 16
+
+// WebSocket flag: the payload came masked.
+#define SW_WEBSOCKET_FLAG_MASK 32
+
 // Bytes of the text `remote_ip` in `sw_client_info_t`, with the NUL at its end.
 #define SW_REMOTE_IP_SIZE 108
 
@@ -514,10 +530,14 @@ typedef struct {
     int64_t fd;
     // When the data arrived, in seconds since 1970; 0 unless it is a receive event.
     double dispatch_time;
-    // The received bytes, valid until the callback returns; NULL unless it is a receive event.
+    // The received bytes, valid until the callback returns; NULL if there are none.
     const uint8_t *data;
-    // How many bytes `data` holds.
+    // How many bytes `data` holds; 0 only in an empty WebSocket message.
     size_t len;
+    // Of a WebSocket message: 1 text, 2 binary, 8 close, 9 ping, 10 pong; else 0.
+    uint8_t opcode;
+    // Of a WebSocket message, a sum of `SW_WEBSOCKET_FLAG_` constants; else 0.
+    uint8_t flags;
 } sw_conn_event_t;
 
 // One datagram.
@@ -750,7 +770,8 @@ typedef struct {
     uint64_t send_queued_bytes;
     // The `errno` that ended it, 0 if it ended in order or is open.
     int32_t close_errno;
-    // State of the WebSocket on it, 0 if there is none.
+    // 3 if it has become a WebSocket connection, 4 if one side has sent a close frame since; else
+    // 0.
     int32_t websocket_status;
     // Id of the worker that handles it, -1 if none is fixed.
     int32_t worker_id;

@@ -187,7 +187,7 @@ fn translate(info: &ClientInfo) -> sw_client_info_t {
         recv_queued_bytes: info.recv_queued_bytes,
         send_queued_bytes: info.send_queued_bytes,
         close_errno: info.close_errno,
-        websocket_status: 0,
+        websocket_status: info.upgrade as i32,
         worker_id: info.worker.map_or(-1, |worker| i32::from(worker.0)),
         uid: info.uid.unwrap_or(0),
         has_uid: info.uid.is_some(),

@@ -420,6 +420,8 @@ fn connection_event(kind: sw_event_kind_t, told: &ConnectionEvent<'_>) -> sw_con
         dispatch_time: told.arrival_ns as f64 / NS_PER_S,
         data,
         len: told.data.len(),
+        opcode: told.frame.opcode,
+        flags: told.frame.flags,
     }
 }
 

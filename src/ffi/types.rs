@@ -70,6 +70,18 @@ pub const SW_TASK_COROUTINE: c_int = 32;
 /// Task flag: does not come from a worker, so it cannot be answered.
 pub const SW_TASK_NOREPLY: c_int = 128;
 
+/// WebSocket flag: the message is whole, which it always is.
+pub const SW_WEBSOCKET_FLAG_FIN: c_int = 1;
+/// WebSocket flag: the first bit of an extension; with permessage-deflate the payload is
+/// compressed.
+pub const SW_WEBSOCKET_FLAG_RSV1: c_int = 4;
+/// WebSocket flag: the second bit of an extension.
+pub const SW_WEBSOCKET_FLAG_RSV2: c_int = 8;
+/// WebSocket flag: the third bit of an extension.
+pub const SW_WEBSOCKET_FLAG_RSV3: c_int = 16;
+/// WebSocket flag: the payload came masked.
+pub const SW_WEBSOCKET_FLAG_MASK: c_int = 32;
+
 /// Bytes of the text `remote_ip` in `sw_client_info_t`, with the NUL at its end.
 pub const SW_REMOTE_IP_SIZE: usize = 108;
 
@@ -152,10 +164,14 @@ pub struct sw_conn_event_t {
     pub fd: i64,
     /// When the data arrived, in seconds since 1970; 0 unless it is a receive event.
     pub dispatch_time: f64,
-    /// The received bytes, valid until the callback returns; NULL unless it is a receive event.
+    /// The received bytes, valid until the callback returns; NULL if there are none.
     pub data: *const u8,
-    /// How many bytes `data` holds.
+    /// How many bytes `data` holds; 0 only in an empty WebSocket message.
     pub len: usize,
+    /// Of a WebSocket message: 1 text, 2 binary, 8 close, 9 ping, 10 pong; else 0.
+    pub opcode: u8,
+    /// Of a WebSocket message, a sum of `SW_WEBSOCKET_FLAG_` constants; else 0.
+    pub flags: u8,
 }
 
 /// One datagram.
@@ -406,7 +422,8 @@ pub struct sw_client_info_t {
     pub send_queued_bytes: u64,
     /// The `errno` that ended it, 0 if it ended in order or is open.
     pub close_errno: i32,
-    /// State of the WebSocket on it, 0 if there is none.
+    /// 3 if it has become a WebSocket connection, 4 if one side has sent a close frame since; else
+    /// 0.
     pub websocket_status: i32,
     /// Id of the worker that handles it, -1 if none is fixed.
     pub worker_id: i32,

@@ -243,6 +243,12 @@ impl Inbox {
         }
     }
 
+    /// Whether a writer has said that there is something. Nothing is taken.
+    pub fn is_called(&self) -> bool {
+        let words = self.word_count();
+        self.wiring.ready(self.ends.unit).is_some_and(|ready| ready.is_called(words))
+    }
+
     /// Call it when [`Inbox::next`] gave nothing and the loop is about to wait. False: something
     /// has come meanwhile, do not wait. After the wait call [`Inbox::wake`].
     pub fn prepare_sleep(&mut self) -> bool {

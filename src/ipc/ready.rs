@@ -58,11 +58,16 @@ impl ReadyWords {
         step();
         // Pairs with the fence between `announce` and `take_asleep`.
         fence(Ordering::SeqCst);
-        if self.lanes.iter().take(words).all(|word| word.load(Ordering::Relaxed) == 0) {
+        if !self.is_called(words) {
             return true;
         }
         self.wake();
         false
+    }
+
+    /// Whether one of the first `words` words has bits.
+    pub fn is_called(&self, words: usize) -> bool {
+        self.lanes.iter().take(words).any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
     /// The reader is awake, whoever woke it.

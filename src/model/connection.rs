@@ -43,6 +43,19 @@ const FAMILY_UNIX: u32 = 3;
 const PORT_BITS: u32 = 16;
 const PATH_WORDS: usize = 13;
 
+/// Whether a connection has become a WebSocket connection. The numbers are those of the C interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Upgrade {
+    /// It has not.
+    #[default]
+    None = 0,
+    /// It has.
+    Active = 3,
+    /// One side has sent a close frame.
+    Closing = 4,
+}
+
 shared_record! {
     /// What is known of one connection. Zero is "nothing known".
     #[derive(Debug, Default)]
@@ -51,7 +64,9 @@ shared_record! {
         /// The descriptor in the process of the reactor.
         pub descriptor: AtomicI32,
         /// The unit that owns the connection.
-        pub reactor: AtomicU32,
+        pub reactor: AtomicU16,
+        /// How far it has become a WebSocket connection, as a number of [`Upgrade`].
+        upgrade: AtomicU16,
         /// When bytes last came, nanoseconds of wall-clock time.
         pub last_recv_ns: AtomicU64,
         /// The same in monotonic time: how long a peer is silent is nothing that a clock which is
@@ -159,10 +174,25 @@ impl Connection {
         }
         self.queued_files.store(0, Ordering::Relaxed);
         self.refused.store(0, Ordering::Relaxed);
+        self.upgrade.store(Upgrade::None as u16, Ordering::Relaxed);
         self.worker.store(0, Ordering::Relaxed);
         self.close_errno.store(0, Ordering::Relaxed);
         self.closed.store(0, Ordering::Relaxed);
         self.set_peer(peer);
+    }
+
+    /// The reactor says how far it has become a WebSocket connection.
+    pub fn set_upgrade(&self, upgrade: Upgrade) {
+        self.upgrade.store(upgrade as u16, Ordering::Relaxed);
+    }
+
+    /// How far it is.
+    pub fn upgrade(&self) -> Upgrade {
+        match self.upgrade.load(Ordering::Relaxed) {
+            0 => Upgrade::None,
+            3 => Upgrade::Active,
+            _ => Upgrade::Closing,
+        }
     }
 
     /// What was said of it, if it is still the record of this session; else nothing was.
@@ -250,7 +280,7 @@ impl Connection {
 
     /// Names the owner; before the record is published.
     pub fn set_owner(&self, reactor: u16, reactor_number: i32) {
-        self.reactor.store(u32::from(reactor), Ordering::Relaxed);
+        self.reactor.store(reactor, Ordering::Relaxed);
         self.reactor_number.store(reactor_number, Ordering::Relaxed);
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::model::dispatch::Chooser;
 use crate::model::SessionId;
+use crate::proto::framer::Frame;
 
 /// Names an event. The numbers are those of the C interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +116,8 @@ pub struct ConnectionEvent<'a> {
     pub arrival_ns: u64,
     /// The bytes; empty but in a receive event.
     pub data: &'a [u8],
+    /// What a WebSocket frame says besides.
+    pub frame: Frame,
 }
 
 /// What a packet event tells: one datagram.

@@ -4,6 +4,7 @@
 //! kind; `extra` and the payload are those of the message header.
 
 use crate::ipc::message::TALLIED;
+use crate::proto::framer::Frame;
 
 /// What a message between two units says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,8 @@ pub enum MessageKind {
     /// Reactor to worker: a connection was accepted; the payload is the certificate of its peer,
     /// as PEM, or empty.
     Connect = 1,
-    /// Reactor to worker: bytes of a connection; `time` is when they arrived.
+    /// Reactor to worker: bytes of a connection; `time` is when they arrived, `extra` that of
+    /// [`receive`].
     Receive = 2,
     /// Reactor to worker: the peer is gone; `extra` is the `errno` of an abnormal end, else 0.
     Close = 3,
@@ -111,6 +113,22 @@ impl MessageKind {
             _ => return None,
         })
     }
+}
+
+/// Above the number of the port stands what a WebSocket frame says.
+const FRAME_SHIFT: u32 = 32;
+
+/// `extra` of a [`MessageKind::Receive`]: the port of the connection, which is told when that has
+/// ended, and the head of a WebSocket frame.
+#[inline]
+pub fn receive(port: usize, frame: Frame) -> u64 {
+    u64::from(port as u32) | u64::from(frame.to_bits()) << FRAME_SHIFT
+}
+
+/// Takes that apart.
+#[inline]
+pub fn read_receive(extra: u64) -> (usize, Frame) {
+    (extra as u32 as usize, Frame::from_bits((extra >> FRAME_SHIFT) as u16))
 }
 
 #[cfg(test)]

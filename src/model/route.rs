@@ -49,7 +49,7 @@ pub fn find(connections: &Table<Connection>, session: SessionId) -> Session<'_> 
 /// The unit that owns the connection.
 #[inline]
 pub fn reactor_of(record: &Connection) -> UnitId {
-    UnitId(record.reactor.load(Ordering::Relaxed) as u16)
+    UnitId(record.reactor.load(Ordering::Relaxed))
 }
 
 impl Session<'_> {

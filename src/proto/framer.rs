@@ -20,7 +20,7 @@ use crate::proto::mqtt::Mqtt;
 use crate::proto::raw::Raw;
 use crate::proto::redis::Redis;
 use crate::proto::settings::{FramerSettings, Protocol};
-use crate::proto::websocket::WebSocket;
+use crate::proto::websocket::{is_close_frame, WebSocket};
 
 /// How many of the first bytes the line of a violation shows.
 const SHOWN_BYTES: usize = 16;
@@ -114,6 +114,21 @@ pub struct Frame {
     pub opcode: u8,
     /// The bits of [`crate::proto::websocket::flag`].
     pub flags: u8,
+}
+
+impl Frame {
+    /// All of it in one number.
+    #[inline]
+    pub fn to_bits(self) -> u16 {
+        u16::from_le_bytes([self.opcode, self.flags])
+    }
+
+    /// What that number was made of.
+    #[inline]
+    pub fn from_bits(bits: u16) -> Self {
+        let [opcode, flags] = bits.to_le_bytes();
+        Self { opcode, flags }
+    }
 }
 
 /// What the peer is told at once.
@@ -229,10 +244,15 @@ impl Choice {
         matches!(self, Choice::LengthByFn(_))
     }
 
-    /// The server has sent a close frame: that of the peer ends the connection without an echo.
-    pub fn close_sent(&mut self) {
-        if let Choice::WebSocket(framer) = self {
-            framer.close_sent();
+    /// The program has sent these bytes. Whether they are a close frame: that of the peer then ends
+    /// the connection without an echo.
+    pub fn note_sent(&mut self, bytes: &[u8]) -> bool {
+        match self {
+            Choice::WebSocket(framer) if is_close_frame(bytes) => {
+                framer.close_sent();
+                true
+            }
+            _ => false,
         }
     }
 }

@@ -191,6 +191,16 @@ impl WebSocket {
     }
 }
 
+/// Whether these bytes, which a server sends, are a whole close frame.
+pub(super) fn is_close_frame(bytes: &[u8]) -> bool {
+    match bytes {
+        [first, length, payload @ ..] => {
+            *first == 0x80 | opcode::CLOSE && usize::from(*length) == payload.len()
+        }
+        _ => false,
+    }
+}
+
 fn message(head: &Head, unread: &mut [u8]) -> Verdict {
     mask(unread.get_mut(head.start..head.end).unwrap_or_default(), head.mask);
     let body = Body::Unread(head.start..head.end);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::error::{code, Error, Result};
-use crate::model::connection::Connection;
+use crate::model::connection::{Connection, Upgrade};
 use crate::model::dispatch::Dispatch;
 use crate::model::route::{self, Session};
 use crate::model::{SessionId, WorkerId};
@@ -49,6 +49,8 @@ pub struct ClientInfo {
     pub uid: Option<u32>,
     /// The worker that was chosen for its life, by what the workers had to do.
     pub worker: Option<WorkerId>,
+    /// How far it has become a WebSocket connection.
+    pub upgrade: Upgrade,
 }
 
 impl Server {
@@ -175,6 +177,7 @@ fn info_of(unit: &Unit, record: &Connection, session: SessionId) -> ClientInfo {
             .saturating_add(record.queued_file_bytes.load(Ordering::Relaxed)),
         uid: record.uid(session).or_else(|| is_by_uid.then_some(0)),
         worker: record.worker(),
+        upgrade: record.upgrade(),
     }
 }
 

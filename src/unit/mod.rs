@@ -11,6 +11,7 @@ mod command;
 mod control;
 mod counting;
 mod family;
+mod hesitation;
 pub mod later;
 mod leaving;
 mod left_over;
@@ -70,6 +71,7 @@ use acceptor::{Accepted, Acceptor};
 use arrival::Arrival;
 use command::Commanding;
 use family::Family;
+use hesitation::Hesitation;
 use later::Later;
 use leaving::Parts;
 use manager::Manager;
@@ -250,6 +252,7 @@ pub struct Unit {
     replies: Replies,
     /// What was handed to the task workers.
     tasks: Tasks,
+    hesitation: Hesitation,
     signals: RefCell<Option<Rc<Signals>>>,
     now: Cell<Now>,
     /// When this unit last looked up between two callbacks, and last told others what it had said.
@@ -375,6 +378,7 @@ impl Unit {
             later: Later::default(),
             replies: Replies::default(),
             tasks: Tasks::default(),
+            hesitation: Hesitation::default(),
             signals: RefCell::default(),
             now: Cell::default(),
             last_look_ns: Cell::new(clock::monotonic_ns()),

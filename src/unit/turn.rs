@@ -11,7 +11,7 @@ use crate::ipc::message::TALLIED;
 use crate::ipc::{Header, Inbox, Message, Payload};
 use crate::model::control::Reload;
 use crate::model::hooks::EventKind;
-use crate::model::kind::MessageKind;
+use crate::model::kind::{self, MessageKind};
 use crate::model::plan::Start;
 use crate::model::worker::Stage;
 use crate::model::{SessionId, UnitId};
@@ -150,7 +150,11 @@ impl Unit {
         // A unit that takes no messages now is woken by the reader that makes room for its own.
         // A start callback may have said that it leaves: nothing else makes the loop turn then.
         let is_told = self.leaves_alone() && self.finish_deadline_ns.get().is_none();
-        if is_busy || is_told || (self.may_take_messages() && !self.is_out_of_work(inbox)) {
+        let takes_messages = self.may_take_messages();
+        if takes_messages && !is_busy && self.hesitation.is_over(|| inbox.is_called()) {
+            return Some(Duration::ZERO);
+        }
+        if is_busy || is_told || (takes_messages && !self.is_out_of_work(inbox)) {
             return Some(Duration::ZERO);
         }
         self.rest(inbox);
@@ -342,7 +346,9 @@ impl Unit {
         let session = SessionId(header.session);
         match (kind, &self.worker, &self.reactor) {
             (MessageKind::Receive, Some(worker), _) => {
-                worker.receive(self, session, header.time, &message.payload, Some(&header));
+                let (_, frame) = kind::read_receive(header.extra);
+                let data = &message.payload;
+                worker.receive(self, session, header.time, data, frame, Some(&header));
             }
             (MessageKind::Packet, Some(worker), _) => {
                 worker.packet_message(self, &header, &message.payload);

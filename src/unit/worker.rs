@@ -13,13 +13,14 @@ use crate::model::connection::{Connection, Former};
 use crate::model::hooks::{
     ConnectionEvent, Event, EventKind, MessageEvent, PacketEvent, WorkerEvent,
 };
-use crate::model::kind::{hold, MessageKind};
+use crate::model::kind::{self, hold, MessageKind};
 use crate::model::route::{self, Session};
 use crate::model::worker::{InHand, Leave, Status, UnitCounters};
 use crate::model::{SessionId, UnitId, WorkerId};
 use crate::os::address::Address;
 use crate::os::address_text::AddressText;
 use crate::os::{datagram, process};
+use crate::proto::framer::Frame;
 
 use super::certificates::Certificates;
 use super::{Runtime, Unit};
@@ -163,6 +164,7 @@ impl Worker {
         session: SessionId,
         arrival_ns: u64,
         data: &[u8],
+        frame: Frame,
         header: Option<&Header>,
     ) {
         let connections = &unit.runtime.control.connections;
@@ -175,7 +177,8 @@ impl Worker {
         if self.is_awaited {
             tell_if_awaited(unit, record, session);
         }
-        let event = ConnectionEvent { arrival_ns, data, ..connection_event(record, session) };
+        let event = connection_event(record, session);
+        let event = ConnectionEvent { arrival_ns, data, frame, ..event };
         if let Some(counters) = unit.counters() {
             counters.taken.add(1);
             let port = record.port();
@@ -212,11 +215,11 @@ impl Worker {
         };
         let header = header.filter(|_| self.takes_late_data && !is_by_server);
         let known = header.and_then(|header| {
-            let port = usize::try_from(header.extra).ok()?;
+            let (port, frame) = kind::read_receive(header.extra);
             let reactor = unit.runtime.plan.unit(UnitId(header.source))?.reactor?;
-            Some((header, port, unit.runtime.ports.get(port)?, unit.counters()?, reactor))
+            Some((header, port, frame, unit.runtime.ports.get(port)?, unit.counters()?, reactor))
         });
-        let Some((header, number, port, counters, reactor)) = known else {
+        let Some((header, number, frame, port, counters, reactor)) = known else {
             let number = code::SESSION_DISCARD_TIMEOUT_DATA;
             crate::warn_limited!(
                 "{} bytes of connection {} came after it was closed (error {number})",
@@ -226,7 +229,7 @@ impl Worker {
             return;
         };
         let (reactor_number, arrival_ns) = (i32::from(reactor), header.time);
-        let event = ConnectionEvent { session, reactor_number, arrival_ns, data };
+        let event = ConnectionEvent { session, reactor_number, arrival_ns, data, frame };
         counters.taken.add(1);
         let event = Event::Connection(EventKind::Receive, event);
         self.call(unit, Some(EventKind::Receive), session, || port.hooks.raise(&event));
@@ -390,6 +393,7 @@ fn connection_event(record: &Connection, session: SessionId) -> ConnectionEvent<
         reactor_number: record.reactor_number.load(Ordering::Relaxed),
         arrival_ns: 0,
         data: &[],
+        frame: Frame::default(),
     }
 }
 

@@ -165,12 +165,43 @@ pub fn a_websocket_peer_that_takes_its_leave_is_echoed_and_closed(server: &Runni
     // The echo comes from where the connection is read, so the order of both is open.
     let words = last_words(&mut client)?;
     let echo: &[u8] = &[0x88, 2, 3, 232];
-    let answers: Bytes =
-        [&b"fragment"[..], b"ping", &[3, 232]].iter().flat_map(|unit| answer_to(unit)).collect();
+    let answers: Bytes = [&b"fragment"[..], b"", b"ping", &[3, 232]]
+        .iter()
+        .flat_map(|unit| answer_to(unit))
+        .collect();
     let at = words.windows(echo.len()).position(|bytes| bytes == echo).ok_or("no echo")?;
     assert_eq!([&words[..at], &words[at + echo.len()..]].concat(), answers);
     await_ends(server, 0, 1)?;
     assert!(server.log().contains("sent a frame of an unknown opcode"));
+    Ok(())
+}
+
+pub fn a_websocket_message_says_what_it_is(server: &Running) -> Outcome {
+    let lab = Lab::new(server)?;
+    let mut client = lab.connect("websocket")?;
+    let mut ask = |frames: &[(u8, &[u8])], head: &[u8]| {
+        let bytes: Vec<_> = frames.iter().map(|frame| websocket_frame(frame.0, frame.1)).collect();
+        client.send(&bytes.concat())?;
+        expect(&mut client, &[b"#head".to_vec(), head.to_vec()])
+    };
+    let (fin, compressed, masked) = (1, 4, 32);
+    ask(&[(0x81, b"#head")], format!("1 {} 3", fin | masked).as_bytes())?;
+    ask(&[(0x8a, b"#head")], format!("10 {} 3", fin | masked).as_bytes())?;
+    let all = fin | compressed | masked;
+    ask(&[(0x42, b"#he"), (0x80, b"ad")], format!("2 {all} 3").as_bytes())?;
+    // Who does not ask for an upgrade speaks HTTP, on the same port.
+    let mut plain = Client::connect(client.stream.peer_addr()?.port())?;
+    let request = b"GET /#head HTTP/1.1\r\n\r\n";
+    plain.send(request)?;
+    expect(&mut plain, &[request.to_vec(), b"0 0 0".to_vec()])?;
+    // The program takes its leave: the answer of the peer is not echoed.
+    client.send(&websocket_frame(0x81, b"#leave"))?;
+    expect(&mut client, &[b"#leave".to_vec()])?;
+    assert_eq!(client.receive(FAREWELL.len())?, FAREWELL);
+    client.send(&websocket_frame(0x81, b"#head"))?;
+    expect(&mut client, &[b"#head".to_vec(), format!("1 {} 4", fin | masked).into_bytes()])?;
+    client.send(&websocket_frame(0x88, &[3, 233]))?;
+    assert_eq!(last_words(&mut client)?, b"");
     Ok(())
 }
 

@@ -121,6 +121,9 @@ pub fn unit(name: &str, body: &[u8]) -> Bytes {
     }
 }
 
+/// The close frame that the server sends.
+pub const FAREWELL: &[u8] = &[0x88, 2, 3, 233];
+
 pub fn websocket_frame(first: u8, body: &[u8]) -> Bytes {
     const KEY: [u8; 4] = [1, 2, 3, 4];
     let mut frame = vec![first];
@@ -198,6 +201,15 @@ fn receive(server: Handle, event: &Event) {
         let worker = server.worker_id();
         let line = format!("{worker} {} {}", server.worker_pid(worker), event.fd());
         puppet::answer(server, event.fd(), &answer_to(line.as_bytes()));
+    }
+    if is_small && has(b"#head") {
+        let status = server.client_info(event.fd(), false).map(|info| info.websocket_status);
+        let told = event.connection();
+        let line = format!("{} {} {}", told.opcode, told.flags, status.unwrap_or(-1));
+        puppet::answer(server, event.fd(), &answer_to(line.as_bytes()));
+    }
+    if is_small && has(b"#leave") {
+        puppet::answer(server, event.fd(), FAREWELL);
     }
     if is_small && has(b"#pause") {
         let is_paused = sw_server_pause(server.raw, event.fd());

@@ -177,7 +177,7 @@ fn a_close_frame_is_echoed_and_delivered_and_ends_the_connection() {
 #[test]
 fn a_close_frame_after_that_of_the_server_only_ends_the_connection() {
     let mut connection = connection();
-    connection.framer().close_sent();
+    assert!(connection.framer().note_sent(&[0x88, 0]));
     assert_eq!(connection.feed(&frame(0x81, b"on its way")), [unit(1, FIN, b"on its way")]);
     assert_eq!(connection.feed(&frame(0x88, b"\x03\xe8")), [Event::End]);
 }

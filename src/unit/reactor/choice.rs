@@ -6,9 +6,9 @@
 //! room is the choice made before, so that nothing is read that would have to wait for it.
 
 use crate::model::dispatch::{Answer, Subject};
-use crate::model::kind::MessageKind;
+use crate::model::kind::{self, MessageKind};
 use crate::model::{SessionId, UnitId};
-use crate::proto::framer::Choice;
+use crate::proto::framer::{Choice, Frame};
 use crate::proto::raw::LARGEST_MESSAGE;
 
 use super::input::count_given;
@@ -108,7 +108,13 @@ impl Reactor {
     }
 
     /// Hands a message to the worker that it is for. False: the connection has to be closed.
-    pub(super) fn give(&self, unit: &Unit, session: SessionId, message: &[u8]) -> bool {
+    pub(super) fn give(
+        &self,
+        unit: &Unit,
+        session: SessionId,
+        message: &[u8],
+        frame: Frame,
+    ) -> bool {
         let (worker, is_claimed) = match self.dispatch.ask(session.0, Subject::Data, message) {
             Answer::Worker(worker) => (worker, false),
             Answer::Rule => {
@@ -129,8 +135,9 @@ impl Reactor {
         count_given(unit, session, message.len());
         // If the connection has ended when the worker takes it, its port is still known.
         let record = unit.runtime.control.connections.get(session.0);
-        let port = record.map_or(0, |record| record.port()) as u64;
-        unit.post(worker, MessageKind::Receive, session, port, message);
+        let port = record.map_or(0, |record| record.port());
+        let extra = kind::receive(port, frame);
+        unit.post(worker, MessageKind::Receive, session, extra, message);
         self.count_load(unit, worker);
         true
     }

@@ -7,9 +7,11 @@
 
 use std::io;
 
+use crate::model::connection::Upgrade;
 use crate::model::SessionId;
 use crate::net::in_buffer::InBuffer;
-use crate::proto::framer::{room_to_read, Framer, Message, Verdict, Violation};
+use crate::proto::framer::{room_to_read, Frame, Framer, Message, Verdict, Violation};
+use crate::proto::websocket::opcode;
 
 use super::input::{count_given, hold_full, Stop};
 use super::peers::Life;
@@ -68,6 +70,16 @@ impl Batch {
     /// Where the next read goes. A length that was only announced costs no memory.
     pub(super) fn room(&mut self) -> io::Result<&mut [u8]> {
         self.unread.room(room_to_read(self.unread.len(), self.until))
+    }
+}
+
+impl State {
+    /// A close frame of the program is one side's farewell.
+    pub(super) fn note_close_frame(&mut self, unit: &Unit, session: SessionId, bytes: &[u8]) {
+        let peer = self.peers.get_mut(session);
+        if peer.is_some_and(|peer| peer.framer.note_sent(bytes)) {
+            note_upgrade(unit, session, Upgrade::Closing);
+        }
     }
 }
 
@@ -134,6 +146,9 @@ impl Reactor {
                     return None;
                 }
                 Verdict::Answer(answer) => {
+                    if answer.is_upgrade {
+                        note_upgrade(unit, session, Upgrade::Active);
+                    }
                     if answer.is_upgrade || has_room_for(unit, session) {
                         self.send(unit, session, &answer.bytes);
                     }
@@ -202,22 +217,26 @@ impl Reactor {
         unread: &mut InBuffer,
     ) -> bool {
         let bytes = message.bytes(unread.bytes());
-        // No callback is told of nothing, which frames of WebSocket may hold.
-        let goes_on = bytes.is_empty() || self.hand_over(unit, session, bytes);
+        // Only in a frame of WebSocket nothing means something.
+        let is_nothing = bytes.is_empty() && message.frame.opcode == 0;
+        if message.frame.opcode == opcode::CLOSE {
+            note_upgrade(unit, session, Upgrade::Closing);
+        }
+        let goes_on = is_nothing || self.hand_over(unit, session, bytes, message.frame);
         unread.consume(message.used);
         goes_on
     }
 
     #[inline]
-    fn hand_over(&self, unit: &Unit, session: SessionId, message: &[u8]) -> bool {
+    fn hand_over(&self, unit: &Unit, session: SessionId, message: &[u8], frame: Frame) -> bool {
         match &unit.worker {
             Some(own) if self.is_own_worker => {
                 count_given(unit, session, message.len());
-                own.receive(unit, session, unit.now.get().wall_ns, message, None);
+                own.receive(unit, session, unit.now.get().wall_ns, message, frame, None);
                 true
             }
             Some(_) | None => {
-                let goes_on = self.give(unit, session, message);
+                let goes_on = self.give(unit, session, message, frame);
                 self.hold_if_full(unit, session);
                 goes_on
             }
@@ -261,6 +280,12 @@ impl Reactor {
 fn has_room_for(unit: &Unit, session: SessionId) -> bool {
     let record = unit.runtime.control.connections.get(session.0);
     record.is_some_and(|record| has_room(unit, record))
+}
+
+fn note_upgrade(unit: &Unit, session: SessionId, upgrade: Upgrade) {
+    if let Some(record) = unit.runtime.control.connections.get(session.0) {
+        record.set_upgrade(upgrade);
+    }
 }
 
 /// How the log calls the peer of a connection.

@@ -78,6 +78,8 @@ pub(super) struct Reactor {
     dispatch: Dispatch,
     is_own_worker: bool,
     counts_load: bool,
+    /// Some port speaks WebSocket.
+    has_upgrades: bool,
     is_quiet: Cell<bool>,
     idle: Idle,
     state: RefCell<State>,
@@ -107,6 +109,7 @@ impl Reactor {
             is_own_worker,
             counts_load: dispatch.counts_load(),
             dispatch,
+            has_upgrades: runtime.ports.iter().any(|port| port.settings.framing.open_websocket),
             is_quiet: Cell::new(false),
             idle: Idle::new(runtime),
             state: RefCell::new(State {

@@ -71,6 +71,9 @@ impl Reactor {
             self.take_in_post(unit);
         }
         let state = &mut *self.state.borrow_mut();
+        if self.has_upgrades {
+            state.note_close_frame(unit, session, bytes);
+        }
         if !is_next {
             state.flush_burst(unit);
         }

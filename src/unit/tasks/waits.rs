@@ -190,6 +190,11 @@ impl Unit {
             if open.left == 0 || is_late {
                 break;
             }
+            inbox.release();
+            self.hesitation.expect();
+            if self.hesitation.is_over(|| inbox.is_called()) {
+                continue;
+            }
             if inbox.prepare_sleep() {
                 is_late = !wiring.wait_for_call(self.plan.id.0, calls, deadline_ns);
                 inbox.wake();
@@ -240,8 +245,9 @@ impl Unit {
             let text = format!("no memory for an answer of {} bytes", data.len());
             return Err(Error::new(code::MALLOC_FAIL, text));
         }
-        // Somebody stands still for it.
+        // Somebody stands still for it, and may ask again.
         outbox.flush();
+        self.hesitation.expect();
         let patience = self.runtime.settings.datagram_patience();
         if !outbox.is_blocked(to)
             || outbox.wait_while(to, end_of(Some(patience)), || {
