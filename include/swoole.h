@@ -129,8 +129,7 @@
 // WebSocket flag: the message is whole, which it always is.
 #define SW_WEBSOCKET_FLAG_FIN 1
 
-// WebSocket flag: the first bit of an extension; with permessage-deflate the payload is
-// compressed.
+// WebSocket flag: the first bit of an extension; permessage-deflate has compressed the payload.
 #define SW_WEBSOCKET_FLAG_RSV1 4
 
 // WebSocket flag: the second bit of an extension.
@@ -675,8 +674,7 @@ typedef void (*sw_callback_t)(sw_server_t *server, const sw_event_t *event, void
 // the connection. It runs where the connection is read, see `sw_port_set_length_func`.
 typedef int64_t (*sw_length_fn_t)(const uint8_t *data, size_t len, void *user_data);
 
-// The counters of a server. They are read one by one while the server runs, so that two of them
-// may differ by what is under way.
+// The counters of a server, read one by one while it runs: two may differ by what is under way.
 typedef struct {
     // When the server started, in seconds since 1970.
     int64_t start_time;
@@ -770,8 +768,7 @@ typedef struct {
     uint64_t send_queued_bytes;
     // The `errno` that ended it, 0 if it ended in order or is open.
     int32_t close_errno;
-    // 3 if it has become a WebSocket connection, 4 if one side has sent a close frame since; else
-    // 0.
+    // 3: it is a WebSocket connection, 4: one side has sent a close frame since, 0: it is none.
     int32_t websocket_status;
     // Id of the worker that handles it, -1 if none is fixed.
     int32_t worker_id;

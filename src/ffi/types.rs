@@ -72,8 +72,7 @@ pub const SW_TASK_NOREPLY: c_int = 128;
 
 /// WebSocket flag: the message is whole, which it always is.
 pub const SW_WEBSOCKET_FLAG_FIN: c_int = 1;
-/// WebSocket flag: the first bit of an extension; with permessage-deflate the payload is
-/// compressed.
+/// WebSocket flag: the first bit of an extension; permessage-deflate has compressed the payload.
 pub const SW_WEBSOCKET_FLAG_RSV1: c_int = 4;
 /// WebSocket flag: the second bit of an extension.
 pub const SW_WEBSOCKET_FLAG_RSV2: c_int = 8;
@@ -422,8 +421,7 @@ pub struct sw_client_info_t {
     pub send_queued_bytes: u64,
     /// The `errno` that ended it, 0 if it ended in order or is open.
     pub close_errno: i32,
-    /// 3 if it has become a WebSocket connection, 4 if one side has sent a close frame since; else
-    /// 0.
+    /// 3: it is a WebSocket connection, 4: one side has sent a close frame since, 0: it is none.
     pub websocket_status: i32,
     /// Id of the worker that handles it, -1 if none is fixed.
     pub worker_id: i32,
@@ -435,8 +433,7 @@ pub struct sw_client_info_t {
     pub remote_ip: [c_char; SW_REMOTE_IP_SIZE],
 }
 
-/// The counters of a server. They are read one by one while the server runs, so that two of them
-/// may differ by what is under way.
+/// The counters of a server, read one by one while it runs: two may differ by what is under way.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct sw_stats_t {

@@ -43,7 +43,7 @@ const FAMILY_UNIX: u32 = 3;
 const PORT_BITS: u32 = 16;
 const PATH_WORDS: usize = 13;
 
-/// Whether a connection has become a WebSocket connection. The numbers are those of the C interface.
+/// Whether a connection has become one of WebSocket. The numbers are those of the C interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Upgrade {

@@ -417,6 +417,22 @@ mod tests {
         dispatch.workers().iter().position(|id| *id == worker).unwrap()
     }
 
+    /// The worker that has its turn; what it was chosen for is done at once.
+    fn next(
+        dispatch: &Dispatch,
+        control: &Control,
+        now_ns: u64,
+        shut: &dyn Fn(UnitId) -> bool,
+    ) -> usize {
+        let worker = dispatch.next(control, now_ns, shut);
+        let is_claimed = dispatch.chooses_each();
+        assert_eq!(is_claimed, dispatch.rule != Rule::LeastLoadedForLife);
+        if is_claimed {
+            control.unit(worker).unwrap().finish_one();
+        }
+        index(dispatch, worker)
+    }
+
     fn connected(ip: &str) -> Connection {
         let record = Connection::default();
         let family = if ip.contains(':') { Family::V6 } else { Family::V4 };
@@ -462,17 +478,6 @@ mod tests {
             for id in dispatch.workers() {
                 control.unit(*id).unwrap().prepare_life();
             }
-        };
-        // Gives the worker and says at once that what it was chosen for is done.
-        let next = |dispatch: &Dispatch, control: &Control, now_ns, is_shut: &dyn Fn(_) -> bool| {
-            let worker = dispatch.next(control, now_ns, is_shut);
-            let record = control.unit(worker).unwrap();
-            let is_claimed = dispatch.chooses_each();
-            assert_eq!(is_claimed, !matches!(dispatch.rule, Rule::LeastLoadedForLife));
-            if is_claimed {
-                record.finish_one();
-            }
-            index(dispatch, worker)
         };
         for mode in [3, 7, 0] {
             let (dispatch, control) = made(mode, 3, None);

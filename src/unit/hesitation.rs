@@ -21,7 +21,7 @@ pub(super) struct Hesitation {
 impl Hesitation {
     /// Somebody was asked or answered, and is likely to go on at once.
     #[inline]
-    pub(super) fn expect(&self) {
+    pub(super) fn anticipate(&self) {
         self.is_expecting.set(true);
     }
 
@@ -57,7 +57,7 @@ mod tests {
 
     fn looks(hesitation: &Hesitation, coming: u32) -> (bool, u32) {
         let count = Cell::new(0);
-        hesitation.expect();
+        hesitation.anticipate();
         let is_over = hesitation.is_over(|| {
             count.set(count.get() + 1);
             count.get() == coming

@@ -34,7 +34,7 @@ impl Unit {
             return Err(Error::new(code::MALLOC_FAIL, text));
         }
         drop(outbox);
-        self.hesitation.expect();
+        self.hesitation.anticipate();
         self.tell_if_hasty();
         Ok(())
     }

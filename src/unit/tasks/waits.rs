@@ -191,7 +191,7 @@ impl Unit {
                 break;
             }
             inbox.release();
-            self.hesitation.expect();
+            self.hesitation.anticipate();
             if self.hesitation.is_over(|| inbox.is_called()) {
                 continue;
             }
@@ -247,7 +247,7 @@ impl Unit {
         }
         // Somebody stands still for it, and may ask again.
         outbox.flush();
-        self.hesitation.expect();
+        self.hesitation.anticipate();
         let patience = self.runtime.settings.datagram_patience();
         if !outbox.is_blocked(to)
             || outbox.wait_while(to, end_of(Some(patience)), || {
