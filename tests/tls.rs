@@ -76,6 +76,8 @@ server_tests! {
     nobody_negotiates_anew: plain;
     a_worker_that_is_killed_in_a_handshake_leaves_nothing_behind: plain,
         in [Mode::Process, Mode::Base];
+    a_server_ends_beside_handshakes_that_do_not: plain;
+    a_worker_is_replaced_beside_handshakes_that_do_not_end: plain;
     after_a_reload_sessions_begin_anew_and_are_resumed: with_tickets;
     the_heartbeat_ends_what_is_silent_before_and_after_the_handshake: with_heartbeat;
     [plain] a_start_without_a_usable_certificate_says_why;

@@ -1,6 +1,6 @@
 //! Clients that keep to the protocol and are hard to serve all the same.
 
-use crate::client::{path_of, Result, Tls, Wishes};
+use crate::client::{hello, path_of, Result, Tls, Wishes};
 use crate::common::prelude::*;
 use crate::puppet::{kill, pid_now};
 use crate::server::long_chain;
@@ -193,4 +193,51 @@ pub fn after_a_reload_sessions_begin_anew_and_are_resumed(server: &Running) -> O
         assert_eq!(kind(&wishes)?, Some(HandshakeKind::Resumed), "{round}");
     }
     Ok(())
+}
+
+/// Connections that have begun a handshake and leave it at that; the server has taken them.
+fn half_open(server: &Running, count: usize) -> Result<Vec<TcpStream>> {
+    let mut healthy = Wishes::usual()?.connect(server)?;
+    let mut half = Vec::new();
+    for _ in 0..count {
+        let mut stream = server.connect()?.stream;
+        stream.write_all(&hello()?[..50])?;
+        half.push(stream);
+    }
+    healthy.ask_until("aborted", |line| line == format!("0 {}", count + 1))?;
+    healthy.end()?;
+    healthy.receive_to_end()?;
+    Ok(half)
+}
+
+/// Nobody waits for what has no answer to come.
+pub fn a_server_ends_beside_handshakes_that_do_not(server: &Running) -> Outcome {
+    let half = half_open(server, 10)?;
+    let begin = Instant::now();
+    server.signal(libc::SIGTERM)?;
+    assert!(server.wait_exit(STEP)?.success());
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(!server.log().contains("timeout"));
+    drop(half);
+    Ok(())
+}
+
+/// Where connections end with their worker, these do, too.
+pub fn a_worker_is_replaced_beside_handshakes_that_do_not_end(server: &Running) -> Outcome {
+    let mut half = half_open(server, 10)?;
+    let begin = Instant::now();
+    server.signal(libc::SIGUSR1)?;
+    wait_log(server, "Server has reloaded all workers")?;
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(!server.log().contains("timeout"));
+    let mut client = Wishes::usual()?.connect(server)?;
+    if server.mode() != Mode::Process {
+        for stream in &mut half {
+            drop(stream.read_to_end(&mut Vec::new()));
+        }
+        client.ask_until("aborted", |line| line.ends_with(" 1"))?;
+    }
+    let told = server.lines_so_far().iter().filter(|line| line.starts_with("close ")).count();
+    assert_eq!(told, 1);
+    client.echo(b"on")
 }
