@@ -99,4 +99,5 @@ server_tests! {
     a_message_that_comes_in_pieces_is_in_progress: at_most_one_message, in [Mode::Process];
     a_request_goes_to_a_worker_that_may_take_one: at_most_one_of_each, in [Mode::Process];
     a_full_inbox_stops_whoever_feeds_it_and_nobody_else: two_in_turn, in [Mode::Process];
+    who_is_bound_waits_no_longer_for_the_worker_that_it_had: by_uid, in [Mode::Process];
 }
