@@ -4,9 +4,16 @@
 #[allow(dead_code)]
 mod api;
 mod common;
+#[path = "task_queues/letters.rs"]
+mod letters;
+#[path = "messages/api.rs"]
+#[allow(dead_code)]
+mod messages;
 mod puppet;
 #[path = "task_queues/queues.rs"]
 mod queues;
+#[path = "task_queues/rights.rs"]
+mod rights;
 #[path = "task_waits/serving.rs"]
 #[allow(dead_code)]
 mod serving;
@@ -15,7 +22,9 @@ mod serving;
 mod tasks;
 
 use common::prelude::*;
+use letters::*;
 use queues::*;
+use rights::*;
 
 server_tests! {
     a_task_goes_through_the_queue_to_the_worker_that_it_names: addressed;
@@ -25,4 +34,8 @@ server_tests! {
     what_was_not_done_is_done_by_the_next_run: keyed_shortly;
     a_task_that_is_answered_later_needs_another_mode: refused;
     the_worker_that_a_task_names_does_not_count: streamed;
+    a_message_to_a_task_worker_waits_behind_its_queued_tasks: mailed;
+    no_task_worker_of_a_shared_queue_is_sent_to: mailed_shared;
+    workers_of_another_user_use_the_queue: as_nobody, in [Mode::Process, Mode::Base];
+    a_queue_of_another_user_is_none_for_this_server: of_another_user;
 }

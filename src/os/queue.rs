@@ -81,6 +81,19 @@ impl MessageQueue {
         Ok(Waiting { messages: told.msg_qnum as u64, bytes: told.__msg_cbytes as u64 })
     }
 
+    /// Lets a user and a group use it as well; whoever made it still can.
+    pub fn give_to(&self, user: u32, group: u32) -> io::Result<()> {
+        // SAFETY: plain numbers, for which zero is a value.
+        let mut told: libc::msqid_ds = unsafe { std::mem::zeroed() };
+        // SAFETY: the place outlives the call.
+        checked(unsafe { libc::msgctl(self.id, libc::IPC_STAT, &mut told) })?;
+        told.msg_perm.uid = user;
+        told.msg_perm.gid = group;
+        // SAFETY: as above; it is read, and holds what the system has told.
+        checked(unsafe { libc::msgctl(self.id, libc::IPC_SET, &mut told) })?;
+        Ok(())
+    }
+
     /// Removes it, for everybody. One that is gone already is no error.
     pub fn remove(&self) -> io::Result<()> {
         // SAFETY: nothing is read or written by this command.
