@@ -6,6 +6,9 @@ mod api;
 mod common;
 #[path = "task_queues/letters.rs"]
 mod letters;
+#[path = "task_waits/lives.rs"]
+#[allow(dead_code)]
+mod lives;
 #[path = "messages/api.rs"]
 #[allow(dead_code)]
 mod messages;
@@ -23,6 +26,7 @@ mod tasks;
 
 use common::prelude::*;
 use letters::*;
+use lives::no_wait_is_confused_in_a_storm_of_kills;
 use queues::*;
 use rights::*;
 
@@ -30,6 +34,7 @@ server_tests! {
     a_task_goes_through_the_queue_to_the_worker_that_it_names: addressed;
     any_task_worker_takes_a_task_of_a_shared_queue: shared;
     a_task_of_a_worker_that_dies_has_failed: addressed, in [Mode::Process, Mode::Base];
+    no_wait_is_confused_in_a_storm_of_kills: addressed, in [Mode::Process, Mode::Base];
     what_another_program_puts_there_is_done_or_skipped: keyed;
     what_was_not_done_is_done_by_the_next_run: keyed_shortly;
     a_task_that_is_answered_later_needs_another_mode: refused;
