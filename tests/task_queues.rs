@@ -4,6 +4,8 @@
 #[allow(dead_code)]
 mod api;
 mod common;
+#[path = "task_queues/gone.rs"]
+mod gone;
 #[path = "task_queues/letters.rs"]
 mod letters;
 #[path = "task_waits/lives.rs"]
@@ -25,6 +27,7 @@ mod serving;
 mod tasks;
 
 use common::prelude::*;
+use gone::*;
 use letters::*;
 use lives::no_wait_is_confused_in_a_storm_of_kills;
 use queues::*;
@@ -41,6 +44,7 @@ server_tests! {
     the_worker_that_a_task_names_does_not_count: streamed;
     a_message_to_a_task_worker_waits_behind_its_queued_tasks: mailed;
     no_task_worker_of_a_shared_queue_is_sent_to: mailed_shared;
+    without_its_queue_a_server_refuses_tasks_and_counts_none: keyed;
     workers_of_another_user_use_the_queue: as_nobody, in [Mode::Process, Mode::Base];
     a_queue_of_another_user_is_none_for_this_server: of_another_user;
 }

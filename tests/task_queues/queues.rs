@@ -138,7 +138,7 @@ pub fn a_task_of_a_worker_that_dies_has_failed(server: &Running) -> Outcome {
 }
 
 /// The queue of a server, removed with this.
-pub struct Foreign(MessageQueue);
+pub struct Foreign(pub MessageQueue);
 
 impl Foreign {
     pub fn open(server: &Running) -> std::io::Result<Self> {
