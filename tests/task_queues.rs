@@ -8,6 +8,8 @@ mod common;
 mod gone;
 #[path = "task_queues/letters.rs"]
 mod letters;
+#[path = "task_queues/limits.rs"]
+mod limits;
 #[path = "task_waits/lives.rs"]
 #[allow(dead_code)]
 mod lives;
@@ -29,6 +31,7 @@ mod tasks;
 use common::prelude::*;
 use gone::*;
 use letters::*;
+use limits::*;
 use lives::no_wait_is_confused_in_a_storm_of_kills;
 use queues::*;
 use rights::*;
@@ -45,6 +48,9 @@ server_tests! {
     a_message_to_a_task_worker_waits_behind_its_queued_tasks: mailed;
     no_task_worker_of_a_shared_queue_is_sent_to: mailed_shared;
     without_its_queue_a_server_refuses_tasks_and_counts_none: keyed;
+    who_hands_in_waits_while_the_queue_is_full: keyed, in [Mode::Process, Mode::Base];
+    what_a_small_queue_does_not_take_travels_in_files: small;
+    without_a_queue_there_is_no_start: exhausted;
     workers_of_another_user_use_the_queue: as_nobody, in [Mode::Process, Mode::Base];
     a_queue_of_another_user_is_none_for_this_server: of_another_user;
 }

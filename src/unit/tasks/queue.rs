@@ -26,7 +26,7 @@ use super::Unit;
 const LOOK_NS: u64 = 20_000_000;
 /// How long tasks are taken before others have their turn.
 const TURN_NS: u64 = 10_000_000;
-/// Payloads from here on travel in a file.
+/// Payloads from here on travel in a file, or from less on where a queue takes less than that.
 const INLINE_LIMIT: usize = LONGEST_MESSAGE - PACKET_HEADER;
 /// What such files are called.
 const FILE_PREFIX: &str = "swoole.task.";
@@ -39,6 +39,8 @@ pub struct TaskQueue {
     /// Any task worker takes any task.
     is_shared: bool,
     folder: String,
+    /// Payloads from here on travel in a file.
+    inline_limit: usize,
     /// Which server it is, other than every one before.
     server: u64,
     /// Whom task workers run as, if not as the root.
@@ -48,11 +50,13 @@ pub struct TaskQueue {
 impl TaskQueue {
     /// The queue with this key, 0 for one of the server alone.
     pub fn open(key: i64, is_shared: bool, folder: &str) -> Result<Self> {
-        let queue = MessageQueue::open(key)
-            .map_err(|cause| Error::system(&format!("open message queue {key}"), &cause))?;
+        let failed = |cause| Error::system(&format!("open message queue {key}"), &cause);
+        let queue = MessageQueue::open(key).map_err(failed)?;
+        let capacity = usize::try_from(queue.capacity().map_err(failed)?).unwrap_or(usize::MAX);
+        let inline_limit = INLINE_LIMIT.min(capacity.saturating_sub(PACKET_HEADER));
         let server = clock::wall_ns() ^ (process::pid() as u64) << 40;
         let (is_private, folder) = (key == 0, folder.to_owned());
-        Ok(Self { queue, is_private, is_shared, folder, server, owner: None })
+        Ok(Self { queue, is_private, is_shared, folder, inline_limit, server, owner: None })
     }
 
     /// Task workers run as this user, who must be able to use the queue and read files of tasks.
@@ -89,9 +93,9 @@ impl TaskQueue {
 
     /// Puts a task into the queue, and waits for room there.
     fn send(&self, worker: i32, header: &Header, data: &[u8]) -> Result<()> {
-        let mut bytes = Vec::with_capacity(PACKET_HEADER + data.len().min(INLINE_LIMIT));
+        let mut bytes = Vec::with_capacity(PACKET_HEADER + data.len().min(self.inline_limit));
         let failed = |cause| Error::system("put a task into the message queue", &cause);
-        if data.len() < INLINE_LIMIT {
+        if data.len() < self.inline_limit {
             packet::encode(header, self.server, data, &mut bytes);
             return self.queue.send(self.kind_for(worker), &bytes).map_err(failed);
         }
