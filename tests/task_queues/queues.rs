@@ -10,7 +10,7 @@ use swoole::model::packet;
 use swoole::os::queue::MessageQueue;
 
 /// A key of this server alone, from its port.
-fn key(port: u16) -> i64 {
+pub fn key(port: u16) -> i64 {
     0x5357_0000 + i64::from(port)
 }
 
@@ -138,10 +138,10 @@ pub fn a_task_of_a_worker_that_dies_has_failed(server: &Running) -> Outcome {
 }
 
 /// The queue of a server, removed with this.
-struct Foreign(MessageQueue);
+pub struct Foreign(pub MessageQueue);
 
 impl Foreign {
-    fn open(server: &Running) -> std::io::Result<Self> {
+    pub fn open(server: &Running) -> std::io::Result<Self> {
         Ok(Self(MessageQueue::open(key(server.port()))?))
     }
 }
