@@ -161,8 +161,7 @@ impl Declarations {
             let values = format!("sizeof({record}), _Alignof({record})");
             ask(&format!("record {record}: %zu bytes, aligned to %zu"), &values);
             for (kind, name) in members {
-                let values =
-                    format!("offsetof({record}, {name}), sizeof((({record} *)0)->{name})");
+                let values = format!("offsetof({record}, {name}), sizeof((({record} *)0)->{name})");
                 ask(&format!("member {record}.{name}: %zu, %zu bytes, {kind}"), &values);
             }
         }
@@ -245,7 +244,11 @@ fn every_kind_of_change_is_noticed() {
         ("    int32_t reactor_id;\n    ", "    int64_t reactor_id;\n    ", "gone: member sw_conn"),
         (fields, "    uint8_t opcode;\n    int64_t more;\n", "gone: record sw_conn_event_t: "),
         (fields, "    int8_t opcode;\n", "gone: member sw_conn_event_t.opcode"),
-        ("typedef void (*sw_defer_fn_t)(void", "typedef int (*sw_defer_fn_t)(void", "callback sw_d"),
+        (
+            "typedef void (*sw_defer_fn_t)(void",
+            "typedef int (*sw_defer_fn_t)(void",
+            "callback sw_d",
+        ),
         ("const char *sw_version(void);", "char *sw_version(void);", "new:  function sw_version: "),
         ("const char *sw_version(void);", "", "gone: function sw_version: const char * (void)\n"),
         ("typedef struct sw_reply_t", "typedef union sw_reply_t", "opaque union sw_reply_t"),
