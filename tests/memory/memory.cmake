@@ -9,15 +9,15 @@ set(CMAKE_REQUIRED_FLAGS "-fsanitize=address,undefined")
 check_c_source_compiles("int main(void) { return 0; }" has_sanitizers)
 unset(CMAKE_REQUIRED_FLAGS)
 set(sanitize -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-find_program(valgrind NAMES valgrind)
+find_program(valgrind_program NAMES valgrind)
 
 # A test of a target in a mode, by a kind of checker.
 function(add_memory_test kind target mode session)
     get_filename_component(name ${session} NAME)
     set(test ${kind}::${mode}::${name})
     set(more)
-    if(kind STREQUAL valgrind)
-        set(more -D valgrind=${valgrind} -D lender=$<TARGET_FILE:lender>
+    if("${kind}" STREQUAL "valgrind")
+        set(more -D valgrind=${valgrind_program} -D lender=$<TARGET_FILE:lender>
             -D lent=$<TARGET_FILE:lent>)
     endif()
     add_test(NAME ${test} COMMAND ${CMAKE_COMMAND}
@@ -58,7 +58,7 @@ else()
     message(WARNING "This compiler has no sanitizers: the examples are NOT tested with them")
 endif()
 
-if(valgrind)
+if(valgrind_program)
     add_executable(lender ${memory_dir}/lender.c)
     add_library(lent MODULE ${memory_dir}/lent.c)
     target_link_libraries(lent PRIVATE ${CMAKE_DL_LIBS})

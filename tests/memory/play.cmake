@@ -9,9 +9,9 @@ file(REMOVE_RECURSE ${work})
 file(MAKE_DIRECTORY ${work})
 set(command ${play} ${example} ${mode} ${session} ${expected})
 if(valgrind)
-    set(command ${lender} ${lent} ${valgrind} --quiet --trace-children=yes
-        --trace-children-skip=${play} --fair-sched=yes --leak-check=full
-        --show-leak-kinds=definite --errors-for-leak-kinds=definite
+    # The player, too: of what is not watched, no child is.
+    set(command ${lender} ${lent} ${valgrind} --quiet --trace-children=yes --fair-sched=yes
+        --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
         --log-file=${work}/found.%p ${command})
 else()
     set(ENV{ASAN_OPTIONS} "log_path=${work}/found:detect_stack_use_after_return=1")
@@ -23,6 +23,10 @@ execute_process(COMMAND ${command} RESULT_VARIABLE result OUTPUT_VARIABLE output
 file(GLOB files ${work}/found.*)
 foreach(file IN LISTS files)
     file(READ ${file} text)
+    if(text)
+        get_filename_component(name ${file} NAME)
+        string(APPEND findings "${name}:\n")
+    endif()
     string(APPEND findings "${text}")
 endforeach()
 if(findings OR NOT result EQUAL 0)
