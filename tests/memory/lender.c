@@ -62,8 +62,9 @@ int main(int argc, char **argv)
         perror(argv[2]);
         _exit(127);
     }
+    int life = (int)syscall(SYS_pidfd_open, child, 0);
     struct pollfd watched[] = { { .fd = listener, .events = POLLIN },
-                                { .fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN } };
+                                { .fd = life, .events = POLLIN } };
     while (poll(watched, 2, -1) > 0 && watched[1].revents == 0)
         lend(listener);
     int status = 0;

@@ -1,4 +1,4 @@
-/* Stands before the C library: has lender.c open descriptors of processes. Any other call goes on. */
+/* Before the C library: has lender.c open descriptors of processes. Any other call goes on. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdarg.h>
