@@ -30,6 +30,7 @@ server_tests! {
     a_wait_gets_the_first_answer_and_raises_no_event: waiting;
     answers_of_any_size_come_to_whom_waits: waiting;
     a_wait_that_is_not_answered_ends_in_time: waiting;
+    a_flood_of_answers_does_not_keep_a_wait_from_its_end: waiting;
     a_late_answer_ends_no_other_wait: waiting_one;
     a_late_answer_in_pieces_is_dropped: waiting_one;
     who_waits_has_said_all_and_handles_nothing: waiting;

@@ -12,6 +12,8 @@ mod others;
 #[path = "users/api.rs"]
 mod processes;
 mod puppet;
+#[path = "tasks/refusals.rs"]
+mod refusals;
 #[path = "tasks/results.rs"]
 mod results;
 #[path = "tasks/storm.rs"]
@@ -21,6 +23,7 @@ use common::prelude::*;
 use handing::{tasked, tasked_one};
 use lives::*;
 use others::*;
+use refusals::*;
 use results::*;
 use storm::*;
 
@@ -50,6 +53,7 @@ server_tests! {
     a_slow_pool_does_not_keep_a_worker_from_its_clients: tasked_one;
     a_task_of_who_is_no_worker_has_no_answer: one_way;
     a_storm_leaves_no_memory_behind: tasked_one;
+    an_answer_that_its_worker_does_not_take_is_refused_in_time: impatient;
     a_directory_for_tasks_is_made_or_refused: with_directories;
 
     // What survives whom.

@@ -96,7 +96,8 @@ impl Inbox {
             current: SHARED,
             burst: BURST,
             assembler,
-            given_back: account.position,
+            // What predecessors have used is still there.
+            given_back: 0,
             account,
         }
     }

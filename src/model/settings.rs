@@ -203,7 +203,8 @@ impl Settings {
         self.int(Name::PackageMaxLength).max(LEAST_PACKAGE)
     }
 
-    /// Takes a JSON object of settings, all or none of them, in the order in which they stand.
+    /// Takes a JSON object of settings, all or none of them, in the order in which they stand
+    /// there.
     /// Gives back the names it did not know.
     pub fn set_json(&mut self, json: &[u8]) -> Result<Vec<String>> {
         self.set_object(json, |_| true)

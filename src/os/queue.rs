@@ -72,13 +72,34 @@ impl MessageQueue {
         Ok(Some(()))
     }
 
-    /// What waits.
-    pub fn waiting(&self) -> io::Result<Waiting> {
+    /// What the system knows of it.
+    fn told(&self) -> io::Result<libc::msqid_ds> {
         // SAFETY: plain numbers, for which zero is a value.
         let mut told: libc::msqid_ds = unsafe { std::mem::zeroed() };
         // SAFETY: the place outlives the call.
         checked(unsafe { libc::msgctl(self.id, libc::IPC_STAT, &mut told) })?;
+        Ok(told)
+    }
+
+    /// What waits.
+    pub fn waiting(&self) -> io::Result<Waiting> {
+        let told = self.told()?;
         Ok(Waiting { messages: told.msg_qnum as u64, bytes: told.__msg_cbytes as u64 })
+    }
+
+    /// The most bytes that it takes. A message of more would wait for ever.
+    pub fn capacity(&self) -> io::Result<u64> {
+        Ok(self.told()?.msg_qbytes as u64)
+    }
+
+    /// Lets a user and a group use it as well; whoever made it still can.
+    pub fn give_to(&self, user: u32, group: u32) -> io::Result<()> {
+        let mut told = self.told()?;
+        told.msg_perm.uid = user;
+        told.msg_perm.gid = group;
+        // SAFETY: the place outlives the call, and holds what the system has told.
+        checked(unsafe { libc::msgctl(self.id, libc::IPC_SET, &mut told) })?;
+        Ok(())
     }
 
     /// Removes it, for everybody. One that is gone already is no error.

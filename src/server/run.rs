@@ -144,10 +144,11 @@ impl Server {
         let made = Runtime::new(plan, settings, hooks, users, ports);
         if made.is_err() {
             files.iter().for_each(|file| file.remove().unwrap_or_default());
+            queue.iter().for_each(TaskQueue::close);
         }
         let mut runtime = made?;
         runtime.commands = commands;
-        runtime.queue = queue;
+        runtime.use_queue(queue);
         if !runtime.settings.stats_file.is_empty() {
             runtime.write_stats = Some(stats_file::write);
         }

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::Result;
 use crate::model::plan::{Plan, Roles, Start, UnitPlan};
 use crate::model::settings::InForce;
-use crate::os::{cpu, identity};
+use crate::os::cpu;
+use crate::os::identity::{self, User};
 
+use super::tasks::TaskQueue;
 use super::Runtime;
 
 /// What arriving units need to know.
@@ -91,6 +93,18 @@ impl Arrival {
         let Some(cpu) = self.cpus.get(index) else { return };
         if let Err(error) = cpu::keep_to(&[*cpu]) {
             log::warn!("unit {} cannot keep to processor {cpu}: {error}", plan.id.0);
+        }
+    }
+}
+
+impl Runtime {
+    /// What tasks travel through. Whoever workers run as has to be able to use it.
+    pub fn use_queue(&mut self, queue: Option<TaskQueue>) {
+        self.queue = queue;
+        let Identity { user, groups, .. } = &self.arrival.identity;
+        let owner = user.zip(groups.as_ref()).map(|(id, (group, _))| User { id, group: *group });
+        if let (Some(queue), Some(owner)) = (&mut self.queue, owner) {
+            queue.give_to(owner);
         }
     }
 }

@@ -5,8 +5,13 @@
 use std::cell::Cell;
 use std::thread;
 
+use crate::os::clock;
+
 /// How often the processor is given away before a sleep: some microseconds where nobody takes it.
 const LOOKS: u32 = 10;
+/// And how long it may be away. A processor with other work comes back late, where who sleeps would
+/// have it at once when its message or its time has come; so that counts as in vain, too.
+const LONGEST_NS: u64 = 100_000;
 /// After `n` times in vain the next 2^n - 1 sleeps begin at once, for an `n` up to this.
 const MOST_FAILURES: u32 = 8;
 
@@ -28,18 +33,24 @@ impl Hesitation {
     /// About to sleep: whether what was expected has come meanwhile.
     #[inline]
     pub(super) fn is_over(&self, has_come: impl Fn() -> bool) -> bool {
-        self.is_expecting.replace(false) && self.hesitate(has_come)
+        self.is_expecting.replace(false) && self.hesitate(clock::monotonic_ns, has_come)
     }
 
-    fn hesitate(&self, has_come: impl Fn() -> bool) -> bool {
+    fn hesitate(&self, now_ns: impl Fn() -> u64, has_come: impl Fn() -> bool) -> bool {
         let left_out = self.left_out.get();
         if left_out > 0 {
             self.left_out.set(left_out - 1);
             return false;
         }
+        let begin_ns = now_ns();
+        let mut is_over = false;
         for _ in 0..LOOKS {
             thread::yield_now();
-            if has_come() {
+            is_over = has_come();
+            if now_ns().saturating_sub(begin_ns) > LONGEST_NS {
+                break;
+            }
+            if is_over {
                 self.failures.set(0);
                 return true;
             }
@@ -47,7 +58,7 @@ impl Hesitation {
         let failures = (self.failures.get() + 1).min(MOST_FAILURES);
         self.failures.set(failures);
         self.left_out.set((1 << failures) - 1);
-        false
+        is_over
     }
 }
 
@@ -55,26 +66,36 @@ impl Hesitation {
 mod tests {
     use super::*;
 
-    fn looks(hesitation: &Hesitation, coming: u32) -> (bool, u32) {
+    /// Time goes on by so much with each look: whether what comes with a certain look has come, and
+    /// the number of looks.
+    fn looks(hesitation: &Hesitation, coming: u32, look_ns: u64) -> (bool, u32) {
         let count = Cell::new(0);
-        hesitation.anticipate();
-        let is_over = hesitation.is_over(|| {
+        let now_ns = || u64::from(count.get()) * look_ns;
+        let has_come = || {
             count.set(count.get() + 1);
             count.get() == coming
-        });
+        };
+        let is_over = hesitation.hesitate(now_ns, has_come);
         (is_over, count.get())
+    }
+
+    #[test]
+    fn it_looks_only_if_something_is_expected() {
+        let hesitation = Hesitation::default();
+        assert!(!hesitation.is_over(|| unreachable!("nothing is expected")));
+        hesitation.anticipate();
+        assert!(hesitation.is_over(|| true));
+        assert!(!hesitation.is_over(|| unreachable!("nothing more is expected")));
     }
 
     #[test]
     fn it_looks_some_times_and_ever_less_often_where_that_does_not_help() {
         let hesitation = Hesitation::default();
-        assert!(!hesitation.is_over(|| unreachable!("nothing is expected")));
-        assert_eq!(looks(&hesitation, 1), (true, 1));
-        assert!(!hesitation.is_over(|| unreachable!("nothing more is expected")));
-        assert_eq!(looks(&hesitation, LOOKS), (true, LOOKS));
+        assert_eq!(looks(&hesitation, 1, 1), (true, 1));
+        assert_eq!(looks(&hesitation, LOOKS, 1), (true, LOOKS));
         let mut rounds = Vec::new();
         for round in 0..2000 {
-            match looks(&hesitation, u32::MAX) {
+            match looks(&hesitation, u32::MAX, 1) {
                 (false, LOOKS) => rounds.push(round),
                 other => assert_eq!(other, (false, 0)),
             }
@@ -82,7 +103,21 @@ mod tests {
         assert_eq!(rounds[..4], [0, 2, 6, 14]);
         assert_eq!(rounds[rounds.len() - 1] - rounds[rounds.len() - 2], 1 << MOST_FAILURES);
         // It has helped again: it is not left out any more.
-        while looks(&hesitation, 1) != (true, 1) {}
-        assert_eq!(looks(&hesitation, 3), (true, 3));
+        while looks(&hesitation, 1, 1) != (true, 1) {}
+        assert_eq!(looks(&hesitation, 3, 1), (true, 3));
+    }
+
+    #[test]
+    fn it_does_not_give_a_busy_processor_away_twice() {
+        let hesitation = Hesitation::default();
+        assert_eq!(looks(&hesitation, 1, LONGEST_NS), (true, 1));
+        assert_eq!(looks(&hesitation, 2, LONGEST_NS + 1), (false, 1));
+        assert_eq!(looks(&hesitation, 1, 1), (false, 0), "it was in vain");
+        // Also if what was expected has come: it would have come sooner.
+        assert_eq!(looks(&hesitation, 1, LONGEST_NS + 1), (true, 1));
+        for _ in 0..3 {
+            assert_eq!(looks(&hesitation, 1, 1), (false, 0));
+        }
+        assert_eq!(looks(&hesitation, 1, 1), (true, 1));
     }
 }

@@ -52,21 +52,6 @@ impl TaskWorker {
         self.done.get()
     }
 
-    /// Runs a task of the message queue. It is nowhere else any more, so it is noted first: who
-    /// handed it in has to hear of it when this worker dies.
-    pub(super) fn run_queued(&self, unit: &Unit, header: &Header, data: &[u8]) {
-        let row =
-            unit.runtime.control.open_task(unit.plan.id, unit.runtime.control.open_limit() - 1);
-        let row = row.filter(|_| header.flags & flag::NO_REPLY == 0);
-        if let Some(row) = row {
-            row.fill(header.source, header.flags, header.session, header.extra);
-        }
-        self.run(unit, header, &Payload::Borrowed(data));
-        if let Some(row) = row {
-            row.clear();
-        }
-    }
-
     /// Runs one task.
     pub(super) fn run(&self, unit: &Unit, header: &Header, payload: &Payload<'_>) {
         if matches!(payload, Payload::Lost) {
@@ -199,6 +184,7 @@ impl Unit {
             self.fail_task(id, task);
         }
         self.fail_open_tasks(id);
+        self.tell_half_taken(id);
         if !lost.is_empty() {
             self.tell_others();
         }

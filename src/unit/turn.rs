@@ -270,6 +270,9 @@ impl Unit {
         let begin_ns = self.last_look_ns.get();
         let mut count = 0;
         while count < MESSAGES_PER_TURN && self.may_take_messages() {
+            if self.runtime.queue.is_some() && !self.take_tasks_before(inbox) {
+                break;
+            }
             let Some(message) = inbox.next() else { break };
             let is_counted = message.header.kind & TALLIED != 0;
             let is_lost = matches!(message.payload, Payload::Lost);

@@ -44,6 +44,19 @@ pub fn a_wait_that_is_not_answered_ends_in_time(server: &Running) -> Outcome {
     Ok(())
 }
 
+pub fn a_flood_of_answers_does_not_keep_a_wait_from_its_end(server: &Running) -> Outcome {
+    let (mut client, _) = connect_to(server, 0)?;
+    let gate = Gate::new()?;
+    let task = format!("spout {}", gate.port()?);
+    for (order, told) in [("list 300 TASK|none", "1: x,-\n"), ("wait -1 9000 TASK", "got x\n")] {
+        client.send(format!("!{}", order.replace("TASK", &task)).as_bytes())?;
+        // It floods until this is dropped.
+        let _held = gate.wait()?;
+        assert_eq!(String::from_utf8(client.receive(told.len())?)?, told);
+    }
+    Ok(())
+}
+
 /// Begins a wait for a task that hangs, and lets it run out.
 fn run_out(
     client: &mut Client,

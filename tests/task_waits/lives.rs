@@ -92,6 +92,7 @@ pub fn no_wait_is_confused_in_a_storm_of_kills(server: &Running) -> Outcome {
         }
         Ok(())
     })?;
+    let mut late_waits = 0;
     for line in told {
         let counts: Vec<usize> = line
             .split(", ")
@@ -100,9 +101,12 @@ pub fn no_wait_is_confused_in_a_storm_of_kills(server: &Running) -> Outcome {
         let &[right, wrong, late, lost] = counts.as_slice() else {
             return Err(line.into());
         };
-        assert_eq!((wrong, late), (0, 0), "{line}");
-        assert_eq!(right + lost, WAITS, "{line}");
+        assert_eq!((wrong, right + late + lost), (0, WAITS), "{line}");
+        late_waits += late;
     }
+    // One that was just leaving a message queue is in no memory that others see, and that is told.
+    let unknown = server.log().matches("it may be lost, and nobody can be told").count();
+    assert!(late_waits <= unknown, "{late_waits} are late, {unknown} can be");
     let (mut client, _) = connect_to(server, 0)?;
     ask_until(&mut client, "tasks", |told| {
         let counts: Vec<usize> = told.split(' ').map(number).collect();

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! A task is an order, too: `echo TEXT`, `twice TEXT`, `empty`, `none`, `hold PORT TEXT`, `die`,
-//! `big LENGTH`, `held PORT LENGTH`, `wait`.
+//! `big LENGTH`, `held PORT LENGTH`, `spout PORT`, `wait`.
 
 use super::api::{task_co, task_wait, task_wait_multi};
 use super::tasks::{data_of, finish, given, task};
@@ -24,6 +24,8 @@ use crate::common::api::{Error, Handle, Result};
 use crate::common::prelude::*;
 use crate::common::process;
 use crate::puppet::{self, answer, hold, number};
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
 use std::time::Instant;
 use swoole::ffi::task::sw_server_finish_task;
 
@@ -104,6 +106,7 @@ fn run(server: Handle, event: &Event) {
             report!("late answer: {}", answer(&pattern(number(length))));
         }
         ["big", length] => drop(answer(&pattern(number(length)))),
+        ["spout", port] => spout(server, number(port)),
         ["die"] => drop(process::send_signal(std::process::id() as i32, libc::SIGKILL)),
         ["wait"] => {
             let alone = told(task_wait(server, b"echo x", 1.0, -1));
@@ -115,6 +118,18 @@ fn run(server: Handle, event: &Event) {
         }
         ["none"] => {}
         _ => drop(answer(data)),
+    }
+}
+
+/// Answers again and again until the gate opens.
+fn spout(server: Handle, port: u16) {
+    let gate = TcpStream::connect(("127.0.0.1", port));
+    let is_shut = |mut gate: &TcpStream| {
+        gate.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    match gate.and_then(|gate| gate.set_nonblocking(true).map(|()| gate)) {
+        Ok(gate) => while is_shut(&gate) && (0..1000).all(|_| finish(server, b"x").is_ok()) {},
+        Err(error) => report!("the gate at {port} is broken: {error}"),
     }
 }
 

@@ -148,6 +148,11 @@ impl Unit {
         let rows = (0..control.open_limit()).map_while(|row| control.open_task(id, row));
         for place in rows {
             let Some((source, flags, session, extra)) = place.told() else { continue };
+            crate::warn_limited!(
+                "task {session} of worker {} was lost with task worker {}",
+                self.worker_of(UnitId(source)),
+                self.worker_of(id)
+            );
             self.fail_task(id, &Header { source, flags, session, extra, ..Header::default() });
             place.clear();
         }

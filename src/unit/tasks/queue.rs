@@ -6,16 +6,17 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{fchown, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
-use crate::ipc::Header;
+use crate::ipc::{Header, Inbox, Payload};
 use crate::model::packet::{self, PACKET_HEADER};
-use crate::model::task::flag;
+use crate::model::task::{flag, OpenTask};
 use crate::model::worker::Command;
 use crate::model::UnitId;
+use crate::os::identity::{self, User};
 use crate::os::queue::{MessageQueue, Waiting, LONGEST_MESSAGE};
 use crate::os::{clock, process};
 
@@ -25,7 +26,7 @@ use super::Unit;
 const LOOK_NS: u64 = 20_000_000;
 /// How long tasks are taken before others have their turn.
 const TURN_NS: u64 = 10_000_000;
-/// Payloads from here on travel in a file.
+/// Payloads from here on travel in a file, or from less on where a queue takes less than that.
 const INLINE_LIMIT: usize = LONGEST_MESSAGE - PACKET_HEADER;
 /// What such files are called.
 const FILE_PREFIX: &str = "swoole.task.";
@@ -38,17 +39,32 @@ pub struct TaskQueue {
     /// Any task worker takes any task.
     is_shared: bool,
     folder: String,
+    /// Payloads from here on travel in a file.
+    inline_limit: usize,
     /// Which server it is, other than every one before.
     server: u64,
+    /// Whom task workers run as, if not as the root.
+    owner: Option<User>,
 }
 
 impl TaskQueue {
     /// The queue with this key, 0 for one of the server alone.
     pub fn open(key: i64, is_shared: bool, folder: &str) -> Result<Self> {
-        let queue = MessageQueue::open(key)
-            .map_err(|cause| Error::system(&format!("open message queue {key}"), &cause))?;
+        let failed = |cause| Error::system(&format!("open message queue {key}"), &cause);
+        let queue = MessageQueue::open(key).map_err(failed)?;
+        let capacity = usize::try_from(queue.capacity().map_err(failed)?).unwrap_or(usize::MAX);
+        let inline_limit = INLINE_LIMIT.min(capacity.saturating_sub(PACKET_HEADER));
         let server = clock::wall_ns() ^ (process::pid() as u64) << 40;
-        Ok(Self { queue, is_private: key == 0, is_shared, folder: folder.to_owned(), server })
+        let (is_private, folder) = (key == 0, folder.to_owned());
+        Ok(Self { queue, is_private, is_shared, folder, inline_limit, server, owner: None })
+    }
+
+    /// Task workers run as this user, who must be able to use the queue and read files of tasks.
+    pub(in crate::unit) fn give_to(&mut self, owner: User) {
+        if let Err(cause) = self.queue.give_to(owner.id, owner.group) {
+            log::warn!("user {} cannot be given the message queue: {cause}", owner.id);
+        }
+        self.owner = Some(owner);
     }
 
     /// The server has ended.
@@ -77,9 +93,9 @@ impl TaskQueue {
 
     /// Puts a task into the queue, and waits for room there.
     fn send(&self, worker: i32, header: &Header, data: &[u8]) -> Result<()> {
-        let mut bytes = Vec::with_capacity(PACKET_HEADER + data.len().min(INLINE_LIMIT));
+        let mut bytes = Vec::with_capacity(PACKET_HEADER + data.len().min(self.inline_limit));
         let failed = |cause| Error::system("put a task into the message queue", &cause);
-        if data.len() < INLINE_LIMIT {
+        if data.len() < self.inline_limit {
             packet::encode(header, self.server, data, &mut bytes);
             return self.queue.send(self.kind_for(worker), &bytes).map_err(failed);
         }
@@ -103,7 +119,9 @@ impl TaskQueue {
         );
         let mut file =
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(data).map_err(|cause| {
+        let owner = self.owner.filter(|_| identity::is_privileged());
+        let given = owner.map_or(Ok(()), |to| fchown(&file, Some(to.id), Some(to.group)));
+        given.and_then(|()| file.write_all(data)).map_err(|cause| {
             remove_file(&path);
             cause
         })?;
@@ -122,6 +140,15 @@ impl TaskQueue {
         let bytes = fs::read(path).ok();
         remove_file(path.to_str()?);
         bytes
+    }
+}
+
+/// A task of the queue that somebody has in hand, in its row of shared memory.
+struct Noted<'a>(&'a OpenTask);
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -182,7 +209,14 @@ impl Unit {
             false => queue.kind_for(self.worker_of(self.plan.id)),
         };
         let mut bytes = Vec::new();
-        match queue.queue.take(kind, &mut bytes) {
+        // From here on until it is noted a task is in nobody's memory but this unit's.
+        self.show_taking(true);
+        let taken = queue.queue.take(kind, &mut bytes);
+        let packet = packet::decode(&bytes);
+        let header = packet.map(|packet| packet.task(queue.server));
+        let _noted = header.and_then(|header| self.note_queued(&header));
+        self.show_taking(false);
+        match taken {
             Ok(Some(())) => {}
             Ok(None) => return false,
             Err(cause) => {
@@ -190,19 +224,63 @@ impl Unit {
                 return false;
             }
         }
-        let Some(packet) = packet::decode(&bytes) else {
+        let Some((packet, header)) = packet.zip(header) else {
             crate::warn_limited!("bad task packet of {} bytes, it is skipped", bytes.len());
             return true;
         };
-        let header = packet.task(queue.server);
         if header.flags & flag::TEMPORARY_FILE == 0 {
-            task.run_queued(self, &header, packet.payload);
+            task.run(self, &header, &Payload::Borrowed(packet.payload));
         } else if let Some(bytes) = queue.read_file(packet.payload) {
-            task.run_queued(self, &header, &bytes);
+            task.run(self, &header, &Payload::Borrowed(&bytes));
         } else {
             crate::warn_limited!("bad task packet: the file that it names cannot be read");
             self.fail_task(self.plan.id, &header);
         }
         true
+    }
+
+    /// Lets whoever buries this unit see whether it is just taking something from the queue.
+    fn show_taking(&self, is_taking: bool) {
+        if let Some(record) = self.runtime.control.task_record(self.plan.id) {
+            record.taking.set(u64::from(is_taking));
+        }
+    }
+
+    /// A task that was taken is in the queue no more: whoever handed it in has to hear of it when
+    /// this worker dies. Noted as long as the result lives.
+    fn note_queued(&self, header: &Header) -> Option<Noted<'_>> {
+        let control = &self.runtime.control;
+        let row = control.open_task(self.plan.id, control.open_limit().checked_sub(1)?)?;
+        row.fill(header.source, header.flags, header.session, header.extra);
+        Some(Noted(row))
+    }
+
+    /// Tells of the task that a task worker was taking from the queue when it died, if it had one.
+    pub(in crate::unit) fn tell_half_taken(&self, id: UnitId) {
+        let Some(record) = self.runtime.control.task_record(id) else { return };
+        if record.taking.get() > 0 {
+            record.taking.set(0);
+            log::warn!(
+                "task worker {} died while it took a task from the message queue: if there was \
+                 one, it may be lost, and nobody can be told",
+                self.worker_of(id)
+            );
+        }
+    }
+
+    /// A message waits behind the tasks that came before it: those that the queue has now. False:
+    /// this worker takes no more.
+    pub(in crate::unit) fn take_tasks_before(&self, inbox: &Inbox) -> bool {
+        let Some(queue) = self.runtime.queue.as_ref().filter(|_| self.task.is_some()) else {
+            return true;
+        };
+        let count = if inbox.is_empty() { 0 } else { queue.waiting().messages };
+        for _ in 0..count {
+            if !self.may_take_queued(queue) || !self.take_queued_task(queue) {
+                break;
+            }
+            self.look_up();
+        }
+        self.may_take_messages()
     }
 }

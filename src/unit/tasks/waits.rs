@@ -184,22 +184,41 @@ impl Unit {
         while open.left > 0 {
             let calls = wiring.calls(self.plan.id.0);
             self.tell_others();
-            while let Some(message) = inbox.next() {
-                self.take_answer(&mut open, &message.header, &message.payload, waited, take);
-            }
+            is_late |= self.take_answers(inbox, &mut open, deadline_ns, waited, take);
             if open.left == 0 || is_late {
                 break;
             }
             inbox.release();
             self.hesitation.anticipate();
-            if self.hesitation.is_over(|| inbox.is_called()) {
+            // What has come may be other than what is waited for.
+            if self.hesitation.is_over(|| inbox.is_called()) || !inbox.prepare_sleep() {
+                is_late = clock::monotonic_ns() >= deadline_ns;
                 continue;
             }
-            if inbox.prepare_sleep() {
-                is_late = !wiring.wait_for_call(self.plan.id.0, calls, deadline_ns);
-                inbox.wake();
+            is_late = !wiring.wait_for_call(self.plan.id.0, calls, deadline_ns);
+            inbox.wake();
+        }
+    }
+
+    /// Takes what has come. Second answers may come as fast as they are taken, so that there is no
+    /// end of them: whether the time was up meanwhile.
+    fn take_answers(
+        &self,
+        inbox: &mut Inbox,
+        open: &mut Open,
+        deadline_ns: u64,
+        waited: &mut Waited,
+        take: &mut Take<'_>,
+    ) -> bool {
+        while open.left > 0 {
+            let Some(message) = inbox.next() else { break };
+            let left = open.left;
+            self.take_answer(open, &message.header, &message.payload, waited, take);
+            if open.left == left && clock::monotonic_ns() >= deadline_ns {
+                return true;
             }
         }
+        false
     }
 
     fn take_answer(

@@ -19,7 +19,10 @@ pub(super) const ROWS: &[Row] = &[
         Default::Int(1),
         "How tasks travel: 1 through shared memory; 2 through a System V message queue; 3 the \
          same, and any task worker takes any task; 4 as 1, but the task worker that a task names \
-         does not count, one that is idle gets it. 2 and 3 not where tasks may be answered later.",
+         does not count, one that is idle gets it. 2 and 3 not where tasks may be answered later; \
+         who hands in waits while the queue is full, and a task worker that is killed in the very \
+         moment of taking a task from it loses that task, which only the log tells. Messages to \
+         task workers are refused with 3.",
     ),
     row(
         Name::TaskMaxRequest,
