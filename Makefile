@@ -4,6 +4,7 @@
 # make storm     400,000 tasks while task workers are killed; one line a mode
 # make bench     how fast it is
 # make header    include/swoole.h anew, after a change in src/ffi
+# make abi       tests/abi/lp64.txt anew, after a change of the ABI that is meant
 # make reference docs/settings.md anew, after a change of the table of settings
 # make docs      the documentation as a web site, target/docs/index.html
 # make install   PREFIX=/usr/local DESTDIR=
@@ -14,7 +15,7 @@ MODE ?= 2
 PORT ?= 9501
 MAKEFLAGS += --no-print-directory
 
-.PHONY: run test test-rust test-c chaos storm bench header reference docs install setup
+.PHONY: run test test-rust test-c chaos storm bench header abi reference docs install setup
 
 run: setup
 	@cmake -S . -B build/release >/dev/null
@@ -53,6 +54,9 @@ bench: setup
 
 header:
 	UPDATE_HEADER=1 $(CARGO) test --quiet --test header the_committed_header
+
+abi:
+	UPDATE_ABI=1 $(CARGO) test --quiet --test abi the_abi
 
 reference:
 	UPDATE_REFERENCE=1 $(CARGO) test --quiet --test reference

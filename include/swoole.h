@@ -983,7 +983,8 @@ bool sw_server_set_int(sw_server_t *server, const char *name, int64_t value);
 //
 // - `server`: the server.
 // - `json`: an object of names and values, such as {"worker_num": 4}; null leaves a setting as it
-//   is.
+//   is. They are taken in their order: of a setting that stands there more than once, by whichever
+//   of its names, the last value wins, as with several calls of sw_server_set.
 // - `len`: bytes of `json`.
 //
 // Returns: true if all values were taken or their names ignored.
@@ -1211,7 +1212,8 @@ bool sw_port_set(sw_port_t *port, const char *name, const char *value);
 // Memory: the name is copied.
 bool sw_port_set_int(sw_port_t *port, const char *name, int64_t value);
 
-// Takes a JSON object of settings of a port, all of them or none; see sw_port_set.
+// Takes a JSON object of settings of a port, all of them or none, in their order; see sw_port_set
+// and sw_server_set_json.
 //
 // - `port`: the port.
 // - `json`: the text; NULL with a length of 0 only, which is no object.

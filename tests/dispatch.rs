@@ -8,6 +8,8 @@ mod common;
 mod datagrams;
 #[path = "dispatch/limits.rs"]
 mod limits;
+#[path = "dispatch/meddling.rs"]
+mod meddling;
 #[path = "dispatch/orders.rs"]
 mod orders;
 mod puppet;
@@ -17,6 +19,7 @@ mod rules;
 use chosen::*;
 use common::prelude::*;
 use limits::*;
+use meddling::*;
 use orders::serve_every_other;
 use rules::*;
 
@@ -46,6 +49,7 @@ again! {
     mode_9_drops_the_same = events_that_cannot_be_kept_in_order_are_dropped_with_a_warning;
     mode_9_raises_the_same = unsafe_events_come_once_each_if_they_are_asked_for;
     mode_2_raises_them_anyway = unsafe_events_come_once_each_if_they_are_asked_for;
+    in_mode_5_it_may_too = a_function_where_connections_are_read_may_call_the_server;
     no_data_after_the_end_in_mode_2 = data_of_a_connection_that_is_gone_is_discarded;
 }
 
@@ -99,4 +103,7 @@ server_tests! {
     a_message_that_comes_in_pieces_is_in_progress: at_most_one_message, in [Mode::Process];
     a_request_goes_to_a_worker_that_may_take_one: at_most_one_of_each, in [Mode::Process];
     a_full_inbox_stops_whoever_feeds_it_and_nobody_else: two_in_turn, in [Mode::Process];
+    a_function_where_connections_are_read_may_call_the_server: meddling;
+    in_mode_5_it_may_too: meddling_in_mode_5, in [Mode::Process];
+    who_is_bound_waits_no_longer_for_the_worker_that_it_had: by_uid, in [Mode::Process];
 }

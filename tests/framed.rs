@@ -8,6 +8,8 @@ mod common;
 mod cutting;
 #[path = "framed/flow.rs"]
 mod flow;
+#[path = "framed/lives.rs"]
+mod lives;
 mod puppet;
 #[path = "framed/speech.rs"]
 mod speech;
@@ -16,6 +18,7 @@ use breaking::*;
 use common::prelude::*;
 use cutting::*;
 use flow::*;
+use lives::*;
 use puppet::{ask, number};
 use speech::*;
 use std::io::{self, Read};
@@ -124,4 +127,8 @@ server_tests! {
     half_a_message_outlives_the_worker: polyglot, in [Mode::Process];
     no_more_than_the_limit_waits_for_a_worker: limited, in [Mode::Process];
     nothing_is_cut_before_it_is_confirmed: delayed;
+    half_of_any_message_outlives_workers_that_are_replaced_or_killed: polyglot, in [Mode::Process];
+    half_of_any_message_goes_with_the_worker_that_read_it: polyglot, in [Mode::Base, Mode::Thread];
+    half_a_message_does_not_keep_the_server_from_its_end: polyglot;
+    who_stops_in_the_middle_of_a_message_is_idle_unless_it_is_protected: beating;
 }

@@ -3,10 +3,13 @@
 
 mod common;
 
+#[path = "settings/known.rs"]
+mod known;
 #[path = "settings/values.rs"]
 mod values;
 
 use common::prelude::*;
+use known::*;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -469,6 +472,8 @@ server_tests! {
     // A thread cannot be killed.
     a_stuck_worker_is_killed_after_twice_max_wait_time: wait_a_second,
         in [Mode::Process, Mode::Base];
+    what_is_absent_keeps_a_server_from_starting_and_is_named: asking_for_what_is_absent;
+    [plain] every_setting_is_known_and_takes_what_it_tells;
     [plain] numbers_have_defaults_and_are_moved_into_range;
     [plain] truths_and_sizes_are_read_as_people_write_them;
     [plain] settings_bear_on_each_other;

@@ -106,7 +106,8 @@ fn a_killed_manager_is_followed_by_one_that_does_all_that_it_did(server: &Runnin
     let began = Instant::now();
     kill_manager(server)?;
     let second = manager_of(server, 2)?;
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    // Only one that dies again and again has to wait before it is started.
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_ne!(second, first);
     // Workers that are nobody's children are replaced, and nobody is told of a reload.
     let workers = [pid_of(server, 0, 2)?, pid_of(server, 1, 2)?];

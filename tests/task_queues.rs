@@ -42,6 +42,7 @@ server_tests! {
     a_task_of_a_worker_that_dies_has_failed: addressed, in [Mode::Process, Mode::Base];
     no_wait_is_confused_in_a_storm_of_kills: addressed, in [Mode::Process, Mode::Base];
     what_another_program_puts_there_is_done_or_skipped: keyed;
+    tasks_that_take_long_are_done_one_after_the_other: keyed;
     what_was_not_done_is_done_by_the_next_run: keyed_shortly;
     a_task_that_is_answered_later_needs_another_mode: refused;
     the_worker_that_a_task_names_does_not_count: streamed;

@@ -16,10 +16,14 @@ mod ending;
 #[path = "tls/idle.rs"]
 mod idle;
 mod puppet;
+#[path = "tls/scan.rs"]
+mod scan;
 #[path = "sending/api.rs"]
 mod sending;
 #[path = "tls/server.rs"]
 mod server;
+#[path = "tls/strange.rs"]
+mod strange;
 #[path = "tls/traffic.rs"]
 mod traffic;
 
@@ -28,7 +32,9 @@ use certificates::*;
 use common::prelude::*;
 use ending::*;
 use idle::*;
+use scan::*;
 use server::*;
+use strange::*;
 use traffic::*;
 
 server_tests! {
@@ -60,8 +66,19 @@ server_tests! {
     an_end_is_told_in_order_and_a_reset_is_not: plain;
     a_client_that_has_ended_gets_its_answers: plain;
     clients_outlive_a_killed_worker: plain, in [Mode::Process];
-    broken_handshakes_leave_nothing_behind: plain;
-    a_handshake_that_stalls_has_a_deadline: plain, in [Mode::Process, Mode::Thread];
+    broken_handshakes_leave_nothing_behind: with_a_small_table;
+    handshakes_that_stall_give_their_places_back: with_few_places;
+    a_scanner_finds_no_version_below_1_2_and_no_weak_suite: with_all_suites, in [Mode::Process];
+    a_scanner_finds_each_good_suite: with_all_suites, in [Mode::Process];
+    a_large_certificate_of_a_client_is_known: asking;
+    who_takes_the_handshake_slowly_is_waited_for_and_who_never_does_is_not: with_a_long_chain;
+    an_end_in_the_middle_of_a_message_is_an_end: with_lines;
+    nobody_negotiates_anew: plain;
+    a_worker_that_is_killed_in_a_handshake_leaves_nothing_behind: plain,
+        in [Mode::Process, Mode::Base];
+    a_server_ends_beside_handshakes_that_do_not: plain;
+    a_worker_is_replaced_beside_handshakes_that_do_not_end: plain;
+    after_a_reload_sessions_begin_anew_and_are_resumed: with_tickets;
     the_heartbeat_ends_what_is_silent_before_and_after_the_handshake: with_heartbeat;
     [plain] a_start_without_a_usable_certificate_says_why;
     [plain] what_is_not_offered_is_refused_at_start;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use nix::sys::resource::{getrlimit, setrlimit, Resource};
 
-use crate::launch::Running;
+use crate::common::launch::Running;
+use crate::common::process;
 use crate::load::{pattern, Load, Until, SILENCE_LIMIT};
-use crate::process;
 
 /// A load before the first look, so that what a server makes once, such as pools and rings, is not
 /// divided among the connections. Its connections stay: what they own is not used again either.

@@ -10,15 +10,14 @@
 //! names cases, divided by commas. Without `--bench`, as `cargo test` runs it, the bench checks
 //! itself and ends.
 
-mod binaries;
 mod case;
 mod churn;
-mod cores;
+#[path = "../common/mod.rs"]
+#[allow(dead_code)]
+mod common;
 mod histogram;
 mod idle;
-mod launch;
 mod load;
-mod process;
 mod report;
 mod round;
 mod selfcheck;
@@ -31,7 +30,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::case::{Case, Work, CASES};
-use crate::cores::Cores;
+use crate::common::cores::{self, Cores};
 use crate::report::Score;
 
 /// The argument that makes this program the tokio server instead; the port follows.
@@ -94,7 +93,7 @@ fn read_order() -> io::Result<Order> {
     if !is_bench {
         return Ok(Order::CheckSelf);
     }
-    let rounds = listed_rounds()?.unwrap_or(if is_quick { QUICK_ROUNDS } else { ROUNDS });
+    let rounds = common::rounds(if is_quick { QUICK_ROUNDS } else { ROUNDS })?;
     Ok(Order::Measure(Options { rounds, is_quick, is_tracing: syscalls::is_available(), names }))
 }
 
@@ -103,16 +102,8 @@ fn listed_names() -> Vec<String> {
     names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-fn listed_rounds() -> io::Result<Option<usize>> {
-    let Ok(text) = env::var("SW_BENCH_ROUNDS") else { return Ok(None) };
-    match text.parse() {
-        Ok(rounds) if rounds > 0 => Ok(Some(rounds)),
-        _ => Err(io::Error::other(format!("SW_BENCH_ROUNDS is {text}, not a number above 0"))),
-    }
-}
-
 fn measure(options: Options) -> io::Result<()> {
-    let launchers = servers::build_all()?;
+    let launchers = servers::build_all();
     let cores = Cores::choose()?;
     let allowed = idle::connections_allowed()?;
     cores::move_to(cores.load)?;

@@ -6,17 +6,20 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use crate::binaries::Launchers;
 use crate::case::{Case, Kind, Work};
 use crate::churn::Churn;
-use crate::cores::Cores;
+use crate::common::cores::Cores;
+use crate::common::launch::Running;
+use crate::common::process;
 use crate::idle;
-use crate::launch::Running;
 use crate::load::{Load, Run, Until};
-use crate::process;
 use crate::report::{Line, Sample};
 use crate::syscalls;
 use crate::Options;
+
+/// How each server is started: its kind and its command line but for the port, which comes last.
+/// Or, in words, why it cannot be measured here.
+pub type Launchers = Vec<(Kind, Result<Vec<PathBuf>, String>)>;
 
 const WARM_UP: Duration = Duration::from_millis(50);
 /// After the last reply a server still has to fall asleep, and only then is its CPU time booked.

@@ -4,28 +4,23 @@ use std::env;
 use std::io;
 use std::path::PathBuf;
 
-use crate::binaries::{compile, swoole_server, Launchers};
 use crate::case::Kind;
+use crate::common::binaries::{compile, compile_with_library};
+use crate::round::Launchers;
 
-pub fn build_all() -> io::Result<Launchers> {
-    Kind::ALL.iter().map(|kind| Ok((*kind, launcher(*kind)?))).collect()
+pub fn build_all() -> Launchers {
+    let launcher = |kind| launcher(kind).map_err(|error| error.to_string());
+    Kind::ALL.iter().map(|kind| (*kind, launcher(*kind))).collect()
 }
 
-fn launcher(kind: Kind) -> io::Result<Result<Vec<PathBuf>, String>> {
-    let swoole = |mode: &str| {
-        let program = swoole_server("swoole_echo")?;
-        Ok(program.map(|program| vec![program, PathBuf::from(mode)]))
-    };
+fn launcher(kind: Kind) -> io::Result<Vec<PathBuf>> {
+    let swoole = |mode: &str| Ok(vec![compile_with_library("swoole_echo")?, mode.into()]);
     match kind {
-        Kind::Raw => only(compile("raw_epoll", &[])),
-        Kind::Rings => only(compile("shared_ring", &[])),
-        Kind::Libuv => only(compile("libuv_echo", &["-luv".into()])),
-        Kind::Tokio => Ok(Ok(vec![env::current_exe()?, PathBuf::from(crate::SERVE_TOKIO)])),
+        Kind::Raw => Ok(vec![compile("raw_epoll", &[])?]),
+        Kind::Rings => Ok(vec![compile("shared_ring", &[])?]),
+        Kind::Libuv => Ok(vec![compile("libuv_echo", &["-luv".into()])?]),
+        Kind::Tokio => Ok(vec![env::current_exe()?, crate::SERVE_TOKIO.into()]),
         Kind::Base => swoole("base"),
         Kind::Process => swoole("process"),
     }
-}
-
-fn only(program: io::Result<Result<PathBuf, String>>) -> io::Result<Result<Vec<PathBuf>, String>> {
-    Ok(program?.map(|program| vec![program]))
 }

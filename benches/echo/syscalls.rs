@@ -9,9 +9,9 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::binaries;
-use crate::cores::Cores;
-use crate::launch::Running;
+use crate::common::binaries;
+use crate::common::cores::Cores;
+use crate::common::launch::Running;
 use crate::load::{Load, Until};
 
 const FEW: usize = 50;

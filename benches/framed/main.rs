@@ -5,28 +5,23 @@
 //! what the columns mean stands in the bench `echo`, whose parts it uses. `SW_BENCH_ROUNDS` sets
 //! the number of rounds. Without `--bench`, as `cargo test` runs it, each server is asked once.
 
-#[path = "../echo/binaries.rs"]
-mod binaries;
 #[path = "../echo/case.rs"]
 #[allow(dead_code)]
 mod case;
 #[path = "../echo/churn.rs"]
 #[allow(dead_code)]
 mod churn;
-#[path = "../echo/cores.rs"]
-mod cores;
+#[path = "../common/mod.rs"]
+#[allow(dead_code)]
+mod common;
 #[path = "../echo/histogram.rs"]
 #[allow(dead_code)]
 mod histogram;
 #[path = "../echo/idle.rs"]
 #[allow(dead_code)]
 mod idle;
-#[path = "../echo/launch.rs"]
-mod launch;
 #[path = "../echo/load.rs"]
 mod load;
-#[path = "../echo/process.rs"]
-mod process;
 #[path = "../echo/report.rs"]
 #[allow(dead_code)]
 mod report;
@@ -41,14 +36,15 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::binaries::{compile, swoole_server, Launchers};
 use crate::case::Kind::{self, Base, Process};
 use crate::case::Metric::{Cpu, Rate};
 use crate::case::{stream, Case};
-use crate::cores::Cores;
-use crate::launch::Running;
+use crate::common::binaries::{compile, compile_with_library};
+use crate::common::cores::{self, Cores};
+use crate::common::launch::Running;
 use crate::load::{Load, Until};
 use crate::report::Score;
+use crate::round::Launchers;
 
 const ROUNDS: usize = 41;
 const QUICK_ROUNDS: usize = 3;
@@ -80,44 +76,29 @@ fn message(size: usize) -> Vec<u8> {
 }
 
 fn main() -> ExitCode {
+    common::run(measure, check_self)
+}
+
+fn build_all() -> Launchers {
+    let limit = format!("package_max_length={}", 4 * MIB);
+    let swoole = |mode: &str| {
+        let program = compile_with_library("swoole_echo")?;
+        Ok(vec![program, mode.into(), "open_length_check=1".into(), PathBuf::from(&limit)])
+    };
+    let raw = compile("raw_framed", &[]).map(|program| vec![program]);
+    let all = [(Kind::Raw, raw), (Base, swoole("base")), (Process, swoole("process"))];
+    let in_words = |command: io::Result<_>| command.map_err(|error| error.to_string());
+    all.map(|(kind, command)| (kind, in_words(command))).into()
+}
+
+fn measure() -> io::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let outcome = match arguments.iter().any(|argument| argument == "--bench") {
-        true => measure(&arguments),
-        false => check_self(),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn build_all() -> io::Result<Launchers> {
-    let alone = |program: PathBuf| vec![program];
-    let with = |mode: &str| {
-        let program = swoole_server("swoole_framed")?;
-        Ok::<_, io::Error>(program.map(|program| vec![program, mode.into()]))
-    };
-    Ok(vec![
-        (Kind::Raw, compile("raw_framed", &[])?.map(alone)),
-        (Base, with("base")?),
-        (Process, with("process")?),
-    ])
-}
-
-fn measure(arguments: &[String]) -> io::Result<()> {
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
-    let rounds = match env::var("SW_BENCH_ROUNDS") {
-        Ok(text) => text.parse().map_err(|_| io::Error::other("SW_BENCH_ROUNDS is no number"))?,
-        Err(_) if is_quick => QUICK_ROUNDS,
-        Err(_) => ROUNDS,
-    };
+    let rounds = common::rounds(if is_quick { QUICK_ROUNDS } else { ROUNDS })?;
     let options = Options { rounds, is_quick, is_tracing: false };
     let names: Vec<&String> = arguments.iter().filter(|name| !name.starts_with('-')).collect();
     let is_chosen = |case: &&Case| names.is_empty() || names.iter().any(|n| case.name.contains(*n));
-    let launchers = build_all()?;
+    let launchers = build_all();
     let cores = Cores::choose()?;
     cores::move_to(cores.load)?;
     println!("servers on core {}, load on core {}, {rounds} rounds\n", cores.server, cores.load);
@@ -137,7 +118,7 @@ fn measure(arguments: &[String]) -> io::Result<()> {
 /// Every server sends back what it is sent, however much is under way.
 fn check_self() -> io::Result<()> {
     let cores = Cores::choose()?;
-    for (kind, command) in build_all()? {
+    for (kind, command) in build_all() {
         let server = Running::start(&command.map_err(io::Error::other)?, cores)?;
         for (size, in_flight) in [(HEADER + 1, 1), (64, 100), (100_000, 3), (MIB, 2)] {
             let mut load = Load::open(server.address(), (size, 2, in_flight))?;

@@ -6,16 +6,9 @@
 //! shows their medians. `SW_BENCH_ROUNDS` sets the number of rounds. Without `--bench`, as
 //! `cargo test` runs it, the bench checks its arithmetic and ends.
 
-mod binaries;
-#[path = "../echo/cores.rs"]
+#[path = "../common/mod.rs"]
 #[allow(dead_code)]
-mod cores;
-#[path = "../echo/launch.rs"]
-#[allow(dead_code)]
-mod launch;
-#[path = "../echo/process.rs"]
-#[allow(dead_code)]
-mod process;
+mod common;
 
 use std::env;
 use std::fs::{self, File};
@@ -25,8 +18,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::cores::Cores;
-use crate::launch::Running;
+use crate::common::binaries::{compile, compile_with_library};
+use crate::common::cores::Cores;
+use crate::common::launch::Running;
+use crate::common::median;
 
 const FILE_BYTES: u64 = 1 << 30;
 const CHUNK_BYTES: usize = 1 << 20;
@@ -35,24 +30,7 @@ const ROUNDS: usize = 9;
 const TARGET: f64 = 0.9;
 
 fn main() -> ExitCode {
-    let outcome = match env::args().any(|argument| argument == "--bench") {
-        true => measure(),
-        false => check_self(),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn check_self() -> io::Result<()> {
-    match median(&mut [3.0, 1.0, 2.0]) == 2.0 && median(&mut [4.0, 1.0]) == 4.0 {
-        true => Ok(()),
-        false => Err(io::Error::other("the median is wrong")),
-    }
+    common::run(measure, common::check_median)
 }
 
 /// The file that is sent; it goes when this is dropped.
@@ -75,14 +53,11 @@ impl Drop for Sparse {
 }
 
 fn measure() -> io::Result<()> {
-    let rounds = match env::var("SW_BENCH_ROUNDS") {
-        Ok(text) => text.parse().map_err(|_| io::Error::other("SW_BENCH_ROUNDS is no number"))?,
-        Err(_) => ROUNDS,
-    };
+    let rounds = common::rounds(ROUNDS)?;
     let file = Sparse::new()?;
     let cores = Cores::choose()?;
-    let raw = vec![binaries::compile_raw()?, file.0.clone()];
-    let own = binaries::compile_own()?;
+    let raw = vec![compile("raw_sendfile", &[])?, file.0.clone()];
+    let own = compile_with_library("swoole_sendfile")?;
     let mode = |name: &str| vec![own.clone(), name.into(), file.0.clone()];
     let commands = [("raw", raw), ("base", mode("base")), ("process", mode("process"))];
     let mut clients = Vec::new();
@@ -93,7 +68,7 @@ fn measure() -> io::Result<()> {
     }
     let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); clients.len()];
     let mut speeds = ratios.clone();
-    for round in 0..=rounds.max(1) {
+    for round in 0..=rounds {
         let mut first = None;
         // Whoever comes first in a round has it no better in the next one.
         for step in 0..clients.len() {
@@ -112,7 +87,7 @@ fn measure() -> io::Result<()> {
     }
     println!("{rounds} rounds of {} MiB, servers on core {}", FILE_BYTES >> 20, cores.server);
     for (index, (name, ..)) in clients.iter().enumerate() {
-        let (speed, ratio) = (median(&mut speeds[index]), median(&mut ratios[index]));
+        let (speed, ratio) = (median(&speeds[index]), median(&ratios[index]));
         let verdict = if ratio >= TARGET { "met" } else { "missed" };
         let speed = (FILE_BYTES >> 20) as f64 / speed;
         println!("{name:<8} {speed:>8.0} MiB/s  {ratio:>5.2} x  target {TARGET} {verdict}");
@@ -135,10 +110,4 @@ fn receive(stream: &mut TcpStream) -> io::Result<Duration> {
         left -= count as u64;
     }
     Ok(begin.elapsed())
-}
-
-/// The upper one of two in the middle.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -7,18 +7,12 @@
  * write is not read. Idle connections give their buffers back. Ends by SIGTERM's default action.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "raw_loop.h"
 
-enum { EVENTS_MAX = 1024, BUFFER_SIZE = 64 * 1024, CONNECTIONS_MAX = 64 * 1024, BACKLOG = 4096 };
+enum { BUFFER_SIZE = 64 * 1024 };
 
 struct rest {
     size_t begin, end;
@@ -29,24 +23,19 @@ static SSL *sessions[CONNECTIONS_MAX];     /* by descriptor, NULL: closed */
 static struct rest *rests[CONNECTIONS_MAX]; /* the same, NULL: nothing is kept */
 static uint32_t watched[CONNECTIONS_MAX];
 static char buffer[BUFFER_SIZE];
-static int poller, listener;
 static SSL_CTX *context;
 
-static void fail(const char *what)
+static void watch_for(int fd, uint32_t events)
 {
-    perror(what);
-    ERR_print_errors_fp(stderr);
-    exit(1);
+    if (watched[fd] != events)
+        watch(EPOLL_CTL_MOD, fd, events);
+    watched[fd] = events;
 }
 
-static void watch(int operation, int fd, uint32_t events)
+static void fail_with_reasons(const char *what)
 {
-    if (operation == EPOLL_CTL_MOD && watched[fd] == events)
-        return;
-    watched[fd] = events;
-    struct epoll_event event = {.events = events, .data.fd = fd};
-    if (epoll_ctl(poller, operation, fd, &event) != 0)
-        fail("epoll_ctl");
+    ERR_print_errors_fp(stderr);
+    fail(what);
 }
 
 static void close_connection(int fd)
@@ -58,44 +47,12 @@ static void close_connection(int fd)
     close(fd);
 }
 
-static int open_listener(int port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    /* An accepted socket inherits TCP_NODELAY. */
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0
-        || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0
-        || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, BACKLOG) != 0)
-        fail("listen");
-    return fd;
-}
-
-static void accept_all(void)
-{
-    for (;;) {
-        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
-            return;
-        SSL *session = fd < CONNECTIONS_MAX ? SSL_new(context) : NULL;
-        if (session == NULL || SSL_set_fd(session, fd) != 1) {
-            SSL_free(session);
-            close(fd);
-            continue;
-        }
-        SSL_set_accept_state(session);
-        sessions[fd] = session;
-        watch(EPOLL_CTL_ADD, fd, EPOLLIN);
-    }
-}
-
 /* Whether the connection lives on after a call that has moved nothing. */
 static int waits(int fd, int result)
 {
     int error = SSL_get_error(sessions[fd], result);
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-        watch(EPOLL_CTL_MOD, fd, error == SSL_ERROR_WANT_READ ? EPOLLIN : EPOLLOUT);
+        watch_for(fd, error == SSL_ERROR_WANT_READ ? EPOLLIN : EPOLLOUT);
         return 1;
     }
     ERR_clear_error();
@@ -149,13 +106,33 @@ static void flush(int fd)
     }
     free(rest);
     rests[fd] = NULL;
-    watch(EPOLL_CTL_MOD, fd, EPOLLIN);
+    watch_for(fd, EPOLLIN);
     echo(fd);
+}
+
+static void begin(int fd)
+{
+    SSL *session = SSL_new(context);
+    if (session == NULL || SSL_set_fd(session, fd) != 1) {
+        SSL_free(session);
+        close(fd);
+        return;
+    }
+    SSL_set_accept_state(session);
+    sessions[fd] = session;
+    watched[fd] = EPOLLIN;
+}
+
+static void take(int fd)
+{
+    if (rests[fd] != NULL)
+        flush(fd);
+    else
+        echo(fd);
 }
 
 int main(int argc, char **argv)
 {
-    static struct epoll_event events[EVENTS_MAX];
     if (argc != 4) {
         fprintf(stderr, "usage: %s CERTIFICATE KEY PORT\n", argv[0]);
         return 2;
@@ -164,25 +141,9 @@ int main(int argc, char **argv)
     if (context == NULL || SSL_CTX_use_certificate_chain_file(context, argv[1]) != 1
         || SSL_CTX_use_PrivateKey_file(context, argv[2], SSL_FILETYPE_PEM) != 1
         || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1)
-        fail("context");
+        fail_with_reasons("context");
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE
                                   | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
-    listener = open_listener(atoi(argv[3]));
-    poller = epoll_create1(EPOLL_CLOEXEC);
-    if (poller < 0)
-        fail("epoll_create1");
-    watch(EPOLL_CTL_ADD, listener, EPOLLIN);
-    for (;;) {
-        int count = epoll_wait(poller, events, EVENTS_MAX, -1);
-        for (int i = 0; i < count; i++) {
-            int fd = events[i].data.fd;
-            if (fd == listener)
-                accept_all();
-            else if (rests[fd] != NULL)
-                flush(fd);
-            else
-                echo(fd);
-        }
-    }
+    serve(atoi(argv[3]), begin, take);
 }

@@ -11,24 +11,11 @@
  * action.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "raw_loop.h"
 
-enum {
-    EVENTS_MAX = 1024,
-    BUFFER_SIZE = 128 * 1024,
-    CONNECTIONS_MAX = 64 * 1024,
-    BACKLOG = 4096,
-    HEADER = 4,
-    MESSAGE_MAX = 4 * 1024 * 1024
-};
+enum { BUFFER_SIZE = 128 * 1024, HEADER = 4, MESSAGE_MAX = 4 * 1024 * 1024 };
 
 /* Of its bytes the first `whole` are messages, of which `sent` have gone. */
 struct connection {
@@ -38,53 +25,12 @@ struct connection {
 
 static struct connection connections[CONNECTIONS_MAX]; /* by descriptor */
 static char buffer[BUFFER_SIZE];
-static int poller, listener;
-
-static void fail(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static void watch(int operation, int fd, uint32_t events)
-{
-    struct epoll_event event = {.events = events, .data.fd = fd};
-    if (epoll_ctl(poller, operation, fd, &event) != 0)
-        fail("epoll_ctl");
-}
 
 static void close_connection(int fd)
 {
     free(connections[fd].bytes);
     memset(&connections[fd], 0, sizeof connections[fd]);
     close(fd);
-}
-
-static int open_listener(int port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    /* An accepted socket inherits TCP_NODELAY. */
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0
-        || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0
-        || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, BACKLOG) != 0)
-        fail("listen");
-    return fd;
-}
-
-static void accept_all(void)
-{
-    for (;;) {
-        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
-            return;
-        if (fd >= CONNECTIONS_MAX)
-            close(fd);
-        else
-            watch(EPOLL_CTL_ADD, fd, EPOLLIN);
-    }
 }
 
 /* The end of the last whole message, and how long the one behind it is; -1 if it is too long. */
@@ -184,28 +130,24 @@ static void flush(int fd)
     }
 }
 
+static void begin(int fd)
+{
+    memset(&connections[fd], 0, sizeof connections[fd]);
+}
+
+static void take(int fd)
+{
+    if (connections[fd].whole > 0)
+        flush(fd);
+    else
+        echo(fd);
+}
+
 int main(int argc, char **argv)
 {
-    static struct epoll_event events[EVENTS_MAX];
     if (argc != 2) {
         fprintf(stderr, "usage: %s PORT\n", argv[0]);
         return 2;
     }
-    listener = open_listener(atoi(argv[1]));
-    poller = epoll_create1(EPOLL_CLOEXEC);
-    if (poller < 0)
-        fail("epoll_create1");
-    watch(EPOLL_CTL_ADD, listener, EPOLLIN);
-    for (;;) {
-        int count = epoll_wait(poller, events, EVENTS_MAX, -1);
-        for (int i = 0; i < count; i++) {
-            int fd = events[i].data.fd;
-            if (fd == listener)
-                accept_all();
-            else if (connections[fd].whole > 0)
-                flush(fd);
-            else
-                echo(fd);
-        }
-    }
+    serve(atoi(argv[1]), begin, take);
 }

@@ -11,29 +11,20 @@
  * A reference line, no server: the reactor holds an unbounded rest for a client that does not read.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "raw.h"
 
 enum {
-    EVENTS_MAX = 1024,
     MESSAGE_MAX = 64 * 1024,
-    CONNECTIONS_MAX = 64 * 1024,
-    BACKLOG = 4096,
     RING_SIZE = 4 * 1024 * 1024,
     SKIP = UINT32_MAX, /* a header with this length: the message is at the start of the ring */
 };
@@ -68,13 +59,6 @@ struct connection {
 
 static struct shared *shared;
 static struct connection connections[CONNECTIONS_MAX];
-static int poller, listener;
-
-static void fail(const char *what)
-{
-    perror(what);
-    exit(1);
-}
 
 /* ---- rings ---- */
 
@@ -207,13 +191,6 @@ static void run_worker(void)
 
 /* ---- reactor ---- */
 
-static void watch(int operation, int fd, uint32_t events)
-{
-    struct epoll_event event = {.events = events, .data.fd = fd};
-    if (epoll_ctl(poller, operation, fd, &event) != 0)
-        fail("epoll_ctl");
-}
-
 static void close_connection(int fd)
 {
     free(connections[fd].rest);
@@ -225,17 +202,9 @@ static void close_connection(int fd)
 
 static void accept_all(void)
 {
-    for (;;) {
-        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
-            return;
-        if (fd >= CONNECTIONS_MAX) {
-            close(fd);
-            continue;
-        }
+    int fd;
+    while ((fd = accept_next()) >= 0)
         connections[fd].is_reading = true;
-        watch(EPOLL_CTL_ADD, fd, EPOLLIN);
-    }
 }
 
 static void keep(int fd, const char *bytes, size_t length)
@@ -373,20 +342,6 @@ static void run_reactor(void)
 
 /* ---- start ---- */
 
-static int open_listener(int port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    /* An accepted socket inherits TCP_NODELAY. */
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0
-        || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0
-        || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, BACKLOG) != 0)
-        fail("listen");
-    return fd;
-}
-
 static void share_memory(void)
 {
     int access = PROT_READ | PROT_WRITE;
@@ -421,10 +376,7 @@ int main(int argc, char **argv)
     listener = open_listener(atoi(argv[1]));
     share_memory();
     start_worker();
-    poller = epoll_create1(EPOLL_CLOEXEC);
-    if (poller < 0)
-        fail("epoll_create1");
-    watch(EPOLL_CTL_ADD, listener, EPOLLIN);
+    watch_listener();
     watch(EPOLL_CTL_ADD, shared->reactor.doorbell, EPOLLIN);
     run_reactor();
 }

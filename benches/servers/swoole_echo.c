@@ -1,26 +1,9 @@
 /*
- * The echo server of this library, with one worker and one reactor.
+ * The echo server of this library, with one worker, one reactor and any other settings.
  *
- *     swoole_echo base|process PORT
+ *     swoole_echo base|process|thread [SETTING=NUMBER ...] PORT
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include "swoole.h"
-
-static const struct {
-    const char *name;
-    int64_t value;
-} settings[] = {
-    {"worker_num", 1}, {"reactor_num", 1},         {"log_level", 5},
-    {"backlog", 4096}, {"max_connection", 16000},
-};
-
-static int fail(const char *what)
-{
-    fprintf(stderr, "%s: %s\n", what, sw_last_error_message());
-    return 1;
-}
+#include "swoole_server.h"
 
 static void on_receive(sw_server_t *server, const sw_event_t *event, void *user_data)
 {
@@ -31,19 +14,19 @@ static void on_receive(sw_server_t *server, const sw_event_t *event, void *user_
 
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s base|process PORT\n", argv[0]);
+    if (argc < 3) {
+        fprintf(stderr, "usage: %s base|process|thread [SETTING=NUMBER ...] PORT\n", argv[0]);
         return 2;
     }
-    int mode = strcmp(argv[1], "base") == 0 ? SW_BASE : SW_PROCESS;
-    sw_server_t *server = sw_server_new("127.0.0.1", atoi(argv[2]), mode, SW_SOCK_TCP);
+    sw_server_t *server = new_server(argv[1], argv[argc - 1], SW_SOCK_TCP);
     if (server == NULL)
         return fail("new");
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-        if (!sw_server_set_int(server, settings[i].name, settings[i].value))
-            return fail(settings[i].name);
-    if (!sw_server_on(server, "receive", on_receive, NULL) || !sw_server_start(server))
-        return fail("start");
-    sw_server_free(server);
-    return 0;
+    for (int i = 2; i < argc - 1; i++) {
+        char *number = strchr(argv[i], '=');
+        if (number != NULL)
+            *number++ = '\0';
+        if (number == NULL || !sw_server_set(server, argv[i], number))
+            return fail(argv[i]);
+    }
+    return serve(server, "receive", on_receive);
 }

@@ -3,10 +3,7 @@
  *
  *     swoole_sendfile base|process|thread FILE PORT
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <swoole.h>
+#include "swoole_server.h"
 
 static const char *path;
 
@@ -14,14 +11,7 @@ static void on_receive(sw_server_t *server, const sw_event_t *event, void *user_
 {
     (void)user_data;
     if (!sw_server_sendfile(server, event->receive.fd, path, 0, 0))
-        fprintf(stderr, "sendfile: %s\n", sw_last_error_message());
-}
-
-static int mode_of(const char *name)
-{
-    if (strcmp(name, "base") == 0)
-        return SW_BASE;
-    return strcmp(name, "process") == 0 ? SW_PROCESS : SW_THREAD;
+        fail("sendfile");
 }
 
 int main(int argc, char **argv)
@@ -31,14 +21,6 @@ int main(int argc, char **argv)
         return 2;
     }
     path = argv[2];
-    sw_server_t *server =
-        sw_server_new("127.0.0.1", atoi(argv[3]), mode_of(argv[1]), SW_SOCK_TCP);
-    if (server == NULL || !sw_server_set(server, "worker_num", "1")
-        || !sw_server_set(server, "log_level", "4")
-        || !sw_server_on(server, "receive", on_receive, NULL) || !sw_server_start(server)) {
-        fprintf(stderr, "%s\n", sw_last_error_message());
-        return 1;
-    }
-    sw_server_free(server);
-    return 0;
+    sw_server_t *server = new_server(argv[1], argv[3], SW_SOCK_TCP);
+    return server == NULL ? fail("new") : serve(server, "receive", on_receive);
 }

@@ -1,18 +1,9 @@
 /*
- * The echo server of this library for datagrams, with one worker and one reactor.
+ * The echo server of this library for datagrams.
  *
- *     swoole_udp base|process PORT
+ *     swoole_udp base|process|thread PORT
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include "swoole.h"
-
-static int fail(const char *what)
-{
-    fprintf(stderr, "%s: %s\n", what, sw_last_error_message());
-    return 1;
-}
+#include "swoole_server.h"
 
 static void on_packet(sw_server_t *server, const sw_event_t *event, void *user_data)
 {
@@ -26,17 +17,9 @@ static void on_packet(sw_server_t *server, const sw_event_t *event, void *user_d
 int main(int argc, char **argv)
 {
     if (argc != 3) {
-        fprintf(stderr, "usage: %s base|process PORT\n", argv[0]);
+        fprintf(stderr, "usage: %s base|process|thread PORT\n", argv[0]);
         return 2;
     }
-    int mode = strcmp(argv[1], "base") == 0 ? SW_BASE : SW_PROCESS;
-    sw_server_t *server = sw_server_new("127.0.0.1", atoi(argv[2]), mode, SW_SOCK_UDP);
-    if (server == NULL)
-        return fail("new");
-    if (!sw_server_set(server, "worker_num", "1") || !sw_server_set(server, "reactor_num", "1")
-        || !sw_server_set(server, "log_level", "5")
-        || !sw_server_on(server, "packet", on_packet, NULL) || !sw_server_start(server))
-        return fail("start");
-    sw_server_free(server);
-    return 0;
+    sw_server_t *server = new_server(argv[1], argv[2], SW_SOCK_UDP);
+    return server == NULL ? fail("new") : serve(server, "packet", on_packet);
 }

@@ -2,23 +2,15 @@
 //! run, and what an idle connection costs.
 //!
 //! `cargo bench --bench tls`. The servers run at the same time on one core and are asked in turn by
-//! clients on another one; what is compared is the CPU time of the server for one request, and the
-//! table shows medians over the rounds. `SW_BENCH_ROUNDS` sets their number. Without OpenSSL to
-//! build with there is nothing to compare with, and the bench says so. Without `--bench`, as `cargo
-//! test` runs it, it checks its arithmetic and ends.
+//! clients on another one, each with one message under way; what is compared is the CPU time of the
+//! server for one request, and the table shows medians over the rounds. `SW_BENCH_ROUNDS` sets
+//! their number. Without OpenSSL to build with there is nothing to compare with, and the bench says
+//! so. Without `--bench`, as `cargo test` runs it, it checks its arithmetic and ends.
 
-mod binaries;
-#[path = "../echo/cores.rs"]
+#[path = "../common/mod.rs"]
 #[allow(dead_code)]
-mod cores;
-#[path = "../echo/launch.rs"]
-#[allow(dead_code)]
-mod launch;
-#[path = "../echo/process.rs"]
-#[allow(dead_code)]
-mod process;
+mod common;
 
-use std::env;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::path::PathBuf;
@@ -31,13 +23,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::cores::Cores;
-use crate::launch::Running;
+use crate::common::binaries::{compile, compile_with_library};
+use crate::common::cores::Cores;
+use crate::common::launch::Running;
+use crate::common::{median, process};
 
 const ROUNDS: usize = 9;
 /// Sizes of a message, and how many requests make a round.
 const CASES: [(usize, usize); 2] = [(64, 20_000), (64 * 1024, 1_500)];
-/// Clients that are asked one after the other before the first is again.
+/// Clients that ask at the same time.
 const CLIENTS: usize = 16;
 /// Connections whose memory is looked at.
 const IDLE: usize = 500;
@@ -48,24 +42,7 @@ const TARGET: f64 = 1.1;
 type Client = StreamOwned<ClientConnection, TcpStream>;
 
 fn main() -> ExitCode {
-    let outcome = match env::args().any(|argument| argument == "--bench") {
-        true => measure(),
-        false => check_self(),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn check_self() -> io::Result<()> {
-    match median(&mut [3.0, 1.0, 2.0]) == 2.0 && median(&mut [4.0, 1.0]) == 4.0 {
-        true => Ok(()),
-        false => Err(io::Error::other("the median is wrong")),
-    }
+    common::run(measure, common::check_median)
 }
 
 /// A file of the tests of TLS.
@@ -83,18 +60,15 @@ struct Asked {
 }
 
 fn measure() -> io::Result<()> {
-    let rounds = match env::var("SW_BENCH_ROUNDS") {
-        Ok(text) => text.parse().map_err(|_| io::Error::other("SW_BENCH_ROUNDS is no number"))?,
-        Err(_) => ROUNDS,
-    };
-    let openssl = match binaries::compile_openssl() {
+    let rounds = common::rounds(ROUNDS)?;
+    let openssl = match compile("openssl_echo", &["-lssl".into(), "-lcrypto".into()]) {
         Ok(program) => program,
         Err(error) => {
             println!("no OpenSSL to compare with (libssl-dev): {error}");
             return Ok(());
         }
     };
-    let own = binaries::compile_own()?;
+    let own = compile_with_library("swoole_tls")?;
     let (certificate, key) = (file("server.crt"), file("server.key"));
     let mode = |name: &str| vec![own.clone(), name.into(), certificate.clone(), key.clone()];
     let commands = [
@@ -124,7 +98,7 @@ fn measure() -> io::Result<()> {
         }
     }
     println!("{rounds} rounds, TLS 1.3, {CLIENTS} connections, servers on core {}", cores.server);
-    show(&mut all);
+    show(&all);
     for asked in &all {
         let bytes = idle_bytes(asked, &config)?;
         println!("{:<8} {bytes:>8.0} bytes for an idle connection", asked.name);
@@ -132,13 +106,13 @@ fn measure() -> io::Result<()> {
     Ok(())
 }
 
-fn show(all: &mut [Asked]) {
+fn show(all: &[Asked]) {
     for (case, (size, _)) in CASES.into_iter().enumerate() {
         let yardstick = all.first().map(|first| first.costs[case].clone()).unwrap_or_default();
-        for asked in all.iter_mut() {
+        for asked in all {
             let pairs = asked.costs[case].iter().zip(&yardstick);
-            let mut ratios: Vec<f64> = pairs.map(|(own, other)| own / other).collect();
-            let (cost, ratio) = (median(&mut asked.costs[case]), median(&mut ratios));
+            let ratios: Vec<f64> = pairs.map(|(own, other)| own / other).collect();
+            let (cost, ratio) = (median(&asked.costs[case]), median(&ratios));
             let verdict = if ratio <= TARGET { "met" } else { "missed" };
             println!(
                 "{size:>6} B  {:<8} {:>8.1} us CPU  {ratio:>5.2} x  target {TARGET} {verdict}",
@@ -154,11 +128,17 @@ fn cost(asked: &mut Asked, size: usize, requests: usize) -> io::Result<f64> {
     let message = vec![0x5a; size];
     let pids = asked.server.pids()?;
     let before = process::cpu_ns(&pids)?;
-    for index in 0..requests {
-        let count = asked.clients.len();
-        echo(&mut asked.clients[index % count], &message)?;
+    for _ in 0..requests / CLIENTS {
+        for client in &mut asked.clients {
+            client.write_all(&message)?;
+            client.flush()?;
+        }
+        for client in &mut asked.clients {
+            take(client, &message)?;
+        }
     }
-    Ok((process::cpu_ns(&pids)? - before) as f64 / requests as f64)
+    let count = requests / CLIENTS * CLIENTS;
+    Ok((process::cpu_ns(&pids)? - before) as f64 / count as f64)
 }
 
 /// Bytes of memory of the server per idle connection.
@@ -198,18 +178,16 @@ fn connect(address: SocketAddrV4, config: &Arc<ClientConfig>) -> io::Result<Clie
 }
 
 fn echo(client: &mut Client, message: &[u8]) -> io::Result<()> {
-    let mut reply = vec![0; message.len()];
     client.write_all(message)?;
     client.flush()?;
+    take(client, message)
+}
+
+fn take(client: &mut Client, message: &[u8]) -> io::Result<()> {
+    let mut reply = vec![0; message.len()];
     client.read_exact(&mut reply)?;
     match reply == message {
         true => Ok(()),
         false => Err(io::Error::other("the reply is not what was sent")),
     }
-}
-
-/// The upper one of two in the middle.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -5,22 +5,21 @@
 //! loaded in turn from another one; ratios are made of the slices of one round, and the table shows
 //! their medians. Without `--bench`, as `cargo test` runs it, each server echoes a little.
 
-#[path = "../echo/cores.rs"]
+#[path = "../common/mod.rs"]
 #[allow(dead_code)]
-mod cores;
-#[path = "../echo/process.rs"]
-#[allow(dead_code)]
-mod process;
-mod server;
+mod common;
 
 use std::env;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddrV4, UdpSocket};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cores::Cores;
-use server::{Kind, Running};
+use crate::common::binaries::{compile, compile_with_library};
+use crate::common::cores::{self, Cores};
+use crate::common::launch::Running;
+use crate::common::{median, process};
 
 const BYTES: usize = 64;
 const ROUNDS: usize = 41;
@@ -28,29 +27,48 @@ const QUICK_ROUNDS: usize = 5;
 const SLICE: Duration = Duration::from_millis(100);
 /// Datagrams in flight: as many as one batch takes, and one.
 const WINDOWS: [usize; 2] = [64, 1];
-/// What BASE mode has to reach with a window of a batch.
+/// What that has to reach with a window of a batch.
 const TARGET: f64 = 0.8;
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a server may take to answer what it is asked first.
+const FIRST_ANSWER: Duration = Duration::from_millis(50);
+/// The server of this library that has no hop from one process to another.
+const JUDGED: &str = "swoole base";
+
 fn main() -> ExitCode {
-    let outcome = match env::args().any(|argument| argument == "--bench") {
-        true => measure(if env::args().any(|it| it == "--quick") { QUICK_ROUNDS } else { ROUNDS }),
-        false => start_all().map(drop),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    let is_quick = env::args().any(|argument| argument == "--quick");
+    common::run(
+        || measure(common::rounds(if is_quick { QUICK_ROUNDS } else { ROUNDS })?),
+        || start_all().map(drop),
+    )
 }
 
-/// All servers that could be built, each of which has answered.
-fn start_all() -> io::Result<Vec<Running>> {
+/// All servers, each of which has answered; the others are measured by the first one.
+fn start_all() -> io::Result<Vec<(&'static str, Running)>> {
     let cores = Cores::choose()?;
     cores::move_to(cores.load)?;
-    Kind::ALL.iter().map(|kind| Running::start(*kind, cores)).collect()
+    let swoole = |mode: &str| Ok(vec![compile_with_library("swoole_udp")?, PathBuf::from(mode)]);
+    let raw = compile("raw_udp", &[]).map(|program| vec![program]);
+    let all =
+        [("raw", raw), ("swoole base", swoole("base")), ("swoole process", swoole("process"))];
+    let start = |(title, command): (_, io::Result<Vec<PathBuf>>)| {
+        let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+        Ok((title, Running::start_at(port, &command?, cores, answers)?))
+    };
+    all.into_iter().map(start).collect()
+}
+
+/// Asks from a new socket each time: what was sent too early is answered late.
+fn answers(address: SocketAddrV4) -> bool {
+    let ask = || {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.connect(address)?;
+        socket.set_read_timeout(Some(FIRST_ANSWER))?;
+        socket.send(b"ready?")?;
+        socket.recv(&mut [0; 16])
+    };
+    ask().is_ok_and(|count| count == 6)
 }
 
 /// Sends windows of datagrams until the time is over; how many came back. One that is lost is
@@ -85,11 +103,6 @@ fn slice(server: &Running, window: usize) -> io::Result<f64> {
     Ok(count as f64 * 1e9 / spent_ns.max(1) as f64)
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
 fn measure(rounds: usize) -> io::Result<()> {
     let servers = start_all()?;
     println!("{:<8} {:<16} {:>14} {:>8}", "window", "server", "per CPU second", "x raw");
@@ -99,7 +112,7 @@ fn measure(rounds: usize) -> io::Result<()> {
         // One for the caches.
         for round in 0..=rounds {
             let mut raw = None;
-            for (index, server) in servers.iter().enumerate() {
+            for (index, (_, server)) in servers.iter().enumerate() {
                 let rate = slice(server, window)?;
                 let raw = *raw.get_or_insert(rate);
                 if round > 0 {
@@ -108,15 +121,14 @@ fn measure(rounds: usize) -> io::Result<()> {
                 }
             }
         }
-        for (index, server) in servers.iter().enumerate() {
-            let (rate, ratio) = (median(&mut rates[index]), median(&mut ratios[index]));
-            let is_judged = server.kind() == Kind::Base && window == WINDOWS[0];
+        for (index, (title, _)) in servers.iter().enumerate() {
+            let (rate, ratio) = (median(&rates[index]), median(&ratios[index]));
+            let is_judged = *title == JUDGED && window == WINDOWS[0];
             let verdict = match (is_judged, ratio >= TARGET) {
                 (false, _) => "",
                 (true, true) => "  met",
                 (true, false) => "  missed",
             };
-            let title = server.kind().title();
             println!("{window:<8} {title:<16} {rate:>14.0} {ratio:>8.2}{verdict}");
         }
     }

@@ -207,7 +207,8 @@ pub extern "C" fn sw_port_set_int(port: *mut sw_port_t, name: *const c_char, val
     })
 }
 
-/// Takes a JSON object of settings of a port, all of them or none; see sw_port_set.
+/// Takes a JSON object of settings of a port, all of them or none, in their order; see sw_port_set
+/// and sw_server_set_json.
 ///
 /// - `port`: the port.
 /// - `json`: the text; NULL with a length of 0 only, which is no object.

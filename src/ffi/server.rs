@@ -126,7 +126,8 @@ pub extern "C" fn sw_server_set_int(
 ///
 /// - `server`: the server.
 /// - `json`: an object of names and values, such as {"worker_num": 4}; null leaves a setting as it
-///   is.
+///   is. They are taken in their order: of a setting that stands there more than once, by whichever
+///   of its names, the last value wins, as with several calls of sw_server_set.
 /// - `len`: bytes of `json`.
 ///
 /// Returns: true if all values were taken or their names ignored.

@@ -36,7 +36,8 @@ pub enum MessageKind {
     Packet = 9,
     /// To a reactor: do not read the connection; `extra` is the reason, one of [`hold`].
     Pause = 10,
-    /// To a reactor: that reason, in `extra`, is gone.
+    /// To a reactor: that reason, in `extra`, is gone. [`hold::NOTHING`]: it was not held, but may
+    /// wait for room at a worker that is not its own any more.
     Resume = 11,
     /// Reactor to worker: it was given `extra` bytes of the connection before this message,
     /// whatever became of them in the hands of its predecessor.
@@ -74,6 +75,8 @@ pub enum MessageKind {
 
 /// Why a connection is not read. The numbers are bits: it is read when there is no reason left.
 pub mod hold {
+    /// It is read.
+    pub const NOTHING: u8 = 0;
     /// The program has paused it.
     pub const PAUSED: u8 = 1;
     /// It waits to be confirmed.

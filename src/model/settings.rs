@@ -6,6 +6,7 @@
 
 mod chapters;
 mod in_force;
+mod json;
 mod port;
 mod reference;
 mod table;
@@ -18,6 +19,7 @@ use crate::error::{code, Error, Result};
 use crate::model::plan::Mode;
 use crate::model::value::{parse_list, Kind};
 use crate::proto::settings::LengthFn;
+use json::Members;
 use table::{row_named, row_of, rows, Effect, Name, Row};
 
 pub use crate::model::value::Value;
@@ -201,7 +203,9 @@ impl Settings {
         self.int(Name::PackageMaxLength).max(LEAST_PACKAGE)
     }
 
-    /// Takes a JSON object of settings, all or none of them. Gives back the names it did not know.
+    /// Takes a JSON object of settings, all or none of them, in the order in which they stand
+    /// there.
+    /// Gives back the names it did not know.
     pub fn set_json(&mut self, json: &[u8]) -> Result<Vec<String>> {
         self.set_object(json, |_| true)
     }
@@ -212,13 +216,13 @@ impl Settings {
     }
 
     fn set_object(&mut self, json: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<Vec<String>> {
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)
+        let Members(members) = serde_json::from_slice(json)
             .map_err(|error| invalid(format!("the settings are not a JSON object: {error}")))?;
         let mut changed = self.clone();
         let mut unknown = Vec::new();
-        for (name, value) in object.iter().filter(|(name, _)| is_ours(name)) {
-            if !changed.set_json_value(name, value)? {
-                unknown.push(name.clone());
+        for (name, value) in members.into_iter().filter(|(name, _)| is_ours(name)) {
+            if !changed.set_json_value(&name, &value)? {
+                unknown.push(name);
             }
         }
         *self = changed;
@@ -553,8 +557,22 @@ mod tests {
         assert_eq!(text(&settings, "open_tcp_nodelay"), "false");
         assert!(settings.set_json(br#"{"worker_num": 5, "backlog": "x"}"#).is_err());
         assert_eq!(text(&settings, "worker_num"), "3");
-        for bad in [&b"[]"[..], b"{", b"", b"7", br#"{"backlog": [1]}"#, b"\xff"] {
+        for bad in [&b"[]"[..], b"{", b"", b"7", b"{} {}", br#"{"backlog": [1]}"#, b"\xff"] {
             assert!(settings.set_json(bad).is_err());
+        }
+    }
+    #[test]
+    fn of_what_stands_twice_in_json_the_last_wins_however_it_is_spelt() {
+        let mut settings = settings(Mode::Process);
+        for (json, wanted) in [
+            (r#"{"max_connection": 500, "max_conn": 501}"#, "501"),
+            (r#"{"max_conn": 502, "max_connection": 503}"#, "503"),
+            (r#"{"max_conn": 504, "MAX_CONN": 505}"#, "505"),
+            (r#"{"max_conn": 506, "max_connection": 507, "max_conn": 508}"#, "508"),
+            (r#"{"max_conn": 509, "max_connection": null}"#, "509"),
+        ] {
+            assert_eq!(settings.set_json(json.as_bytes()), Ok(vec![]));
+            assert_eq!(text(&settings, "max_connection"), wanted, "{json}");
         }
     }
 }

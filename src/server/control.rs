@@ -62,8 +62,12 @@ impl Server {
     pub fn bind(&self, session: SessionId, uid: i64) -> Result<()> {
         self.with_unit(|unit| {
             let number = checked_uid(uid)?;
-            match live(unit, session)?.bind(session, number) {
-                Wish::Done => Ok(()),
+            let record = live(unit, session)?;
+            match record.bind(session, number) {
+                Wish::Done => {
+                    unit.note_bound(record, session);
+                    Ok(())
+                }
                 Wish::TooLate => Err(route::not_exist(session)),
                 Wish::Refused => {
                     let text = format!("connection {} is bound to a user already", session.0);

@@ -1,6 +1,7 @@
 //! What the program wants of the reading of a connection. It is said to the reactor that owns it.
 
 use crate::model::connection::Connection;
+use crate::model::dispatch::Dispatch;
 use crate::model::kind::{hold, MessageKind};
 use crate::model::{route, SessionId};
 
@@ -23,6 +24,14 @@ impl Unit {
     /// Reads a connection that was confirmed.
     pub fn read_confirmed(&self, record: &Connection, session: SessionId) {
         self.let_go(record, session, hold::UNCONFIRMED);
+    }
+
+    /// A connection was bound to a user. If what it sends waits for room, that is no longer the
+    /// room of the worker that it was for.
+    pub fn note_bound(&self, record: &Connection, session: SessionId) {
+        if self.runtime.dispatch_of(record).is_some_and(Dispatch::is_by_uid) {
+            self.let_go(record, session, hold::NOTHING);
+        }
     }
 
     fn let_go(&self, record: &Connection, session: SessionId, reason: u8) {

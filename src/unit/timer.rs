@@ -59,6 +59,8 @@ pub(super) struct Agenda {
     deferred: RefCell<VecDeque<DeferHook>>,
     watched: RefCell<HashMap<RawFd, Watched>>,
     round: Cell<u64>,
+    /// A deadline was over, so the loop turns once more.
+    turns_again: Cell<bool>,
 }
 
 impl Agenda {
@@ -77,9 +79,10 @@ impl Agenda {
         self.round.set(self.round.get().wrapping_add(1));
     }
 
-    /// When the loop has to wake up by itself; 0 if there is something to do now.
+    /// When the loop has to wake up by itself; 0 if there is something to do now. It is asked for
+    /// when the loop is about to wait for that.
     pub(super) fn next_due_ns(&self) -> Option<u64> {
-        match self.deferred.borrow().is_empty() {
+        match self.deferred.borrow().is_empty() && !self.turns_again.take() {
             true => self.next_timer_ns(),
             false => Some(0),
         }
@@ -139,8 +142,10 @@ impl Unit {
             let Some(due) = due else { return };
             match (due.key, &self.acceptor) {
                 (Timer::Accept, Some(acceptor)) => acceptor.resume(self),
-                // Whoever set a deadline looks at the time in `advance`.
-                (Timer::Accept, None) | (Timer::Deadline, _) => {}
+                (Timer::Accept, None) => {}
+                // Whoever set it may look at a point of the turn that is past, and may have set
+                // it in this very turn, or found it set and relied on it.
+                (Timer::Deadline, _) => self.agenda.turns_again.set(true),
                 (Timer::Stats, _) => self.keep_stats(),
                 (Timer::Idle(look), _) => self.end_idle(look),
                 (Timer::Tasks, _) => self.end_late_lists(),

@@ -239,6 +239,10 @@ impl Auditor {
                     verdicts.failed += u64::from(is_excused);
                     !is_excused
                 }
+                Fate::Failed if !is_begun && harm.may_refuse => {
+                    verdicts.failed += 1;
+                    false
+                }
                 Fate::Open | Fate::Failed if !is_begun => {
                     unborn.push(complaint);
                     continue;

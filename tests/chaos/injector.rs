@@ -32,6 +32,8 @@ pub struct Harm {
     /// Whether workers are replaced. A task that fails fails in the log alone, where the worker
     /// has been replaced that handed it in: its successor has no callback for it.
     pub replaces_workers: bool,
+    /// Whether a task may be refused when it is handed in, so that nobody begins it.
+    pub may_refuse: bool,
     /// Whether connections may end.
     pub may_cut: bool,
     /// Whether others than the clients of the ledger ask for something.

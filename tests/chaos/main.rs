@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `frame` `ledger` | the load: what clients send, and what they book |
 //! | `server` `journal` | the server, and what it writes down about each request |
-//! | `injector` `crowd` `faults` | the trouble: signals, clients, the system |
+//! | `injector` `crowd` `faults` `disk` | the trouble: signals, clients, the system |
 //! | `auditor` | compares all of it, and what the system knows of the processes |
 
 #[path = "../tasks/api.rs"]
@@ -18,6 +18,7 @@ mod auditor;
 #[path = "../common/mod.rs"]
 mod common;
 mod crowd;
+mod disk;
 mod faults;
 mod frame;
 mod injector;
@@ -46,6 +47,8 @@ use slow::slow_connections_keep_nobody_waiting;
 use std::time::Duration;
 
 const CLIENTS: usize = 24;
+/// Requests of a client among which one is huge, more or less.
+const HUGE_EVERY: usize = 200;
 const WORKER: Role = Role::Worker(0, WORKERS);
 const TASK_WORKER: Role = Role::Worker(WORKERS, TASK_WORKERS);
 
@@ -199,13 +202,33 @@ fn on_a_full_disk_nothing_is_lost(server: &Running) -> Outcome {
     })
 }
 
-/// Peace, until each client has asked for all that a deceitful server does wrong.
-struct Enough(Journal);
+/// Where there is no room for the file of a task, the call that hands it in says so.
+fn tasks_on_a_full_disk_are_refused_and_not_lost(server: &Running) -> Outcome {
+    let is_told = |line: &str| line == "a small disk" || line.starts_with(disk::NONE);
+    let told = server.wait_line(is_told, STEP)?;
+    if told.starts_with(disk::NONE) {
+        println!("chaos full-tmpdir: skipped, nothing can be mounted: {told}");
+        return Ok(());
+    }
+    let auditor = Auditor::begin(server, "full-tmpdir")?;
+    let mut accounts = ledger::open(server, &[Way::Task; CLIENTS])?;
+    let asked = sized(HUGE_EVERY);
+    let mut enough = Enough(auditor.journal, asked as u64);
+    ledger::keep(server, &mut accounts, Pace::Windows, &mut enough)?;
+    let harm = Harm { word: "asked", count: asked, may_refuse: true, ..Harm::default() };
+    let (line, complaints) = auditor.examine(server, accounts, &harm)?;
+    println!("{line}");
+    assert!(complaints.is_empty(), "{line}\n{complaints:#?}");
+    assert!(!line.contains("failed=0 "), "nothing was refused: {line}");
+    Ok(())
+}
+
+/// Peace, until each client has asked for so much.
+struct Enough(Journal, u64);
 
 impl Trouble for Enough {
     fn go_on(&mut self, _: &Running) -> Fallible<bool> {
-        let wanted = 2 * server::FORGOTTEN;
-        Ok((0..CLIENTS).all(|client| self.0.last(client as u16) > wanted))
+        Ok((0..CLIENTS).all(|client| self.0.last(client as u16) > self.1))
     }
 }
 
@@ -214,7 +237,8 @@ fn what_is_wrong_is_noticed(server: &Running) -> Outcome {
     let mut auditor = Auditor::begin(server, "deceit")?;
     auditor.patience = Duration::from_millis(500);
     let mut accounts = ledger::open(server, &[Way::Worker; CLIENTS])?;
-    let mut enough = Enough(auditor.journal);
+    // All that a deceitful server does wrong.
+    let mut enough = Enough(auditor.journal, 2 * server::FORGOTTEN);
     ledger::keep(server, &mut accounts, Pace::Windows, &mut enough)?;
     // A connection that nobody closes is a leak, too.
     let left = server.connect()?;
@@ -266,4 +290,5 @@ server_tests! {
     failing_system_calls_lose_nothing: troubled;
     without_descriptors_nothing_is_lost: with_few_descriptors;
     on_a_full_disk_nothing_is_lost: on_a_full_disk;
+    tasks_on_a_full_disk_are_refused_and_not_lost: disk::on_a_small_disk;
 }

@@ -86,7 +86,7 @@ pub fn with_many_descriptors(setup: &Setup) -> Outcome {
     run(setup, &[])
 }
 
-fn run(setup: &Setup, more: &[(&str, &str)]) -> Outcome {
+pub fn run(setup: &Setup, more: &[(&str, &str)]) -> Outcome {
     let server = setup.server()?;
     let (workers, task_workers) = (WORKERS.to_string(), TASK_WORKERS.to_string());
     let settings = [

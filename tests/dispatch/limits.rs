@@ -1,7 +1,7 @@
 //! What a worker may have in progress, and workers whose inboxes are full.
 
 use super::orders::serve;
-use super::rules::Fallible;
+use super::rules::{who, Fallible};
 use crate::common::prelude::*;
 use crate::puppet::{ask, ask_until, hold_worker, kill, pid_of, poll, Gate, Held};
 use std::io::{Read, Write};
@@ -18,6 +18,11 @@ pub fn at_most_one_of_each(setup: &Setup) -> Outcome {
 
 pub fn two_in_turn(setup: &Setup) -> Outcome {
     serve(setup, &[("worker_num", "2"), ("dispatch_mode", "1"), ("enable_unsafe_event", "1")])
+}
+
+pub fn by_uid(setup: &Setup) -> Outcome {
+    let settings = [("worker_num", "2"), ("reactor_num", "1"), ("dispatch_mode", "5")];
+    serve(setup, &[&settings[..], &[("socket_buffer_size", "0")]].concat())
 }
 
 pub fn at_most_one_message(setup: &Setup) -> Outcome {
@@ -105,6 +110,8 @@ pub fn a_request_goes_to_a_worker_that_may_take_one(server: &Running) -> Outcome
 
 /// More than the inbox of a worker holds.
 const FLOOD: usize = 6 << 20;
+/// More than the sockets hold besides.
+const MOST: usize = 64 << 20;
 
 pub fn a_full_inbox_stops_whoever_feeds_it_and_nobody_else(server: &Running) -> Outcome {
     let mut clients = [server.connect()?, server.connect()?, server.connect()?];
@@ -113,7 +120,6 @@ pub fn a_full_inbox_stops_whoever_feeds_it_and_nobody_else(server: &Running) -> 
     let mut flood = server.connect()?;
     let mut writer = flood.stream.try_clone()?;
     let sending = std::thread::spawn(move || writer.write_all(&vec![b'f'; FLOOD]));
-    // What has its turn at the other worker comes back, until one message waits for the stuck one.
     // What has its turn at the other worker comes back, until one message waits for the stuck one.
     let mut back = 0;
     while !is_silent(&flood, 300)? {
@@ -132,5 +138,46 @@ pub fn a_full_inbox_stops_whoever_feeds_it_and_nobody_else(server: &Running) -> 
     assert_eq!(third.receive(1)?, b"3");
     flood.receive(FLOOD - back)?;
     sending.join().map_err(|_| "the sender panicked")??;
+    Ok(())
+}
+
+/// Sends as much as is taken of somebody whose worker is stuck.
+fn fill(client: &Client) -> Fallible<usize> {
+    let fds = [client.stream.as_raw_fd()];
+    client.stream.set_nonblocking(true)?;
+    let mut sent = 0;
+    while sent < MOST && !poll(&fds, libc::POLLOUT, 300)?.is_empty() {
+        sent += (&client.stream).write(&[b'f'; 65_536])?;
+    }
+    client.stream.set_nonblocking(false)?;
+    assert!(sent < MOST, "somebody takes all of it");
+    Ok(sent)
+}
+
+pub fn who_is_bound_waits_no_longer_for_the_worker_that_it_had(server: &Running) -> Outcome {
+    let mut clients = [(); 6].map(|()| server.connect());
+    let mut of = |worker: i64| -> Fallible<Vec<(Client, i64)>> {
+        let mut found = Vec::new();
+        for client in &mut clients {
+            let client = client.as_mut().map_err(|error| error.to_string())?;
+            let (its_worker, fd) = who(client)?;
+            if its_worker == worker {
+                found.push((Client { stream: client.stream.try_clone()? }, fd));
+            }
+        }
+        Ok(found)
+    };
+    let (mut stuck, mut free) = (of(0)?, of(1)?);
+    let held = hold_worker(&mut stuck[0].0)?;
+    let sent = fill(&stuck[1].0)?;
+    let (client, fd) = &mut stuck[2];
+    client.send(b"waits")?;
+    // One reactor: what came before this was looked at before it.
+    let asker = &mut free[0].0;
+    who(asker)?;
+    assert_eq!(ask(asker, &format!("bind 1 {fd}"))?, "ok");
+    assert_eq!(client.receive(5)?, b"waits", "its worker is another one now");
+    drop(held);
+    stuck[1].0.receive(sent)?;
     Ok(())
 }

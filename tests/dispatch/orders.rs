@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! !bind UID        binds this connection
+//! !bind UID FD     binds another one
 //! !info            worker id, whether there is a uid, and which, as the client info has them
 //! !begin           begins a request; answers with the worker
 //! !end             ends one
@@ -52,6 +53,7 @@ fn begin_until(server: Handle, port: u16) {
 
 fn answer_of(server: Handle, fd: i64, words: &[&str]) -> Option<String> {
     Some(match words {
+        ["bind", uid, other] => called(sw_server_bind(server.raw, number(other), number(uid))),
         ["bind", uid] => called(sw_server_bind(server.raw, fd, number(uid))),
         ["info"] => {
             let info = server.client_info(fd, false).expect("its own");

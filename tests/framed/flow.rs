@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 const STUCK_MS: i32 = 300;
 
 /// The worker of a connection, the process that it is, and the session.
-fn who(client: &mut Client, name: &str) -> Fallible<(i32, i32, i64)> {
+pub fn who(client: &mut Client, name: &str) -> Fallible<(i32, i32, i64)> {
     client.send(&frame(name, b"#who"))?;
     expect(client, &[unit(name, b"#who")])?;
     let line = String::from_utf8(next_unit(client)?)?;

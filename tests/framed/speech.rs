@@ -10,12 +10,13 @@
 //! #pause      pauses it; it is resumed by the puppet
 //! ```
 //!
-//! The puppet has four more orders.
+//! The puppet has more orders.
 //!
 //! ```text
 //! !received PORT     bytes that came through that port
 //! !resume FD         resumes a connection
 //! !confirm FD        confirms one
+//! !protect FD 1      exempts one from being idle; 0: no longer
 //! !info FD           bytes that its worker was given and has not taken
 //! ```
 
@@ -229,6 +230,7 @@ fn obey(server: Handle, event: &Event) {
         }
         ["!resume", fd] => sw_server_resume(server.raw, number(fd)).to_string(),
         ["!confirm", fd] => sw_server_confirm(server.raw, number(fd)).to_string(),
+        ["!protect", fd, on] => sw_server_protect(server.raw, number(fd), on != "0").to_string(),
         ["!info", fd] => match server.client_info(number(fd), false) {
             Ok(info) => info.recv_queued_bytes.to_string(),
             Err(error) => error.to_string(),

@@ -9,6 +9,9 @@ use swoole::ipc::Header;
 use swoole::model::packet;
 use swoole::os::queue::MessageQueue;
 
+/// Longer than tasks are taken before others have their turn, and than it takes to look again.
+const LABOUR: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// A key of this server alone, from its port.
 pub fn key(port: u16) -> i64 {
     0x5357_0000 + i64::from(port)
@@ -27,6 +30,9 @@ fn serve(setup: &Setup, settings: &[(&str, &str)]) -> Outcome {
             let text = String::from_utf8_lossy(data_of(event)).into_owned();
             if let Some(port) = text.strip_prefix("hold ") {
                 puppet::hold(number(port));
+            }
+            if text == "labour" {
+                std::thread::sleep(LABOUR);
             }
             let text = if text.len() > 99 { text.len().to_string() } else { text };
             report!(
@@ -174,6 +180,25 @@ pub fn what_another_program_puts_there_is_done_or_skipped(server: &Running) -> O
     wait_for_log(server, |log| log.contains("bad task packet"))?;
     assert_eq!(std::fs::read_to_string(&path)?, "text");
     std::fs::remove_file(&path)?;
+    Ok(())
+}
+
+/// Nobody rings for them, so whoever has had no time for the next one must look again.
+pub fn tasks_that_take_long_are_done_one_after_the_other(server: &Running) -> Outcome {
+    let (_client, _) = connect_to(server, 0)?;
+    let queue = Foreign::open(server)?;
+    let mut packet = Vec::new();
+    for id in 1..=5 {
+        let header = Header { session: id, ..Header::default() };
+        packet::encode(&header, 1, b"labour", &mut packet);
+        queue.0.send(3, &packet)?;
+    }
+    wait_for_lines(server, 5, "task ")?;
+    let lines = server.lines_so_far();
+    let told: Vec<&String> = lines.iter().filter(|line| line.starts_with("task ")).collect();
+    for (line, id) in told.iter().zip(1..) {
+        assert_eq!(**line, format!("task {id} from -1 flags 132 in 2: labour"));
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Task workers are killed all the time, and leave after a limit, while tasks of all sizes come in.
 //!
-//! With SWOOLE_STORM it is four workers that hand in so many tasks together, and what became of them
-//! is told: `make storm` does that with 400,000.
+//! With SWOOLE_STORM it is four workers that hand in so many tasks together, and what became of
+//! them is told: `make storm` does that with 400,000.
 
 use super::api::{data_of, finish, given, task_for};
 use crate::common::api::Handle;

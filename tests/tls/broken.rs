@@ -1,17 +1,22 @@
 //! Handshakes that come to nothing.
 
-use crate::client::{hello, Tls, Wishes};
+use crate::client::{hello, Result, Tls, Wishes};
 use crate::common::prelude::*;
 use crate::common::{process, Client};
+use crate::puppet::memory_bytes;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Rounds of a hello that is cut at every byte.
-const ROUNDS: usize = 10;
-const GARBAGE: usize = 1000;
-const HEALTHY: usize = 10;
+/// Each has some 700 handshakes.
+const ROUNDS: usize = 5;
+const GARBAGE: usize = 200;
+const HEALTHY: usize = 100;
+/// Handshakes that have begun and do not go on, all the time.
+const STALLED: usize = 100;
+/// Memory is measured after each round of all of them. What a few bytes of each come to is more.
+const GROWTH_BYTES: u64 = 12 * 1024;
 
 /// Bytes that nobody means anything by.
 fn noise(seed: &mut u64, length: usize) -> Vec<u8> {
@@ -35,14 +40,38 @@ fn disturb(port: u16, bytes: &[u8], number: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-fn disturb_all(port: u16) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
+/// Shakes hands and leaves behind so many bytes of the last flight; how many it has.
+fn leave_in_the_end(port: u16, is_old: bool, end: usize) -> Result<usize> {
+    let version = if is_old { &rustls::version::TLS12 } else { &rustls::version::TLS13 };
+    let stream = Client::connect(port)?.stream;
+    let Tls(mut stream) = Wishes::new(&[version], None)?.on(stream, "localhost")?;
+    stream.conn.write_tls(&mut stream.sock)?;
+    while stream.conn.is_handshaking() && !(is_old && stream.conn.wants_write()) {
+        stream.conn.read_tls(&mut stream.sock)?;
+        stream.conn.process_new_packets()?;
+    }
+    let mut flight = Vec::new();
+    while stream.conn.wants_write() {
+        stream.conn.write_tls(&mut flight)?;
+    }
+    stream.sock.write_all(flight.get(..end).unwrap_or(&flight))?;
+    Ok(flight.len())
+}
+
+fn disturb_all(port: u16) -> Result<usize> {
     let hello = hello()?;
     let mut count = 0;
-    for _ in 0..ROUNDS {
-        for end in 0..=hello.len() {
-            disturb(port, &hello[..end], count)?;
-            count += 1;
+    for is_old in [true, false] {
+        let (mut end, mut length) = (0, 1);
+        while end < length {
+            length = leave_in_the_end(port, is_old, end)?;
+            end += 1;
         }
+        count += length;
+    }
+    for end in 0..=hello.len() {
+        disturb(port, &hello[..end], count)?;
+        count += 1;
     }
     let mut seed = 0x5eed;
     for _ in 0..GARBAGE {
@@ -77,10 +106,31 @@ fn descriptors(server: &Running) -> std::io::Result<usize> {
 fn echo_until(clients: &mut [Tls], is_over: &AtomicBool) -> Outcome {
     while !is_over.load(Ordering::Relaxed) {
         for client in clients.iter_mut() {
-            client.echo(&[5; 300])?;
+            // Lanes are in use from one end to the other soon, too.
+            client.echo(&[5; 5000])?;
         }
     }
     Ok(())
+}
+
+/// Handshakes of every kind that come to nothing, while healthy clients are served; how many.
+fn disturb_while_serving(server: &Running, healthy: &mut [Tls]) -> Result<usize> {
+    let hello = hello()?;
+    let mut stalled = Vec::new();
+    for number in 0..STALLED {
+        let mut client = server.connect()?;
+        client.send(&hello[..hello.len() * number / STALLED])?;
+        stalled.push(client);
+    }
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let serving = scope.spawn(|| echo_until(healthy, &is_over));
+        let count = disturb_all(server.port());
+        drop(stalled);
+        is_over.store(true, Ordering::Relaxed);
+        serving.join().map_err(|_| "a healthy client has panicked")??;
+        Ok(count? + STALLED)
+    })
 }
 
 pub fn broken_handshakes_leave_nothing_behind(server: &Running) -> Outcome {
@@ -92,20 +142,21 @@ pub fn broken_handshakes_leave_nothing_behind(server: &Running) -> Outcome {
         healthy.push(client);
     }
     let before = descriptors(server)?;
-    let is_over = AtomicBool::new(false);
-    let count = std::thread::scope(|scope| {
-        let serving = scope.spawn(|| echo_until(&mut healthy, &is_over));
-        let count = disturb_all(server.port());
-        is_over.store(true, Ordering::Relaxed);
-        serving.join().map_err(|_| "a healthy client has panicked")??;
-        count
-    })?;
-    let expected = format!("{count} {HEALTHY}");
-    healthy[0].ask_until("aborted", |line| line == expected)?;
-    let end = Instant::now() + STEP;
-    while descriptors(server)? != before {
-        assert!(Instant::now() < end, "{} descriptors, not {before}", descriptors(server)?);
+    let (mut total, mut memory) = (0, Vec::new());
+    // What is needed once is there after the first ones, and the table of connections is in use
+    // from one end to the other.
+    for _ in 0..ROUNDS {
+        total += disturb_while_serving(server, &mut healthy)?;
+        let expected = format!("{total} {HEALTHY}");
+        healthy[0].ask_until("aborted", |line| line == expected)?;
+        let end = Instant::now() + STEP;
+        while descriptors(server)? != before {
+            assert!(Instant::now() < end, "{} descriptors, not {before}", descriptors(server)?);
+        }
+        memory.push(memory_bytes(server)?);
     }
+    let least = memory.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).min();
+    assert!(least < Some(GROWTH_BYTES), "memory that is never given back: {memory:?}");
     let lines = server.lines_so_far();
     let told = lines.iter().filter(|line| line.starts_with("connect ")).count();
     assert_eq!(told, HEALTHY);
@@ -114,26 +165,35 @@ pub fn broken_handshakes_leave_nothing_behind(server: &Running) -> Outcome {
     Ok(())
 }
 
-pub fn a_handshake_that_stalls_has_a_deadline(server: &Running) -> Outcome {
-    const STALLED: usize = 20;
+/// They take all places, and who comes then is served when they have had their time.
+pub fn handshakes_that_stall_give_their_places_back(server: &Running) -> Outcome {
+    const MOST: usize = 80;
     const DEADLINE: Duration = Duration::from_secs(10);
-    let hello = hello()?;
-    let mut healthy = Wishes::usual()?.connect(server)?;
+    let (wishes, hello) = (Wishes::usual()?, hello()?);
+    let mut healthy = wishes.connect(server)?;
     let begin = Instant::now();
     let mut stalled: Vec<TcpStream> = Vec::new();
-    for number in 0..STALLED {
+    for number in 0..MOST {
         let mut stream = server.connect()?.stream;
         stream.set_read_timeout(Some(DEADLINE + STEP))?;
         // Some send nothing, some a part, some all and then nothing.
-        stream.write_all(&hello[..hello.len() * number / (STALLED - 1)])?;
+        stream.write_all(&hello[..hello.len() * number / (MOST - 1)])?;
         stalled.push(stream);
     }
-    for stream in &mut stalled {
-        let mut rest = Vec::new();
-        // The end, behind what the server has said; or a reset.
-        drop(stream.read_to_end(&mut rest));
+    healthy.ask_until("aborted", |line| !line.starts_with("0 "))?;
+    let is_served = || wishes.connect(server).is_ok_and(|mut client| client.echo(b"again").is_ok());
+    while !is_served() {
+        assert!(begin.elapsed() < DEADLINE + STEP, "the places are not given back");
+        healthy.echo(b"all the time")?;
     }
     assert!(begin.elapsed() >= DEADLINE);
-    healthy.ask_until("aborted", |line| line == format!("{STALLED} 1"))?;
+    for stream in &mut stalled[..MOST / 4] {
+        // The end, behind what the server has said; or a reset.
+        drop(stream.read_to_end(&mut Vec::new()));
+    }
+    drop(stalled);
+    healthy.ask_until("aborted", |line| line.ends_with(" 1"))?;
+    let told = server.lines_so_far().iter().filter(|line| line.starts_with("connect ")).count();
+    assert_eq!(told, 2);
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! A client with TLS. Every step has a deadline.
 
 use crate::common::prelude::*;
+use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
 };
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -25,6 +28,17 @@ pub fn certificate(name: &str) -> Result<CertificateDer<'static>> {
     Ok(CertificateDer::from_pem_file(path_of(&format!("{name}.crt")))?)
 }
 
+/// The beginning of a client that trusts the authority of these tests.
+fn trusting(
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate("ca")?)?;
+    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)?
+        .with_root_certificates(roots))
+}
+
 /// What a client is made of.
 #[derive(Clone)]
 pub struct Wishes(pub Arc<ClientConfig>);
@@ -40,19 +54,20 @@ impl Wishes {
     }
 
     pub fn new(versions: &[&'static SupportedProtocolVersion], own: Option<&str>) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate("ca")?)?;
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(versions)?
-            .with_root_certificates(roots);
-        let config = match own {
-            None => builder.with_no_client_auth(),
-            Some(name) => {
-                let key = PrivateKeyDer::from_pem_file(path_of(&format!("{name}.key")))?;
-                builder.with_client_auth_cert(vec![certificate(name)?], key)?
-            }
+        let Some(name) = own else {
+            return Ok(Self(Arc::new(trusting(versions)?.with_no_client_auth())));
         };
-        Ok(Self(Arc::new(config)))
+        let key = PrivateKeyDer::from_pem_file(path_of(&format!("{name}.key")))?;
+        let own = vec![certificate(name)?];
+        Ok(Self(Arc::new(trusting(versions)?.with_client_auth_cert(own, key)?)))
+    }
+
+    /// With a certificate that is in no file, and at which nobody looks here.
+    pub fn showing(own: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Result<Self> {
+        let key = ring::default_provider().key_provider.load_private_key(key)?;
+        let own = SingleCertAndKey::from(CertifiedKey::new(vec![own], key));
+        let builder = trusting(rustls::DEFAULT_VERSIONS)?;
+        Ok(Self(Arc::new(builder.with_client_cert_resolver(Arc::new(own)))))
     }
 
     /// A connection whose handshake has not begun, to whom the client believes to be `name`.

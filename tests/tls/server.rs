@@ -133,6 +133,43 @@ pub fn with_idle_time(setup: &Setup) -> Outcome {
     serve(setup, &[("max_idle_time", "2"), ("socket_buffer_size", "33554432")])
 }
 
+/// The table of connections is in use from one end to the other soon.
+pub fn with_a_small_table(setup: &Setup) -> Outcome {
+    serve(setup, &[("max_connection", "300")])
+}
+
+/// In one process that takes no more connections than these.
+pub fn with_few_places(setup: &Setup) -> Outcome {
+    serve(setup, &[("worker_num", "1"), ("max_connection", "80")])
+}
+
+/// A certificate of each kind, and all suites that anybody has heard of.
+pub fn with_all_suites(setup: &Setup) -> Outcome {
+    let [(_, certificate), (_, key)] = pair("rsa");
+    let names =
+        format!(r#"{{"rsa.test": {{"ssl_cert_file": "{certificate}", "ssl_key_file": "{key}"}}}}"#);
+    let ciphers = "ALL:COMPLEMENTOFALL:@SECLEVEL=0";
+    serve(setup, &[("ssl_sni_certs", &names), ("ssl_ciphers", ciphers)])
+}
+
+/// Where a test has its chain of many certificates.
+pub fn long_chain(temporary: PathBuf) -> PathBuf {
+    temporary.join("long.crt")
+}
+
+/// What a client gets in the handshake is about 57 KB, and hardly anything is sent at once.
+pub fn with_a_long_chain(setup: &Setup) -> Outcome {
+    let server = secure(setup, &[("kernel_socket_send_buffer_size", "2048")])?;
+    let one = fs::read_to_string(path_of("server.crt"))?;
+    let more = fs::read_to_string(path_of("named.crt"))?.repeat(140);
+    let path = long_chain(std::env::temp_dir());
+    fs::write(&path, one + &more)?;
+    let path = path.to_str().ok_or("a path that is no text")?;
+    let key = path_of("server.key");
+    server.set_json(&format!(r#"{{"ssl_cert_file": "{path}", "ssl_key_file": "{key}"}}"#))?;
+    puppet::run(&server)
+}
+
 /// Without a manager.
 pub fn alone(setup: &Setup) -> Outcome {
     serve(setup, &[("worker_num", "1")])

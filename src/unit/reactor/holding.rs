@@ -44,6 +44,9 @@ impl Reactor {
         if !self.knows(session) {
             self.take_in_post(unit);
         }
+        if reason == hold::NOTHING {
+            self.state.borrow_mut().choose_again(session);
+        }
         let was_held = {
             let State { peers, .. } = &mut *self.state.borrow_mut();
             let Some(peer) = peers.get_mut(session) else { return };

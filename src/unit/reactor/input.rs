@@ -230,6 +230,19 @@ impl Reactor {
     }
 }
 
+impl State {
+    /// Reads a connection soon if it waits for room: another worker may be the one now.
+    pub(super) fn choose_again(&mut self, session: SessionId) {
+        for (_, queue) in &mut self.stalled.rows {
+            if let Some(at) = queue.iter().position(|waiting| *waiting == session) {
+                queue.remove(at);
+                self.unfinished.push_back(session);
+                return;
+            }
+        }
+    }
+}
+
 impl Peer {
     /// A read has given nothing. What has come all the same, a part of a record of TLS, shows that
     /// the peer is there.

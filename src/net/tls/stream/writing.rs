@@ -22,6 +22,14 @@ const MOST_SEALED: usize = 4 * (RECORD + RECORD_OVERHEAD);
 const FILE_CHUNK: usize = 4 * RECORD;
 const _: () = assert!(MOST_SEALED + FILE_CHUNK <= SHARED_BYTES);
 
+/// Keys may be used for so many records only, and TLS 1.2 has no way to new ones.
+fn used_up() -> i32 {
+    crate::warn_limited!(
+        "a connection with TLS 1.2 ends because it has used up its keys: TLS 1.3 renews them"
+    );
+    libc::EPROTO
+}
+
 impl TlsStream {
     /// Writes as much of `bytes` as is taken; `bytes` must not be empty.
     pub fn write(&mut self, bytes: &[u8]) -> Moved {
@@ -85,7 +93,8 @@ impl TlsStream {
     }
 
     /// Encrypts what is behind the first `done` bytes of the parts, as much as fits at once. Gives
-    /// how many plain bytes that was and how many it has become.
+    /// how many plain bytes that was and how many it has become. Where that comes to an end in
+    /// between, what was encrypted before goes out, and the next call fails.
     fn seal(
         &mut self,
         parts: &[IoSlice<'_>],
@@ -104,7 +113,11 @@ impl TlsStream {
                 if sealed + record.len() + RECORD_OVERHEAD > MOST_SEALED {
                     return Ok((plain, sealed));
                 }
-                sealed += self.seal_one(record, to.get_mut(sealed..).unwrap_or_default())?;
+                match self.seal_one(record, to.get_mut(sealed..).unwrap_or_default()) {
+                    Ok(count) => sealed += count,
+                    Err(_) if plain > 0 => return Ok((plain, sealed)),
+                    Err(errno) => return Err(errno),
+                }
                 plain += record.len();
                 rest = rest.get(record.len()..).unwrap_or_default();
             }
@@ -125,7 +138,7 @@ impl TlsStream {
                     return traffic.encrypt(record, rest).map(|count| used + count).map_err(
                         |error| match error {
                             EncryptError::InsufficientSize(_) => libc::ENOBUFS,
-                            EncryptError::EncryptExhausted => libc::EPROTO,
+                            EncryptError::EncryptExhausted => used_up(),
                         },
                     );
                 }

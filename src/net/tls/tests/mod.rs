@@ -4,6 +4,7 @@
 
 mod certificates;
 mod clients;
+mod limit;
 mod noise;
 mod peer;
 mod settings;

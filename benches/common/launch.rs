@@ -16,15 +16,15 @@ use nix::sys::signal::{kill, killpg, Signal};
 use nix::sys::wait::{waitid, Id, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
-use crate::binaries;
-use crate::cores::{self, Cores};
-use crate::process;
+use super::binaries;
+use super::cores::{self, Cores};
+use super::process;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 const END_LIMIT: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// A server that takes connections. Dropping it ends every process of its group.
+/// A server that is ready. Dropping it ends every process of its group.
 pub struct Running {
     child: Child,
     port: u16,
@@ -33,9 +33,19 @@ pub struct Running {
 impl Running {
     /// Starts `command` with a free port as its last argument and waits until it takes connections.
     pub fn start(command: &[impl AsRef<OsStr>], cores: Cores) -> io::Result<Self> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        Self::start_at(port, command, cores, |address| TcpStream::connect(address).is_ok())
+    }
+
+    /// The same at this port, until it is ready.
+    pub fn start_at(
+        port: u16,
+        command: &[impl AsRef<OsStr>],
+        cores: Cores,
+        is_ready: impl Fn(SocketAddrV4) -> bool,
+    ) -> io::Result<Self> {
         let (program, arguments) =
             command.split_first().ok_or_else(|| io::Error::other("an empty command"))?;
-        let port = free_port()?;
         let output = binaries::directory()?.join(format!("output-{port}"));
         let mut server = Command::new(program);
         server.args(arguments).arg(port.to_string()).process_group(0);
@@ -49,7 +59,7 @@ impl Running {
         let child = server.spawn();
         cores::move_to(cores.load)?;
         let mut running = Self { child: child?, port };
-        let outcome = running.wait_until_connectable().map_err(|error| with_words(&error, &output));
+        let outcome = running.wait_until(is_ready).map_err(|error| with_words(&error, &output));
         fs::remove_file(&output)?;
         outcome.map(|()| running)
     }
@@ -89,14 +99,14 @@ impl Running {
         Ok(waitid(Id::Pid(self.group()), flags)? == WaitStatus::StillAlive)
     }
 
-    fn wait_until_connectable(&mut self) -> io::Result<()> {
+    fn wait_until(&mut self, is_ready: impl Fn(SocketAddrV4) -> bool) -> io::Result<()> {
         let deadline = Instant::now() + START_LIMIT;
-        while TcpStream::connect(self.address()).is_err() {
+        while !is_ready(self.address()) {
             if !self.is_alive()? {
                 return Err(io::Error::other("the server has ended"));
             }
             if Instant::now() > deadline {
-                return Err(io::Error::other("the server takes no connections"));
+                return Err(io::Error::other("the server does not answer"));
             }
             thread::sleep(LOOK_AGAIN);
         }
@@ -110,10 +120,6 @@ impl Drop for Running {
             eprintln!("a server could not be ended: {error}");
         }
     }
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// The error together with the last line that the server itself has said about it.

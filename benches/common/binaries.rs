@@ -1,4 +1,4 @@
-//! Builds the two servers, next to the bench itself.
+//! Builds the servers that are written in C, next to the bench itself.
 
 use std::env;
 use std::fs;
@@ -11,43 +11,46 @@ const LOADED_NAME: &str = concat!("libswoole.so.", env!("CARGO_PKG_VERSION_MAJOR
 
 /// Where the built servers and what they print are kept.
 pub fn directory() -> io::Result<PathBuf> {
-    let directory = executable_directory()?.join("tls-servers");
+    let directory = executable_directory()?.join("bench-servers");
     fs::create_dir_all(&directory)?;
     Ok(directory)
 }
 
-/// The server on OpenSSL; an error where that is not there to build with.
-pub fn compile_openssl() -> io::Result<PathBuf> {
-    compile("openssl_echo", &["-lssl".to_owned(), "-lcrypto".to_owned()])
-}
-
-/// The server of this library, which stands beside the bench, where cargo has built both.
-pub fn compile_own() -> io::Result<PathBuf> {
+/// A server of this library. The library stands beside the bench, where cargo has built both.
+pub fn compile_with_library(name: &str) -> io::Result<PathBuf> {
     let own = executable_directory()?;
     let above = own.parent().map(Path::to_path_buf);
     let mut places = [Some(own), above].into_iter().flatten();
-    let place = places.find(|place| place.join("libswoole.so").exists());
-    let place = place.ok_or_else(|| io::Error::other("libswoole.so is not built"))?;
+    let library = places.find(|place| place.join("libswoole.so").exists());
+    let library = library.ok_or_else(|| io::Error::other("libswoole.so is not built"))?;
     let installed = directory()?.join(LOADED_NAME);
-    fs::copy(place.join("libswoole.so"), &installed)?;
+    // A server may run from the old one, which must stay as it is.
+    let copied = installed.with_extension("new");
+    fs::copy(library.join("libswoole.so"), &copied)?;
+    fs::rename(copied, &installed)?;
     let flags = [
         format!("-I{}", source_directory().join("include").display()),
         format!("-Wl,-rpath,{}", directory()?.display()),
         installed.display().to_string(),
     ];
-    compile("swoole_tls", &flags)
+    compile(name, &flags)
 }
 
-fn compile(name: &str, flags: &[String]) -> io::Result<PathBuf> {
+/// Another server; if that fails, the first error of the compiler.
+pub fn compile(name: &str, flags: &[String]) -> io::Result<PathBuf> {
     let program = directory()?.join(name);
     let source = source_directory().join("benches/servers").join(format!("{name}.c"));
+    let made = program.with_extension("new");
     let mut compiler = Command::new("cc");
-    compiler.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-o"]).arg(&program).arg(source);
+    compiler.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-o"]).arg(&made).arg(source);
     let output = compiler.args(flags).output()?;
-    match output.status.success() {
-        true => Ok(program),
-        false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = words.lines().find(|line| line.contains("error:")).unwrap_or("cc failed");
+        return Err(io::Error::other(line.trim().to_owned()));
     }
+    fs::rename(made, &program)?;
+    Ok(program)
 }
 
 fn source_directory() -> &'static Path {
