@@ -153,9 +153,10 @@ fn interests_of(events: c_int) -> Result<Interests> {
 ///
 /// Errors: SW_ERROR_INVALID_PARAMS (events, NULL), SW_ERROR_EVENT_ADD_FAILED (watched already), the
 /// errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread, or inside the worker's
-/// stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
+/// stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager, and in a task worker without
+/// task_object and task_enable_coroutine).
 ///
-/// Where: in callbacks, of any process but the manager. Remove it before it is closed; a forked
+/// Where: in callbacks, of any process but those two. Remove it before it is closed; a forked
 /// child inherits no registration.
 ///
 /// Memory: `user_data` stays the caller's and must live as long as the registration.

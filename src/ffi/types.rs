@@ -465,7 +465,8 @@ pub struct sw_stats_t {
     pub total_recv_bytes: u64,
     /// Bytes that `sw_server_send` accepted.
     pub total_send_bytes: u64,
-    /// Number of the next message between processes that needs several pieces, from 1.
+    /// 1 and how many messages, tasks, results, frames and sends of more than 131040 bytes went from
+    /// one process to another.
     pub pipe_packet_msg_id: u64,
     /// The last session id given out.
     pub session_round: u64,

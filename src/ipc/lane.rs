@@ -82,7 +82,7 @@ pub fn capacity_for(bytes: usize) -> usize {
 }
 
 /// What one message in a ring may hold at most, so that there is always a place for it.
-pub fn payload_limit(capacity: usize) -> usize {
+pub const fn payload_limit(capacity: usize) -> usize {
     capacity / 4 - HEADER_BYTES
 }
 

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::error::{code, Error, Result};
+use crate::ipc::lane::payload_limit;
 use crate::ipc::{Wiring, WiringPlan};
 use crate::model::connection::Connection;
 use crate::model::plan::{Plan, Roles};
@@ -17,6 +18,8 @@ use crate::shm::{shared_record, Counter, Layout, Mapped, Place, Table, TableArea
 
 /// Bytes of a lane between a reactor and a worker.
 pub const LANE_BYTES: usize = 512 * 1024;
+/// What is longer may travel in pieces, and is counted.
+pub const LONGEST_PIECE: usize = payload_limit(LANE_BYTES);
 /// Bytes of the lane into a unit that all others share.
 pub const SHARED_LANE_BYTES: usize = 512 * 1024;
 /// Bytes of that lane into a task worker, and into a worker that gets results from there. What is

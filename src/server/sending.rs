@@ -60,10 +60,14 @@ fn send(unit: &Unit, session: SessionId, data: &[u8]) -> Result<()> {
         return Err(too_long(data.len(), settings.output_buffer_size.unwrap_or_default()));
     }
     let record = route::open(&unit.runtime().control.connections, session)?;
-    let waiting = unit.waiting_bytes(record, session);
     let limit = unit.runtime().port_of(record).map_or(0, |port| port.settings.socket_buffer_size);
-    if waiting >= limit {
-        return Err(overflow(unit, record, session, waiting));
+    if unit.waiting_bytes(record, session) >= limit {
+        // What is held back here leaves: whoever tries again and again in one callback gets on.
+        unit.tell_others();
+        let waiting = unit.waiting_bytes(record, session);
+        if waiting >= limit {
+            return Err(overflow(unit, record, session, waiting));
+        }
     }
     unit.send(record, session, data)?;
     unit.count_send(record.port(), data.len() as u64);

@@ -132,7 +132,8 @@ impl Acceptor {
         let most = unit.runtime.settings.max_connection;
         if i64::from(descriptor) >= most {
             unit.count_aborted(port);
-            crate::warn_limited!("too many connections, max_connection is {most}");
+            let number = code::SERVER_TOO_MANY_SOCKET;
+            crate::warn_limited!("too many connections, max_connection is {most} (error {number})");
             self.rest(unit);
             return;
         }

@@ -70,6 +70,12 @@ impl Unit {
         self.plan.roles.is_task() && !self.runtime.settings.is_task_async
     }
 
+    /// Whether what the program has in the loop is dropped, since the worker was told to leave at
+    /// once.
+    pub(super) fn drops_program(&self) -> bool {
+        self.leave.get() == Leave::AtOnce && !self.is_hurried()
+    }
+
     /// What the unit was told by its parent.
     pub(super) fn command(&self) -> Command {
         self.record().map_or(Command::Run, |record| record.command())

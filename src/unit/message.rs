@@ -4,8 +4,6 @@
 //! as soon as it was sent, unless the lane is full; then it waits in the memory of the sender. What
 //! is in the lane outlives both: a successor of the worker reads on where its predecessor stopped.
 
-use std::sync::atomic::Ordering;
-
 use crate::error::{code, Error, Result};
 use crate::ipc::Header;
 use crate::model::kind::MessageKind;
@@ -26,9 +24,7 @@ impl Unit {
         // The time of this turn may be long ago: the loop of a user process does not turn at all.
         let header = Header { time: clock::wall_ns(), ..header };
         let mut outbox = self.outbox.borrow_mut();
-        if data.len() > outbox.max_payload(to.0) {
-            self.runtime.control.root().message_round.fetch_add(1, Ordering::Relaxed);
-        }
+        self.note_length(data.len());
         if !outbox.post(to.0, &header, &[data]) {
             let text = format!("no memory to keep a message of {} bytes", data.len());
             return Err(Error::new(code::MALLOC_FAIL, text));

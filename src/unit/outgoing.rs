@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::error::{code, Error, Result};
 use crate::ipc::Header;
 use crate::model::connection::Connection;
+use crate::model::control::LONGEST_PIECE;
 use crate::model::kind::MessageKind;
 use crate::model::{route, SessionId, UnitId};
 use crate::net::file_part::FilePart;
@@ -92,6 +93,14 @@ impl Unit {
         Header { kind: kind as u8, source, session: session.0, time, extra, ..Header::default() }
     }
 
+    /// Counts what is longer than a piece of a usual lane.
+    #[inline]
+    pub(super) fn note_length(&self, length: usize) {
+        if length > LONGEST_PIECE {
+            self.runtime.control.root().message_round.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Sends `data` to the peer of an open connection. What finds no room in the inbox of its
     /// reactor is held back here, in order, and counts as waiting for the peer.
     #[inline]
@@ -104,6 +113,7 @@ impl Unit {
             }
             return Ok(());
         }
+        self.note_length(data.len());
         let header = self.header(MessageKind::Send, session, 0);
         let mut outbox = self.outbox.borrow_mut();
         if !outbox.post(owner.0, &header, &[data]) {

@@ -103,6 +103,7 @@ impl Unit {
             return Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
         }
         self.warn_if_big(data.len());
+        self.note_length(data.len());
         match is_waited_for(task) {
             true => self.answer_wait(task, data),
             false => self.send_answer(task, data),

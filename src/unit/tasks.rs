@@ -18,6 +18,7 @@ use crate::model::kind::MessageKind;
 use crate::model::task::{flag, TaskCounts};
 use crate::model::worker::UnitRecord;
 use crate::model::{SessionId, UnitId};
+use crate::os::clock;
 
 use super::worker::Worker;
 use super::Unit;
@@ -110,8 +111,10 @@ impl Unit {
             return Err(Error::new(code::TASK_PACKAGE_TOO_BIG, text));
         }
         self.warn_if_big(data.len());
+        self.note_length(data.len());
         let header = self.header(MessageKind::Task, SessionId(i64::from(id)), ticket);
-        let header = Header { flags, ..header };
+        // The time of this turn may be long ago, where a callback takes its time.
+        let header = Header { flags, time: clock::wall_ns(), ..header };
         if let Some(queue) = &self.runtime.queue {
             return self.queue_task(queue, to, &header, data);
         }

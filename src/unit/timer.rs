@@ -202,6 +202,9 @@ impl Unit {
     pub(super) fn take_deferred(&self) {
         let count = self.agenda.deferred.borrow().len();
         for _ in 0..count {
+            if self.drops_program() {
+                return;
+            }
             let hook = self.agenda.deferred.borrow_mut().pop_front();
             if let Some(hook) = hook {
                 self.call(hook);
@@ -244,15 +247,19 @@ impl Unit {
         }
     }
 
-    /// As [`Unit::check_loop`]; and a manager looks after its children and nothing else.
+    /// As [`Unit::check_loop`]; and a manager looks after its children and nothing else, a task
+    /// worker after its tasks unless they may be answered later.
     fn check_watching(&self) -> Result<()> {
-        match self.manager {
-            None => self.check_loop(),
-            Some(_) => Err(Error::new(
-                code::OPERATION_NOT_SUPPORT,
-                "the manager watches no descriptors of the program, do it in a worker",
-            )),
+        let refused = |text| Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
+        if self.manager.is_some() {
+            return refused("the manager watches no descriptors of the program, do it in a worker");
         }
+        if self.task.is_some() && !self.runtime.settings.is_task_async {
+            return refused(
+                "a task worker watches descriptors only with task_object or task_enable_coroutine",
+            );
+        }
+        self.check_loop()
     }
 
     /// Calls the program after `ms` milliseconds, at least 1; again and again if `is_repeated`.

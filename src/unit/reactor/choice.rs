@@ -133,6 +133,7 @@ impl Reactor {
             }
         }
         count_given(unit, session, message.len());
+        unit.note_length(message.len());
         // If the connection has ended when the worker takes it, its port is still known.
         let record = unit.runtime.control.connections.get(session.0);
         let port = record.map_or(0, |record| record.port());

@@ -6,6 +6,7 @@
 //! anew. While a batch is in hand its bytes belong to nobody else, so no borrow is held.
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use crate::model::connection::Upgrade;
 use crate::model::SessionId;
@@ -232,7 +233,11 @@ impl Reactor {
         match &unit.worker {
             Some(own) if self.is_own_worker => {
                 count_given(unit, session, message.len());
-                own.receive(unit, session, unit.now.get().wall_ns, message, frame, None);
+                let record = unit.runtime.control.connections.get(session.0);
+                // A callback before this one may have taken its time.
+                let read_ns = record.map(|record| record.last_recv_ns.load(Ordering::Relaxed));
+                let read_ns = read_ns.unwrap_or_else(|| unit.now.get().wall_ns);
+                own.receive(unit, session, read_ns, message, frame, None);
                 true
             }
             Some(_) | None => {
