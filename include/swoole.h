@@ -1081,7 +1081,8 @@ bool sw_server_shutdown(sw_server_t *server);
 // Replaces all workers, or the task workers only, as SIGUSR1 and SIGUSR2 to the master or the
 // manager do. Nothing that was received is lost, and in SW_PROCESS mode connections live on; user
 // processes, master and manager stay as they are. What the program has loaded before
-// sw_server_start is not loaded again.
+// sw_server_start is not loaded again; the certificates of ports with SW_SSL are read again, and
+// SIGUSR1 does that also where there is no manager.
 //
 // - `server`: the server.
 // - `only_task_workers`: leave the event workers as they are. Without task workers the manager

@@ -216,6 +216,48 @@ fn the_abi_is_the_one_that_is_written_down() {
     assert!(differences.is_empty(), "The ABI has changed:\n{differences}If it should: make abi");
 }
 
+/// Languages that do not read the header have its numbers in them, and may not be here to be run.
+#[test]
+fn the_numbers_in_the_examples_are_those_of_the_header() {
+    let now = describe("abi-examples", &header());
+    let has = |beginning: String| now.iter().any(|line| line.starts_with(&beginning));
+    let mut checked = 0;
+    for file in ["c-examples/ffi/server.rb", "c-examples/ffi/server_ctypes.py"] {
+        let text = fs::read_to_string(root().join(file)).expect("an example");
+        // `RECEIVE, CLOSE = 13, 14`
+        for (names, values) in text.lines().filter_map(|line| line.split_once(" = ")) {
+            let values = values.split('#').next().unwrap_or(values).split(',');
+            for (name, value) in names.split(',').zip(values) {
+                let (name, value) = (name.trim(), value.trim());
+                let is_number = value.parse::<i64>().is_ok();
+                if !is_number || name.contains(|c: char| !c.is_ascii_uppercase() && c != '_') {
+                    continue;
+                }
+                let constant = |prefix: &str| {
+                    let line = format!("constant SW_{prefix}{name} {value}");
+                    now.contains(&line) || has(line + " of ")
+                };
+                let is_right = ["", "SOCK_", "EVENT_", "NEXT_"].iter().any(|it| constant(it));
+                assert!(is_right, "{file}: {name} is not {value}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 20, "{checked} numbers");
+    let text = fs::read_to_string(root().join("c-examples/ffi/server.rb")).expect("an example");
+    let places = [
+        ("RECEIVE", "sw_conn_event_t"),
+        ("FINISH", "sw_task_result_t"),
+        ("PIPE_MESSAGE", "sw_pipe_message_t"),
+        ("TASK", "sw_task_t"),
+    ];
+    for (name, record) in places {
+        let place = text.split(&format!(" {name} => ")).nth(1).expect("where its bytes are");
+        let place = place.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
+        assert!(has(format!("member {record}.data: {place}, ")), "{name} => {place}");
+    }
+}
+
 #[test]
 fn nothing_of_the_header_is_forgotten() {
     let header = header();

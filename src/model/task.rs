@@ -33,6 +33,9 @@ shared_record! {
         /// The ticket of the wait that is open, 0 for none. This unit alone writes it, with
         /// release; whoever answers acquires it.
         pub open_wait: AtomicU64,
+        /// Tasks of the message queue that this unit and its predecessors have done. It alone
+        /// writes it.
+        pub from_queue: Counter,
         /// 1 while this unit takes something from the message queue. It alone writes it, and
         /// whoever buries it.
         pub taking: Counter,

@@ -84,12 +84,12 @@ impl MessageQueue {
     /// What waits.
     pub fn waiting(&self) -> io::Result<Waiting> {
         let told = self.told()?;
-        Ok(Waiting { messages: told.msg_qnum as u64, bytes: told.__msg_cbytes as u64 })
+        Ok(Waiting { messages: told.msg_qnum, bytes: told.__msg_cbytes })
     }
 
     /// The most bytes that it takes. A message of more would wait for ever.
     pub fn capacity(&self) -> io::Result<u64> {
-        Ok(self.told()?.msg_qbytes as u64)
+        Ok(self.told()?.msg_qbytes)
     }
 
     /// Lets a user and a group use it as well; whoever made it still can.

@@ -188,7 +188,10 @@ impl Server {
             let plan = &runtime.plan;
             let refused = |text| Err(Error::new(code::OPERATION_NOT_SUPPORT, text));
             if plan.manager().is_none() {
-                return refused("there is no manager that could replace the only worker");
+                return refused(
+                    "there is no manager that could replace the only worker; to have certificates \
+                     read again send it SIGUSR1",
+                );
             }
             if only_tasks && plan.has_manager_thread() && plan.tasks().is_empty() {
                 return refused("there are no task workers to reload");

@@ -262,7 +262,8 @@ impl super::Runtime {
     /// Tasks that a task worker and its predecessors have done to the end.
     pub(super) fn tasks_done_by(&self, id: UnitId) -> u64 {
         let tally = self.control.wiring.tally(id.0);
-        tally.handled.saturating_sub(tally.failed)
+        let from_queue = self.control.task_record(id).map_or(0, |record| record.from_queue.get());
+        tally.handled.saturating_sub(tally.failed) + from_queue
     }
 
     /// Tasks that a task worker has done in the life that is, or was, its last.

@@ -78,7 +78,7 @@ thread_local! {
 /// one piece of the lane of a worker.
 fn size_of(index: u32) -> usize {
     let mixed = index.wrapping_mul(2_654_435_761);
-    let size = 1 << (mixed >> 24) % 20;
+    let size = 1 << ((mixed >> 24) % 20);
     4.max(size + (mixed as usize & 0xff_ffff) % size + 1)
 }
 

@@ -236,6 +236,9 @@ impl Unit {
             crate::warn_limited!("bad task packet: the file that it names cannot be read");
             self.fail_task(self.plan.id, &header);
         }
+        if let Some(record) = self.runtime.control.task_record(self.plan.id) {
+            record.from_queue.add(1);
+        }
         true
     }
 
