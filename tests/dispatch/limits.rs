@@ -108,6 +108,16 @@ pub fn a_request_goes_to_a_worker_that_may_take_one(server: &Running) -> Outcome
     Ok(())
 }
 
+/// Silence of which it is no reason that the server itself gets no time: it looks so often
+/// meanwhile how many workers are idle.
+fn is_silent_for_looks(server: &Running, client: &Client) -> Fallible<bool> {
+    const LOOKS: usize = 40;
+    let is_look = |line: &str| line.starts_with("idle ");
+    let looks = server.lines_so_far().iter().filter(|line| is_look(line)).count();
+    server.wait_lines(looks + LOOKS, is_look, STEP)?;
+    is_silent(client, 0)
+}
+
 /// More than the inbox of a worker holds.
 const FLOOD: usize = 6 << 20;
 /// More than the sockets hold besides.
@@ -122,7 +132,7 @@ pub fn a_full_inbox_stops_whoever_feeds_it_and_nobody_else(server: &Running) -> 
     let sending = std::thread::spawn(move || writer.write_all(&vec![b'f'; FLOOD]));
     // What has its turn at the other worker comes back, until one message waits for the stuck one.
     let mut back = 0;
-    while !is_silent(&flood, 300)? {
+    while !(is_silent(&flood, 300)? && is_silent_for_looks(server, &flood)?) {
         let mut bytes = [0; 65_536];
         back += flood.stream.read(&mut bytes)?;
     }
