@@ -118,6 +118,7 @@ server_tests! {
     a_length_that_was_only_announced_costs_no_memory: polyglot;
     a_websocket_peer_that_takes_its_leave_is_echoed_and_closed: polyglot;
     a_websocket_message_says_what_it_is: polyglot;
+    a_message_that_has_waited_for_a_callback_says_when_it_came: polyglot;
     a_client_that_waits_for_a_word_is_told_to_go_on: polyglot;
     a_length_function_that_panics_ends_its_process: panicking, in [Mode::Process];
     a_callback_that_closes_gets_nothing_more: polyglot;

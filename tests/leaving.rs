@@ -42,6 +42,9 @@ fn a_worker_that_stops_at_once_drops_its_timers(server: &Running) -> Outcome {
     assert_eq!(ask(&mut client, "stop -1 false")?, "true");
     server.wait_line(|line| line == format!("stop 1 {old}"), STEP)?;
     assert_ne!(pid_of(server, 1, 2)?, old);
+    let (mut client, _) = connect_to(server, 1)?;
+    assert_eq!(ask(&mut client, "quit")?, "true");
+    pid_of(server, 1, 3)?;
     for beginning in ["exit ", "did ", "error ", "stop 0 "] {
         assert_eq!(count_of(server, beginning), 0, "{beginning}");
     }

@@ -8,11 +8,16 @@ mod common;
 mod crowd;
 #[path = "sending/files.rs"]
 mod files;
+#[path = "sending/insisting.rs"]
+mod insisting;
 #[path = "sending/later.rs"]
 mod later;
 #[path = "sending/levels.rs"]
 mod levels;
 mod puppet;
+#[path = "tasks/api.rs"]
+#[allow(dead_code)]
+mod tasks;
 #[path = "users/api.rs"]
 mod users;
 #[path = "sending/waiting.rs"]
@@ -21,6 +26,7 @@ mod waiting;
 use common::prelude::*;
 use crowd::*;
 use files::*;
+use insisting::*;
 use later::*;
 use levels::*;
 use waiting::*;
@@ -45,6 +51,7 @@ server_tests! {
     a_send_waits_no_longer_than_the_timeout_and_leaves_no_half: hasty,
         in [Mode::Base, Mode::Thread];
     a_peer_that_leaves_ends_the_wait: patient, in [Mode::Base, Mode::Thread];
+    who_tries_again_in_one_callback_gets_on: insistent;
     sends_wait_for_room_and_go_in_order: later;
     a_send_that_waits_too_long_is_given_up: later_for_a_while;
     a_send_to_a_connection_that_ends_is_told: later;

@@ -45,6 +45,7 @@ server_tests! {
     a_result_is_an_event_of_the_worker_that_asked: tasked;
     a_callback_takes_the_first_answer_alone: tasked;
     a_task_need_not_be_answered_and_an_answer_may_be_empty: tasked;
+    the_time_of_a_task_is_that_of_the_call: tasked;
     wrong_calls_are_refused: tasked;
     without_task_workers_there_are_no_tasks: without_workers;
     a_busy_task_worker_is_avoided: tasked;

@@ -62,8 +62,8 @@ fn send(unit: &Unit, session: SessionId, data: &[u8]) -> Result<()> {
     let record = route::open(&unit.runtime().control.connections, session)?;
     let limit = unit.runtime().port_of(record).map_or(0, |port| port.settings.socket_buffer_size);
     if unit.waiting_bytes(record, session) >= limit {
-        // What is held back here leaves: whoever tries again and again in one callback gets on.
-        unit.tell_others();
+        // Whoever tries again and again in one callback gets on.
+        unit.push_out(record, session);
         let waiting = unit.waiting_bytes(record, session);
         if waiting >= limit {
             return Err(overflow(unit, record, session, waiting));

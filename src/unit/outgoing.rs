@@ -158,6 +158,17 @@ impl Unit {
         }
     }
 
+    /// What waits in this unit for a peer goes on its way, if it can.
+    #[cold]
+    pub fn push_out(&self, record: &Connection, session: SessionId) {
+        match &self.reactor {
+            Some(reactor) if route::reactor_of(record) == self.plan.id => {
+                reactor.push_out(self, session);
+            }
+            Some(_) | None => self.tell_others(),
+        }
+    }
+
     /// A send was refused because too much waits: the reactor sees to it that the worker hears when
     /// there is room, behind all that this unit has sent before.
     #[cold]

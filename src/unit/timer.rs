@@ -59,6 +59,8 @@ pub(super) struct Agenda {
     deferred: RefCell<VecDeque<DeferHook>>,
     watched: RefCell<HashMap<RawFd, Watched>>,
     round: Cell<u64>,
+    /// The round in which the timers of the program had their turn last.
+    swept: Cell<u64>,
     /// A deadline was over, so the loop turns once more.
     turns_again: Cell<bool>,
 }
@@ -77,6 +79,13 @@ impl Agenda {
     /// The loop has waited, a round begins.
     pub(super) fn begin_round(&self) {
         self.round.set(self.round.get().wrapping_add(1));
+    }
+
+    /// Whether the timers of the program have their turn: calls that one sweep has deferred come
+    /// before the next one, but for those that a round begins with.
+    fn may_sweep(&self) -> bool {
+        let round = self.round.get();
+        self.swept.replace(round) != round || self.deferred.borrow().is_empty()
     }
 
     /// When the loop has to wake up by itself; 0 if there is something to do now. It is asked for
@@ -130,7 +139,9 @@ impl Unit {
         if self.agenda.next_timer_ns().is_some_and(|due_ns| due_ns <= now_ns) {
             self.refresh_now();
             self.sweep_own();
-            self.sweep();
+            if self.agenda.may_sweep() {
+                self.sweep();
+            }
         }
     }
 

@@ -432,7 +432,7 @@ impl Unit {
 
     /// Publishes what waits and rings whoever sleeps, once for all that was said meanwhile.
     #[inline]
-    pub fn tell_others(&self) {
+    pub(super) fn tell_others(&self) {
         self.flush_replies();
         let mut outbox = self.outbox.borrow_mut();
         let was_blocked = outbox.has_pending();

@@ -12,6 +12,16 @@ use std::os::fd::AsRawFd;
 const STUCK_MS: i32 = 300;
 
 /// The worker of a connection, the process that it is, and the session.
+pub fn a_message_that_has_waited_for_a_callback_says_when_it_came(server: &Running) -> Outcome {
+    let lab = Lab::new(server)?;
+    for name in ["length", "split"] {
+        let mut client = lab.connect(name)?;
+        client.send(&[frame(name, b"#nap"), frame(name, b"#age")].concat())?;
+        expect(&mut client, &[unit(name, b"#nap"), unit(name, b"#age"), b"true".to_vec()])?;
+    }
+    Ok(())
+}
+
 pub fn who(client: &mut Client, name: &str) -> Fallible<(i32, i32, i64)> {
     client.send(&frame(name, b"#who"))?;
     expect(client, &[unit(name, b"#who")])?;

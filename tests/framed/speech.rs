@@ -24,6 +24,7 @@ use crate::common::api::Handle;
 use crate::common::prelude::*;
 use crate::puppet::{self, number};
 use std::ffi::{c_void, CString};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use swoole::ffi::control::*;
 use swoole::ffi::port::*;
 
@@ -122,6 +123,9 @@ pub fn unit(name: &str, body: &[u8]) -> Bytes {
     }
 }
 
+/// How long a callback takes that holds the next one up.
+const NAP: Duration = Duration::from_millis(100);
+
 /// The close frame that the server sends.
 pub const FAREWELL: &[u8] = &[0x88, 2, 3, 233];
 
@@ -208,6 +212,18 @@ fn receive(server: Handle, event: &Event) {
         let told = event.connection();
         let line = format!("{} {} {}", told.opcode, told.flags, status.unwrap_or(-1));
         puppet::answer(server, event.fd(), &answer_to(line.as_bytes()));
+    }
+    if is_small && has(b"#nap") {
+        // A timer is due meanwhile.
+        puppet::timers::after(server, 1, |_| {}).expect("a timer");
+        std::thread::sleep(NAP);
+    }
+    if is_small && has(b"#age") {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+        let info = server.client_info(event.fd(), false).expect("its own");
+        let times = [event.connection().dispatch_time, info.last_dispatch_time];
+        let is_old = times.iter().all(|time| (NAP.as_secs_f64()..60.0).contains(&(now - time)));
+        puppet::answer(server, event.fd(), &answer_to(is_old.to_string().as_bytes()));
     }
     if is_small && has(b"#leave") {
         puppet::answer(server, event.fd(), FAREWELL);

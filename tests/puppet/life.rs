@@ -118,6 +118,10 @@ pub fn answer_of_life(server: Handle, fd: i64, words: &[&str]) -> Option<String>
             answer(server, fd, &vec![b'l'; number(length)]);
             return None;
         }
+        ["quit"] => {
+            timers::defer(server, || report!("did what was deferred")).expect("a call");
+            told(server.stop(-1, false))
+        }
         ["status", worker] => answer_to(server.worker_status(number(worker))).to_string(),
         ["manager"] => server.manager_pid().to_string(),
         ["counts"] => match server.stats() {

@@ -3,18 +3,21 @@
 //! ```text
 //! !give TARGET TEXT     hands in a task; answered with its id, or the number of the error
 //! !once TARGET TEXT     the same with a callback of its own
+//! !slow TARGET x        a task that says when it was handed in, from a callback that took long
 //! !large TARGET LENGTH  a task of so many bytes, which are sent back
 //! !burst TARGET COUNT LENGTH   so many tasks of about so many bytes; answered with the last id
 //! !finish               answers outside of a task; answered with the number of the error
 //! ```
 //!
-//! A task is an order, too: `echo TEXT`, `twice TEXT`, `empty`, `none`, `hold PORT`, `die`, `give`.
+//! A task is an order, too: `echo TEXT`, `twice TEXT`, `empty`, `none`, `hold PORT`, `die`, `give`,
+//! `watch`, `since TIME`.
 
 use super::api::{data_of, finish, finished, given, result_of, task, task_for};
 use crate::common::api::Handle;
 use crate::common::prelude::*;
 use crate::puppet::life::told;
 use crate::puppet::{self, answer, number};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Two workers, two task workers.
 pub fn tasked(setup: &Setup) -> Outcome {
@@ -86,6 +89,11 @@ fn run(server: Handle, event: &Event) {
         }
         ("give", _) => report!("gave: {}", told(super::api::task(server, b"echo", -1).map(drop))),
         ("try", _) => report!("tried in {}: {}", task.worker_id, answer(b"nobody hears")),
+        ("watch", _) => report!("watched: {}", told(puppet::timers::add(0, SW_IO_READ, |_, _| {}))),
+        ("since", time) => {
+            let time: f64 = number(time);
+            report!("in time: {}", (time..time + 1.0).contains(&task.dispatch_time));
+        }
         ("none", _) => {}
         _ => drop(answer(data)),
     }
@@ -101,6 +109,13 @@ pub fn follow(server: Handle, event: &Event) {
     let words: Vec<&str> = text.splitn(3, ' ').collect();
     let line = match words[..] {
         ["!give", to, text] => id_or_error(task(server, text.as_bytes(), number(to))),
+        ["!slow", to, _] => {
+            // A callback that has taken its time already.
+            std::thread::sleep(Duration::from_millis(30));
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+            let text = format!("since {}", since.as_secs_f64());
+            id_or_error(task(server, text.as_bytes(), number(to)))
+        }
         ["!once", to, text] => {
             let worker = server.worker_id();
             let hook = move |server: Handle, id, by, result: Option<&[u8]>| match result {

@@ -48,6 +48,13 @@ pub fn a_task_need_not_be_answered_and_an_answer_may_be_empty(server: &Running) 
     Ok(())
 }
 
+pub fn the_time_of_a_task_is_that_of_the_call(server: &Running) -> Outcome {
+    let (mut client, _) = connect_to(server, 0)?;
+    assert_eq!(ask(&mut client, "slow 0 x")?, "0");
+    assert_eq!(server.wait_line(|line| line.starts_with("in time"), STEP)?, "in time: true");
+    Ok(())
+}
+
 pub fn wrong_calls_are_refused(server: &Running) -> Outcome {
     let (mut client, _) = connect_to(server, 0)?;
     let params = format!("error {SW_ERROR_INVALID_PARAMS}");
@@ -57,6 +64,8 @@ pub fn wrong_calls_are_refused(server: &Running) -> Outcome {
     }
     assert_eq!(ask(&mut client, "finish")?, SW_ERROR_OPERATION_NOT_SUPPORT.to_string());
     assert_eq!(ask(&mut client, "give 1 give")?, "0", "a refused task takes no id");
+    assert_eq!(ask(&mut client, "give 1 watch")?, "1");
+    wait_for_lines(server, 1, &format!("watched: {SW_ERROR_OPERATION_NOT_SUPPORT}"))?;
     wait_for_lines(server, 1, &format!("gave: {SW_ERROR_OPERATION_NOT_SUPPORT}"))?;
     ask_until(&mut client, "tasks", |told| told == "2 2 0 1")?;
     Ok(())

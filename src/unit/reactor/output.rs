@@ -120,6 +120,13 @@ impl Reactor {
         }
     }
 
+    /// Writes what waits for a connection inside of a callback, which may go on for long: those whose
+    /// turn comes have theirs.
+    pub(in crate::unit) fn push_out(&self, unit: &Unit, session: SessionId) {
+        self.write_unwritten(unit);
+        self.write_waiting(unit, session);
+    }
+
     /// The socket has room again.
     pub(super) fn write_waiting(&self, unit: &Unit, session: SessionId) {
         let state = &mut *self.state.borrow_mut();

@@ -213,6 +213,8 @@ fn the_end_follows_what_a_full_socket_has_not_taken() {
     let counts = each_version(
         move |client| {
             read_exactly(client, 1);
+            // It takes nothing more before the server has filled the socket.
+            seen.wait();
             seen.wait();
             client.write_all(b"go").unwrap();
             let mut all = Vec::new();
@@ -221,6 +223,7 @@ fn the_end_follows_what_a_full_socket_has_not_taken() {
         },
         |mut server| {
             server.write_all(b"+");
+            full.wait();
             let all = vec![1; SIZE];
             let mut taken = 0;
             while let Moved::Bytes(count) = server.stream.write(&all[taken..]) {
