@@ -704,7 +704,7 @@ typedef struct {
     uint64_t total_recv_bytes;
     // Bytes that `sw_server_send` accepted.
     uint64_t total_send_bytes;
-    // Number of the next message between processes that needs several pieces, from 1.
+    // 1 and how often more than 131040 bytes at once went from one process to another.
     uint64_t pipe_packet_msg_id;
     // The last session id given out.
     uint64_t session_round;
@@ -2210,9 +2210,10 @@ bool sw_server_defer(sw_server_t *server, sw_defer_fn_t callback, void *user_dat
 //
 // Errors: SW_ERROR_INVALID_PARAMS (events, NULL), SW_ERROR_EVENT_ADD_FAILED (watched already), the
 // errno of the system, SW_ERROR_WRONG_OPERATION (no loop in this thread, or inside the worker's
-// stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager).
+// stop callback), SW_ERROR_OPERATION_NOT_SUPPORT (in the manager, and in a task worker without
+// task_object and task_enable_coroutine).
 //
-// Where: in callbacks, of any process but the manager. Remove it before it is closed; a forked
+// Where: in callbacks, of any process but those two. Remove it before it is closed; a forked
 // child inherits no registration.
 //
 // Memory: `user_data` stays the caller's and must live as long as the registration.

@@ -465,8 +465,7 @@ pub struct sw_stats_t {
     pub total_recv_bytes: u64,
     /// Bytes that `sw_server_send` accepted.
     pub total_send_bytes: u64,
-    /// 1 and how many messages, tasks, results, frames and sends of more than 131040 bytes went from
-    /// one process to another.
+    /// 1 and how often more than 131040 bytes at once went from one process to another.
     pub pipe_packet_msg_id: u64,
     /// The last session id given out.
     pub session_round: u64,

@@ -120,8 +120,8 @@ impl Reactor {
         }
     }
 
-    /// Writes what waits for a connection inside of a callback, which may go on for long: those whose
-    /// turn comes have theirs.
+    /// Writes what waits for a connection inside of a callback, which may go on for long: those
+    /// whose turn comes have theirs.
     pub(in crate::unit) fn push_out(&self, unit: &Unit, session: SessionId) {
         self.write_unwritten(unit);
         self.write_waiting(unit, session);
