@@ -67,7 +67,7 @@ pub fn wrong_calls_are_refused(server: &Running) -> Outcome {
     assert_eq!(ask(&mut client, "give 1 watch")?, "1");
     wait_for_lines(server, 1, &format!("watched: {SW_ERROR_OPERATION_NOT_SUPPORT}"))?;
     wait_for_lines(server, 1, &format!("gave: {SW_ERROR_OPERATION_NOT_SUPPORT}"))?;
-    ask_until(&mut client, "tasks", |told| told == "2 2 0 1")?;
+    ask_until(&mut client, "tasks", |told| told == "2 2 0 2")?;
     Ok(())
 }
 
