@@ -1,16 +1,16 @@
-//! Hesitation: who has just asked or answered another unit gives the processor away a few times
+//! Hesitation: who has just asked or answered another unit gives the processor away for a moment
 //! before it sleeps. Where the other one answers at once neither of them has to be woken, which
-//! costs more than the answer; on one core giving the processor away is what lets it answer.
+//! costs more than the answer, on another core many times as much; on one core giving the processor
+//! away is what lets it answer.
 
 use std::cell::Cell;
 use std::thread;
 
 use crate::os::clock;
 
-/// How often the processor is given away before a sleep: some microseconds where nobody takes it.
-const LOOKS: u32 = 10;
-/// And how long it may be away. A processor with other work comes back late, where who sleeps would
-/// have it at once when its message or its time has come; so that counts as in vain, too.
+/// How long the processor is given away again and again: as long as another one may take to wake up
+/// and answer. One with other work comes back later than that, where who sleeps would have it at
+/// once when its message or its time has come; so that counts as in vain, too.
 const LONGEST_NS: u64 = 100_000;
 /// After `n` times in vain the next 2^n - 1 sleeps begin at once, for an `n` up to this.
 const MOST_FAILURES: u32 = 8;
@@ -43,18 +43,17 @@ impl Hesitation {
             return false;
         }
         let begin_ns = now_ns();
-        let mut is_over = false;
-        for _ in 0..LOOKS {
+        let is_over = loop {
             thread::yield_now();
-            is_over = has_come();
+            let is_over = has_come();
             if now_ns().saturating_sub(begin_ns) > LONGEST_NS {
-                break;
+                break is_over;
             }
             if is_over {
                 self.failures.set(0);
                 return true;
             }
-        }
+        };
         let failures = (self.failures.get() + 1).min(MOST_FAILURES);
         self.failures.set(failures);
         self.left_out.set((1 << failures) - 1);
@@ -89,22 +88,23 @@ mod tests {
     }
 
     #[test]
-    fn it_looks_some_times_and_ever_less_often_where_that_does_not_help() {
+    fn it_looks_for_a_while_and_ever_less_often_where_that_does_not_help() {
+        const LOOK_NS: u64 = LONGEST_NS / 10;
         let hesitation = Hesitation::default();
-        assert_eq!(looks(&hesitation, 1, 1), (true, 1));
-        assert_eq!(looks(&hesitation, LOOKS, 1), (true, LOOKS));
+        assert_eq!(looks(&hesitation, 1, LOOK_NS), (true, 1));
+        assert_eq!(looks(&hesitation, 10, LOOK_NS), (true, 10));
         let mut rounds = Vec::new();
         for round in 0..2000 {
-            match looks(&hesitation, u32::MAX, 1) {
-                (false, LOOKS) => rounds.push(round),
+            match looks(&hesitation, u32::MAX, LOOK_NS) {
+                (false, 11) => rounds.push(round),
                 other => assert_eq!(other, (false, 0)),
             }
         }
         assert_eq!(rounds[..4], [0, 2, 6, 14]);
         assert_eq!(rounds[rounds.len() - 1] - rounds[rounds.len() - 2], 1 << MOST_FAILURES);
         // It has helped again: it is not left out any more.
-        while looks(&hesitation, 1, 1) != (true, 1) {}
-        assert_eq!(looks(&hesitation, 3, 1), (true, 3));
+        while looks(&hesitation, 1, LOOK_NS) != (true, 1) {}
+        assert_eq!(looks(&hesitation, 3, LOOK_NS), (true, 3));
     }
 
     #[test]
