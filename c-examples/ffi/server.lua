@@ -22,7 +22,7 @@ local function check(is_done)
 end
 
 local function say(...)
-    io.write(table.concat({...}, " "), "\n")
+    io.write(table.concat({...}, " ") .. "\n")
     io.flush()
 end
 

@@ -24,6 +24,11 @@ def check(is_done):
         sys.exit(ffi.string(lib.sw_last_error_message()).decode())
 
 
+def say(line):
+    """At once: several processes print, and print may write a line in pieces."""
+    os.write(1, line.encode() + b"\n")
+
+
 def read(told):
     """Copies the bytes of an event, which are the library's until the event is done."""
     return ffi.buffer(told.data, told.len)[:] if told.len else b""
@@ -64,11 +69,11 @@ def take(server, event):
     elif event.kind == lib.SW_EVENT_PIPE_MESSAGE:
         answer(server, b"told ", event.pipe_message)
     elif event.kind == lib.SW_EVENT_CLOSE:
-        print("close", flush=True)
+        say("close")
     elif event.kind == lib.SW_EVENT_WORKER_START:
-        print("start", event.worker.worker_id, flush=True)
+        say(f"start {event.worker.worker_id}")
     elif event.kind == lib.SW_EVENT_WORKER_STOP:
-        print("stop", event.worker.worker_id, flush=True)
+        say(f"stop {event.worker.worker_id}")
 
 
 def main():
@@ -94,7 +99,7 @@ def main():
             role = lib.SW_ROLE_ENDED
     if os.getpid() != caller:
         sys.exit(0)
-    print("ended", flush=True)
+    say("ended")
     lib.sw_server_free(server)
 
 
