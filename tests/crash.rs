@@ -205,11 +205,22 @@ fn expect_control_alone(control: &mut Client) -> Outcome {
     Ok(())
 }
 
+/// Has the next close callback of a worker wait at a gate: that of this client, so those of earlier
+/// connections have to be over.
+fn arm_close(
+    control: &mut Client,
+    client: &mut Client,
+) -> Result<Gate, Box<dyn std::error::Error + Send + Sync>> {
+    ask_until(control, "stats", |line| line.starts_with("2 "))?;
+    let gate = Gate::new()?;
+    assert_eq!(ask(client, &format!("arm close {}", gate.port()?))?, "armed");
+    Ok(gate)
+}
+
 fn a_worker_killed_in_its_close_callback_leaves_no_connection(server: &Running) -> Outcome {
     let (mut control, _) = connect_to(server, 0)?;
     let (mut client, fd) = connect_to(server, 1)?;
-    let gate = Gate::new()?;
-    assert_eq!(ask(&mut client, &format!("arm close {}", gate.port()?))?, "armed");
+    let gate = arm_close(&mut control, &mut client)?;
     drop(client);
     let _held = gate.wait()?;
     kill(pid_now(server, 1)?)?;
@@ -223,8 +234,7 @@ fn a_worker_killed_in_its_close_callback_leaves_no_connection(server: &Running) 
 fn a_worker_killed_while_it_closes_a_connection_leaves_none(server: &Running) -> Outcome {
     let (mut control, _) = connect_to(server, 0)?;
     let (mut client, _) = connect_to(server, 1)?;
-    let gate = Gate::new()?;
-    assert_eq!(ask(&mut client, &format!("arm close {}", gate.port()?))?, "armed");
+    let gate = arm_close(&mut control, &mut client)?;
     client.send(b"!close")?;
     let _held = gate.wait()?;
     kill(pid_now(server, 1)?)?;
@@ -236,8 +246,7 @@ fn a_worker_killed_while_it_closes_a_connection_leaves_none(server: &Running) ->
 fn a_worker_killed_with_a_close_on_its_way_leaves_no_connection(server: &Running) -> Outcome {
     let (mut control, _) = connect_to(server, 0)?;
     let (mut client, _) = connect_to(server, 1)?;
-    let gate = Gate::new()?;
-    assert_eq!(ask(&mut client, &format!("arm close {}", gate.port()?))?, "armed");
+    let gate = arm_close(&mut control, &mut client)?;
     client.send(b"!part 3000000")?;
     let _held = gate.wait()?;
     kill(pid_now(server, 1)?)?;
