@@ -198,6 +198,7 @@ pub fn handshakes_that_stall_give_their_places_back(server: &Running) -> Outcome
     }
     drop(stalled);
     healthy.ask_until("aborted", |line| line.ends_with(" 1"))?;
+    server.wait_lines(2, |line| line.starts_with("connect "), STEP)?;
     let told = server.lines_so_far().iter().filter(|line| line.starts_with("connect ")).count();
     assert_eq!(told, 2);
     Ok(())
